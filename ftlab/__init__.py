@@ -1,0 +1,75 @@
+"""A fine-tuning laboratory: every formula is code you can run, every claim an experiment with a verdict.
+
+>>> import ftlab
+>>> data = ftlab.load_data("reviews")                # doctest: +SKIP
+>>> model = ftlab.load_model("minilm", data)         # doctest: +SKIP
+>>> run = ftlab.finetune(model, data, epochs=3)      # doctest: +SKIP
+>>> run.predict(["a quiet little gem"])              # doctest: +SKIP
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ftlab.data import load_data as load_data
+    from ftlab.health import doctor as doctor
+    from ftlab.errors import Diverged as Diverged, Interrupted as Interrupted, Misused as Misused, Refused as Refused
+    from ftlab.formulas import (
+        ClipNorm as ClipNorm,
+        Decay as Decay,
+        Redraw as Redraw,
+        Reinit as Reinit,
+        SignPrune as SignPrune,
+        WarmupCosine as WarmupCosine,
+        WarmupLinear as WarmupLinear,
+    )
+    from ftlab.inference import evaluate as evaluate, predict as predict
+    from ftlab.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError  # noqa: F401
+    from ftlab.models import load_model as load_model
+    from ftlab.procedure import finetune as finetune
+    from ftlab.recipe import explain as explain, parse as parse
+    from ftlab.training import begin as begin, finish as finish, step as step
+
+__version__ = "0.1.0"
+
+# In the order in which a reader meets them. Nothing is imported before it is asked for.
+_HOME = {
+    "load_data": "data",
+    "load_model": "models",
+    "finetune": "procedure",
+    "evaluate": "inference",
+    "predict": "inference",
+    "begin": "training",
+    "step": "training",
+    "finish": "training",
+    "explain": "recipe",
+    "parse": "recipe",
+    "Reinit": "formulas",
+    "Redraw": "formulas",
+    "ClipNorm": "formulas",
+    "Decay": "formulas",
+    "WarmupLinear": "formulas",
+    "WarmupCosine": "formulas",
+    "SignPrune": "formulas",
+    "CrossEntropy": "losses",
+    "BinaryCrossEntropy": "losses",
+    "MeanSquaredError": "losses",
+    "doctor": "health",
+    "Refused": "errors",
+    "Misused": "errors",
+    "Diverged": "errors",
+    "Interrupted": "errors",
+}
+__all__ = list(_HOME)  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ftlab' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ftlab.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

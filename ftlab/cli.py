@@ -1,0 +1,229 @@
+"""The command line. Each command calls the function of the same name; heavy imports wait until one is chosen."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="A fine-tuning laboratory.\n\nFirst steps: ftlab doctor, then ftlab finetune --data reviews --output runs/first",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DataOption = Annotated[str, typer.Option(help="reviews, digits, a file, a folder, or a hub id.")]
+TextOption = Annotated[str | None, typer.Option(help="The column with the texts.  [default: text]")]
+LabelOption = Annotated[str | None, typer.Option(help="The column with the labels.  [default: label]")]
+TaskOption = Annotated[
+    str | None,
+    typer.Option(help="classification, multilabel or regression; of reviews: sentiment, topic or phenomenon."),
+]
+RuleOption = Annotated[list[str] | None, typer.Option(help='A rule, such as "ClipNorm(1.0)"; may stand many times.')]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+FINETUNE = """Fine-tune a pretrained model on labelled texts.
+
+\b
+Example:
+  ftlab finetune --data reviews --rule "Reinit(0.15)" --rule "ClipNorm(1.0)" --output runs/first
+"""
+EVALUATE = """Measure a fine-tuned model on labelled texts.
+
+\b
+Example:
+  ftlab evaluate runs/first --data my_test.csv
+"""
+PREDICT = """Say what a fine-tuned model makes of texts; - reads lines from standard input.
+
+\b
+Example:
+  ftlab predict runs/first "a quiet little gem" "it broke on day two"
+"""
+EXPLAIN = """Explain a recipe, in words and as an equation.
+
+\b
+Example:
+  ftlab explain --rule "Decay(0.9, per='epoch')" --rule "ClipNorm(1.0)"
+"""
+DOCTOR = """Say what this machine brings to fine-tuning, and what is embedded.
+
+\b
+Example:
+  ftlab doctor
+"""
+
+
+@app.command(help=FINETUNE)
+def finetune(
+    data: DataOption = "reviews",
+    model: Annotated[str, typer.Option(help="minilm, a folder of transformers, or a hub id.")] = "minilm",
+    text: TextOption = None,
+    label: LabelOption = None,
+    task: TaskOption = None,
+    epochs: Annotated[int, typer.Option(help="How often the training rows are gone through.")] = 3,
+    lr: Annotated[float, typer.Option(help="The learning rate at its peak.")] = 5e-5,
+    batch_size: Annotated[int, typer.Option(help="Rows per update.")] = 32,
+    accumulate: Annotated[int, typer.Option(help="In how many parts a batch is computed, for want of memory.")] = 1,
+    max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
+    seed: Annotated[int, typer.Option(help="Of the new head and of the data's order.")] = 0,
+    rule: RuleOption = None,
+    optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
+    engine: Annotated[str, typer.Option(help="auto, reference (fp32) or fast (bf16 products).")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    new_head: Annotated[bool, typer.Option("--new-head", help="Replace the head of a fine-tuned model.")] = False,
+    output: Annotated[str | None, typer.Option(help="A folder for model, metrics, history and curves.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="The folder may hold another run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    save_every: Annotated[int | None, typer.Option(help="Write a checkpoint every so many updates.")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Fine-tune, print the table, say where the model is."""
+    from ftlab.output import Output
+    from ftlab.procedure import finetune as run_finetune
+    from ftlab.recipe import check_recipe, explain
+    from ftlab.settings import Settings
+
+    recipe = check_recipe(rule or [])
+    Settings(epochs, lr, batch_size, accumulate, max_length, seed, recipe, optimizer=optimizer, engine=engine)
+    if output is not None:
+        Output(output, overwrite=overwrite, resume=resume, look_only=True)
+
+    from ftlab.data import load_data
+    from ftlab.models import load_model
+
+    examples = load_data(data, text=text, label=label, task=task)
+    print(explain(recipe) + "\n", flush=True)
+    run = run_finetune(
+        load_model(model, examples, new_head=new_head),
+        examples,
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        max_length=max_length,
+        seed=seed,
+        recipe=recipe,
+        optimizer=optimizer,
+        engine=engine,
+        device=device,
+        save_every=save_every,
+        resume=resume,
+        output=output,
+        overwrite=overwrite,
+    )
+    print(run.summary())
+    if output is None:
+        print("\nNothing was saved; --output DIR keeps the model.")
+    else:
+        print(f"\nmodel    {Path(output, 'model')}\nmetrics  {Path(output, 'metrics.json')}", end="")
+        print(f"\ncurves   {Path(output, 'curves.png')}")
+
+
+@app.command(help=EVALUATE)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A folder that finetune left, or any fine-tuned model.")],
+    data: DataOption = "reviews",
+    text: TextOption = None,
+    label: LabelOption = None,
+    task: TaskOption = None,
+    split: Annotated[str | None, typer.Option(help="A split of the data.  [default: a file: all of it; else test]")] = None,
+    max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print the table of metrics, and the confusion matrix."""
+    from ftlab.data import load_data
+    from ftlab.errors import misused
+    from ftlab.inference import evaluate as run_evaluate
+    from ftlab.models import load_model
+
+    loaded = load_model(model)
+    whole = Path(data).is_file() and split is None
+    rows = load_data(data, text=text, label=label, task=task or _task_of_reviews(data, loaded), known=loaded.task)
+    name = Path(data).name if whole else split or ("test" if "test" in rows else "validation")
+    if not whole and name not in rows:
+        raise misused("evaluate", "split", f"be one of {', '.join(rows)}", repr(name), "Choose one")
+    metrics = run_evaluate(loaded, rows["all" if whole else name], split=name, max_length=max_length)
+    if json_:
+        print(json.dumps(metrics.flat(), ensure_ascii=False))
+        return
+    print(metrics)
+    if metrics.confusion is not None:
+        print(f"\ntrue classes in rows, predicted ones in columns:\n{metrics.confusion.to_string()}")
+
+
+@app.command(help=PREDICT)
+def predict(
+    model: Annotated[str, typer.Argument(help="A folder that finetune left, or any fine-tuned model.")],
+    texts: Annotated[list[str], typer.Argument(help="Texts; - reads lines from standard input.")],
+    max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
+    json_: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print a line for each text."""
+    from ftlab.inference import predict as run_predict
+    from ftlab.models import load_model
+
+    lines: list[str] = []
+    for text in texts:
+        lines += [line for line in sys.stdin.read().splitlines() if line.strip()] if text == "-" else [text]
+    for text, one in zip(lines, run_predict(load_model(model), lines, max_length=max_length), strict=True):
+        if json_:
+            print(json.dumps({"text": text, **one}, ensure_ascii=False))
+        elif "label" in one:
+            print(f"{one['label']}\t{one['score']:.3f}\t{text}")
+        else:
+            print(f"{one['value']:.3f}\t{text}" if "value" in one else f"{'|'.join(one['labels'])}\t{text}")
+
+
+@app.command(help=EXPLAIN)
+def explain(rule: RuleOption = None, debug: DebugOption = False) -> None:
+    """Print the plan."""
+    from ftlab.recipe import explain as run_explain
+
+    print(run_explain(rule or []))
+
+
+@app.command(help=DOCTOR)
+def doctor(json_: JsonOption = False, debug: DebugOption = False) -> None:
+    """Print what there is."""
+    from ftlab.health import doctor as run_doctor, facts
+
+    print(facts() if json_ else run_doctor())
+
+
+def _task_of_reviews(data: str, loaded: Any) -> str | None:
+    """Return the label of the embedded reviews that a model knows."""
+    from ftlab.data import REVIEW_LABELS, load_data
+
+    if data != "reviews":
+        return None
+    fitting = (one for one in REVIEW_LABELS if _names(load_data(data, task=one)) == loaded.task.names)
+    return next(fitting, None)
+
+
+def _names(data: Any) -> tuple[str, ...]:
+    return tuple(data["train"].features["label"].names)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line: exit code 0 on success, 2 for wrong usage, 1 for failure, 130 when stopped by hand."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from ftlab.errors import Diverged, Misused, Refused
+
+    try:
+        app(arguments, standalone_mode=True)
+    except (Refused, Diverged) as error:
+        if "--debug" in arguments:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, Misused) else 1)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped by hand; nothing was being saved", file=sys.stderr)
+        sys.exit(130)

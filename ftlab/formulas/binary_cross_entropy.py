@@ -1,0 +1,56 @@
+"""Binary cross-entropy: the loss where several labels may hold at once."""
+
+import torch  # noqa: F401  (for the examples)
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from ftlab.errors import misused
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    r"""Return how surprised the model is by each label's yes or no, on average over samples and labels.
+
+    .. math:: J = -\frac{1}{NC}\sum_{i=1}^{N}\sum_{c=1}^{C}
+              \big[y_{ic}\log\sigma(z_{ic}) + (1-y_{ic})\log\sigma(-z_{ic})\big]
+
+    =============  ============  =======================================
+    symbol         code          meaning
+    =============  ============  =======================================
+    :math:`z`      ``logits``    the model's score for each label
+    :math:`y`      ``labels``    1 where the label holds, 0 where it does not
+    =============  ============  =======================================
+
+    Args:
+        logits: Shape (N, C), not probabilities.
+        labels: Shape (N, C), float, each from 0 to 1.
+
+    Returns:
+        A scalar in nats: 0 for certainty in every right answer, log 2 for a model that knows nothing.
+
+    Raises:
+        Misused: If the shapes differ, or a label is below 0 or above 1.
+
+    Source:
+        The article's formula (1) for C independent questions of two answers. Departure: none.
+
+    Example:
+        >>> binary_cross_entropy(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+        tensor(0.6931)
+    """
+    if logits.ndim != 2 or logits.shape != labels.shape or not labels.numel():
+        raise misused(
+            "binary_cross_entropy",
+            "labels",
+            "have the shape (N, C) of the logits, N at least 1",
+            f"{tuple(labels.shape)} beside {tuple(logits.shape)}",
+            "Give a 0 or a 1 for each label of each sample",
+        )
+    if labels.min() < 0 or labels.max() > 1:
+        raise misused(
+            "binary_cross_entropy",
+            "labels",
+            "lie from 0 to 1",
+            f"{labels.min():g} to {labels.max():g}",
+            "1 where a label holds, 0 where it does not",
+        )
+    return -(labels * logsigmoid(logits) + (1 - labels) * logsigmoid(-logits)).mean()

@@ -1,0 +1,80 @@
+"""Clip norm: gradient clipping, which no real run goes without."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch  # noqa: F401  (for the examples)
+
+from ftlab.errors import check_number
+from ftlab.parameters import Tensors, joint_norm
+from ftlab.rule import GradientRule, Memory, Now
+
+
+def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
+    r"""Shorten all gradients together so that their joint length is at most a bound.
+
+    .. math:: g \leftarrow g\cdot\min\left(1, \frac{c}{\lVert g\rVert_2 + 10^{-6}}\right)
+
+    =============  ==============  ====================================
+    symbol         code            meaning
+    =============  ==============  ====================================
+    :math:`g`      ``grads``       all gradients as one vector
+    :math:`c`      ``max_norm``    the longest vector allowed
+    =============  ==============  ====================================
+
+    Args:
+        grads: Tensors by name, any shapes.
+        max_norm: Greater than 0, in the gradients' unit; ``math.inf`` changes nothing.
+
+    Returns:
+        New tensors under the same names, all shortened by one factor; the direction stays. A gradient that is not
+        finite gives NaN, which the next loss reports.
+
+    Raises:
+        Misused: If ``max_norm`` is not greater than 0.
+
+    Source:
+        Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks", Algorithm 1.
+        Departure: 1e-6 is added to the length, as in ``torch.nn.utils.clip_grad_norm_``.
+
+    Example:
+        >>> clip_norm({"w": torch.tensor([3.0, 4.0])}, 1.0)
+        {'w': tensor([0.6000, 0.8000])}
+        >>> clip_norm({"w": torch.tensor([0.3, 0.4])}, 1.0)
+        {'w': tensor([0.3000, 0.4000])}
+    """
+    check_number("clip_norm", "max_norm", max_norm, "1.0 is usual, inf switches it off", above=0, finite=False)
+    factor = (max_norm / (joint_norm(grads) + 1e-6)).clamp(max=1.0)
+    return {name: grad * factor.to(grad) for name, grad in grads.items()}
+
+
+@final
+@dataclass(frozen=True)
+class ClipNorm(GradientRule):
+    """Gradient clipping by the joint norm. See :func:`clip_norm`."""
+
+    max_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number(
+            "ClipNorm",
+            "max_norm",
+            self.max_norm,
+            "1.0 is usual, inf switches it off",
+            above=0,
+            finite=False,
+        )
+
+    @property
+    def equation(self) -> str:
+        return f"g ← g·min(1, {self.max_norm:g}/‖g‖)"
+
+    @property
+    def sentence(self) -> str:
+        if math.isinf(self.max_norm):
+            return "leave the gradients as they are (no bound)"
+        return f"shorten all gradients together to a joint length of at most {self.max_norm:g}"
+
+    def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+        return clip_norm(grads, self.max_norm), memory

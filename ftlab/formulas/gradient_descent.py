@@ -1,0 +1,45 @@
+"""Gradient descent: the plain update. The article's formula (2)."""
+
+import torch  # noqa: F401  (for the examples)
+
+from ftlab.errors import check_number
+from ftlab.parameters import Tensors
+
+
+def gradient_descent(params: Tensors, grads: Tensors, rate: float) -> Tensors:
+    r"""Move every parameter a little way down the slope of the loss.
+
+    .. math:: \theta_{new} = \theta_{old} - \alpha\,\nabla J(\theta_{old})
+
+    ====================  ===========  =================================================
+    symbol                code         meaning
+    ====================  ===========  =================================================
+    :math:`\theta`        ``params``   the parameters, by name
+    :math:`\nabla J`      ``grads``    the loss's gradient, by name
+    :math:`\alpha`        ``rate``     the learning rate: step length per unit of slope
+    ====================  ===========  =================================================
+
+    On a quadratic loss of greatest curvature L it converges for a rate below 2/L, falls without
+    overshooting up to 1/L, and diverges beyond 2/L.
+
+    Args:
+        params: Tensors by name, any shapes. A name without a gradient stays as it is.
+        grads: Tensors by name, each of its parameter's shape.
+        rate: At least 0; 0 changes nothing.
+
+    Returns:
+        New tensors under the same names; what came in is not changed.
+
+    Raises:
+        Misused: If ``rate`` is not a number of at least 0.
+
+    Source:
+        The article, section 3.1, formula (2). Departure: none. It is ``torch.optim.SGD`` without momentum;
+        the default optimizer, AdamW, departs from it as :func:`ftlab.formulas.adamw` says.
+
+    Example:
+        >>> gradient_descent({"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([10.0, -10.0])}, 0.1)
+        {'w': tensor([0., 3.])}
+    """
+    check_number("gradient_descent", "rate", rate, "0.1 is a first try for plain descent", at_least=0)
+    return {name: param - rate * grads[name] if name in grads else param.clone() for name, param in params.items()}

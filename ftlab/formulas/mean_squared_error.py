@@ -1,0 +1,46 @@
+"""Mean squared error: the loss of regression. Named in the article's third step."""
+
+import torch  # noqa: F401  (for the examples)
+from torch import Tensor
+
+from ftlab.errors import misused
+
+
+def mean_squared_error(predictions: Tensor, labels: Tensor) -> Tensor:
+    r"""Return the mean of the squared distances between predictions and true values.
+
+    .. math:: J = \frac{1}{N}\sum_{i=1}^{N}(\hat{y}_i - y_i)^2
+
+    ===================  ================  ==============================
+    symbol               code              meaning
+    ===================  ================  ==============================
+    :math:`\hat{y}`      ``predictions``   what the model says
+    :math:`y`            ``labels``        what is true, in the same unit
+    ===================  ================  ==============================
+
+    Args:
+        predictions: Shape (N,).
+        labels: Shape (N,), float.
+
+    Returns:
+        A scalar, at least 0, in the label's unit squared; 0 only where every prediction is exact.
+
+    Raises:
+        Misused: If the shapes differ. A column beside a row would be spread to N x N without a word.
+
+    Source:
+        The article, section 3.2, step 3. Departure: none.
+
+    Example:
+        >>> mean_squared_error(torch.tensor([1.0, 4.0]), torch.tensor([1.0, 2.0]))
+        tensor(2.)
+    """
+    if predictions.ndim != 1 or predictions.shape != labels.shape or not labels.numel():
+        raise misused(
+            "mean_squared_error",
+            "labels",
+            "have the shape (N,) of the predictions, N at least 1",
+            f"{tuple(labels.shape)} beside {tuple(predictions.shape)}",
+            "Squeeze a column of predictions to a row first",
+        )
+    return (predictions - labels).square().mean()

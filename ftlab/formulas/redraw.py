@@ -1,0 +1,105 @@
+"""Redraw: chosen layers begin anew. The other reading of the article's formula (3)."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import nn
+
+from ftlab.errors import check_number
+from ftlab.parameters import Pattern, Tensors, roles, select
+from ftlab.rule import Now, Prepare
+
+
+def redraw(
+    params: Tensors,
+    std: float,
+    generator: torch.Generator,
+    *,
+    gains: Collection[str] = (),
+    biases: Collection[str] = (),
+) -> Tensors:
+    r"""Forget what parameters have learned and draw them anew, as before the pretraining.
+
+    .. math:: \theta_{new} = \epsilon, \qquad \epsilon \sim \mathcal{N}(0, \sigma^2)
+
+    =================  =============  ==========================================
+    symbol             code           meaning
+    =================  =============  ==========================================
+    :math:`\theta`     ``params``     the parameters, by name
+    :math:`\sigma`     ``std``        standard deviation of what is drawn
+    =================  =============  ==========================================
+
+    Args:
+        params: Tensors by name.
+        std: At least 0; 0.02 is what BERT was drawn with, 0 makes the weights 0.
+        generator: On the CPU; the same state gives the same weights on every device.
+        gains: Names that become 1 instead: the weights of normalising modules.
+        biases: Names that become 0 instead.
+
+    Returns:
+        New tensors of the same names, shapes, dtypes and devices; what came in is not changed.
+
+    Raises:
+        Misused: If ``std`` is not a number of at least 0.
+
+    Source:
+        Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987, section 5 (Re-init).
+        Departure: none; plain normal, not truncated.
+
+    Example:
+        >>> redraw({"bias": torch.ones(2)}, 0.02, torch.Generator(), biases=["bias"])
+        {'bias': tensor([0., 0.])}
+    """
+    check_number("redraw", "std", std, "0.02 is usual", at_least=0)
+    new = {}
+    for name, param in params.items():
+        if name in gains:
+            new[name] = torch.ones_like(param)
+        elif name in biases:
+            new[name] = torch.zeros_like(param)
+        else:
+            new[name] = (torch.randn(param.shape, generator=generator) * std).to(param)
+    return new
+
+
+def redraw_in(model: nn.Module, names: Collection[str], std: float, generator: torch.Generator) -> None:
+    """Draw parameters of a model anew, in place: weights normal, gains 1, biases 0."""
+    params = {name: param for name, param in model.named_parameters() if name in names}
+    role = roles(model)
+    new = redraw(
+        {name: param.detach() for name, param in params.items()},
+        std,
+        generator,
+        gains=[name for name in params if role[name] == "gain"],
+        biases=[name for name in params if role[name] == "bias"],
+    )
+    with torch.no_grad():
+        for name, param in params.items():
+            param.copy_(new[name])
+
+
+@final
+@dataclass(frozen=True)
+class Redraw(Prepare):
+    """θ ← ε on the parameters that match a pattern. See :func:`redraw`."""
+
+    pattern: Pattern
+    std: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_number("Redraw", "std", self.std, "0.02 is usual", at_least=0)
+
+    @property
+    def equation(self) -> str:
+        return f"θ₀[{self.pattern}] ← ε,  ε ~ N(0, {self.std:g}²)"
+
+    @property
+    def sentence(self) -> str:
+        return f"draw {self.pattern} anew: normal with standard deviation {self.std:g}, gains 1, biases 0"
+
+    def prepare(self, model: nn.Module, now: Now) -> nn.Module:
+        names = select([name for name, _ in model.named_parameters()], self.pattern)
+        redraw_in(model, names, self.std, now.generator)
+        return model

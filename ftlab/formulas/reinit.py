@@ -1,0 +1,83 @@
+"""Reinit: random noise on the pretrained parameters. The article's formula (3)."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import nn
+
+from ftlab.errors import check_number
+from ftlab.parameters import Pattern, Tensors, select
+from ftlab.rule import Now, Prepare
+
+
+def reinit(params: Tensors, scale: float, generator: torch.Generator) -> Tensors:
+    r"""Add to each matrix a little uniform noise, in proportion to the spread of its own entries.
+
+    .. math:: \theta_{new} = \theta_{old} + \epsilon, \qquad
+              \epsilon \sim U\!\left(-\tfrac{\lambda}{2}, \tfrac{\lambda}{2}\right)\cdot \mathrm{std}(\theta_{old})
+
+    ==================  ==============  ===================================================
+    symbol              code            meaning
+    ==================  ==============  ===================================================
+    :math:`\theta`      ``params``      the parameters, by name
+    :math:`\lambda`     ``scale``       width of the noise, in standard deviations
+    :math:`\epsilon`                    the noise; its own spread is λ/√12 of the matrix's
+    ==================  ==============  ===================================================
+
+    Args:
+        params: Tensors by name. One whose entries are all equal, or that has one entry, has no spread and stays.
+        scale: At least 0; 0 changes nothing, 0.15 moves an entry by 4.3 % of its matrix's spread on average.
+        generator: On the CPU; the same state gives the same noise on every device.
+
+    Returns:
+        New tensors of the same names, shapes, dtypes and devices; what came in is not changed.
+
+    Raises:
+        Misused: If ``scale`` is not a number of at least 0.
+
+    Source:
+        The article, section 3.3, formula (3), which does not say how ε is drawn; Wu et al. 2022, "NoisyTune",
+        arXiv 2202.12024, gives it. Departure: a tensor of one entry is left alone, where torch's std is NaN.
+
+    Example:
+        >>> noisy = reinit({"w": torch.tensor([-1.0, 1.0])}, 0.0, torch.Generator())
+        >>> noisy["w"]
+        tensor([-1.,  1.])
+    """
+    check_number("reinit", "scale", scale, "0.15 is usual, 0 switches it off", at_least=0)
+    new = {}
+    for name, param in params.items():
+        noise = torch.rand(param.shape, generator=generator).to(param) - 0.5
+        spread = param.std() if param.numel() > 1 else param.new_zeros(())
+        new[name] = param + scale * spread * noise
+    return new
+
+
+@final
+@dataclass(frozen=True)
+class Reinit(Prepare):
+    """Formula (3) on all parameters, or on those that match a pattern. See :func:`reinit`."""
+
+    scale: float
+    pattern: Pattern = "*"
+
+    def __post_init__(self) -> None:
+        check_number("Reinit", "scale", self.scale, "0.15 is usual, 0 switches it off", at_least=0)
+
+    @property
+    def equation(self) -> str:
+        return f"θ₀ ← θ₀ + ε,  ε ~ U(±{self.scale / 2:g})·std(θ₀)"
+
+    @property
+    def sentence(self) -> str:
+        what = "every parameter" if self.pattern == "*" else f"the parameters {self.pattern}"
+        return f"add noise to {what}: uniform, at most {self.scale / 2:g} of the matrix's own standard deviation"
+
+    def prepare(self, model: nn.Module, now: Now) -> nn.Module:
+        params = dict(model.named_parameters())
+        chosen = {name: params[name].detach() for name in select(params, self.pattern)}
+        with torch.no_grad():
+            for name, noisy in reinit(chosen, self.scale, now.generator).items():
+                params[name].copy_(noisy)
+        return model

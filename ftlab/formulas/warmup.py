@@ -1,0 +1,152 @@
+"""Warm-up: a learning rate that rises first, then falls along a line or a cosine wave."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from ftlab.errors import check_number, check_whole, misused
+from ftlab.rule import Memory, Now, Rates, Schedule
+
+
+def warmup_linear(rate: float, step: int, steps: int, warmup_steps: int) -> float:
+    r"""Let the learning rate rise over the first updates, then fall in a straight line towards 0.
+
+    .. math:: \alpha_t = \alpha\cdot\min\left(\frac{t+1}{w+1},\; \frac{T-t}{T-w}\right)
+
+    ==================  ==================  ========================================
+    symbol              code                meaning
+    ==================  ==================  ========================================
+    :math:`\alpha`      ``rate``            the learning rate at the peak
+    :math:`t`           ``step``            updates made so far, 0 at the first one
+    :math:`T`           ``steps``           updates of the whole run
+    :math:`w`           ``warmup_steps``    updates before the peak; 0 for none
+    ==================  ==================  ========================================
+
+    Args:
+        rate: At least 0.
+        step: From 0 to ``steps`` - 1.
+        steps: At least 1.
+        warmup_steps: From 0 to ``steps`` - 1.
+
+    Returns:
+        The rate of that update: ``rate`` at step w, above 0 at every other wherever ``rate`` is.
+
+    Raises:
+        Misused: If a number is outside its range.
+
+    Source:
+        Devlin et al. 2019, "BERT", appendix A; ``transformers.get_linear_schedule_with_warmup``. Departure: the
+        warm-up counts from 1, so that no update is spent at the rate 0.
+
+    Example:
+        >>> [warmup_linear(1.0, step, steps=6, warmup_steps=2) for step in range(2, 6)]
+        [1.0, 0.75, 0.5, 0.25]
+        >>> warmup_linear(1.0, 0, steps=5, warmup_steps=1)
+        0.5
+    """
+    _check("warmup_linear", rate, step, steps, warmup_steps)
+    return rate * min((step + 1) / (warmup_steps + 1), (steps - step) / (steps - warmup_steps))
+
+
+def warmup_cosine(rate: float, step: int, steps: int, warmup_steps: int) -> float:
+    r"""Let the learning rate rise over the first updates, then fall along half a cosine wave towards 0.
+
+    .. math:: \alpha_t = \alpha\cdot\begin{cases} (t+1)/(w+1) & t < w \\
+              \tfrac12\big(1+\cos\pi\frac{t-w}{T-w}\big) & t \ge w \end{cases}
+
+    ==================  ==================  ========================================
+    symbol              code                meaning
+    ==================  ==================  ========================================
+    :math:`\alpha`      ``rate``            the learning rate at the peak
+    :math:`t`           ``step``            updates made so far, 0 at the first one
+    :math:`T`           ``steps``           updates of the whole run
+    :math:`w`           ``warmup_steps``    updates before the peak; 0 for none
+    ==================  ==================  ========================================
+
+    Args:
+        rate: At least 0.
+        step: From 0 to ``steps`` - 1.
+        steps: At least 1.
+        warmup_steps: From 0 to ``steps`` - 1.
+
+    Returns:
+        The rate of that update: ``rate`` at step w, above 0 at every other wherever ``rate`` is.
+
+    Raises:
+        Misused: If a number is outside its range.
+
+    Source:
+        Loshchilov and Hutter 2017, "SGDR", equation (5) without restarts;
+        ``transformers.get_cosine_schedule_with_warmup``. Departure: the warm-up counts from 1.
+
+    Example:
+        >>> [round(warmup_cosine(1.0, step, steps=4, warmup_steps=0), 3) for step in range(4)]
+        [1.0, 0.854, 0.5, 0.146]
+    """
+    _check("warmup_cosine", rate, step, steps, warmup_steps)
+    if step < warmup_steps:
+        return rate * (step + 1) / (warmup_steps + 1)
+    return rate * (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps))) / 2
+
+
+def _check(where: str, rate: float, step: int, steps: int, warmup_steps: int) -> None:
+    check_number(where, "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    check_whole(where, "steps", steps, "Count the updates of the whole run", at_least=1)
+    for name, value in (("step", step), ("warmup_steps", warmup_steps)):
+        check_whole(where, name, value, f"It lies below the {steps} steps of the run")
+        if value >= steps:
+            raise misused(where, name, f"be less than steps, {steps}", repr(value), "Count the updates from 0")
+
+
+def _warmup_steps(share: float, steps: int) -> int:
+    return min(math.ceil(share * steps), steps - 1)
+
+
+def _check_share(where: str, share: float) -> None:
+    check_number(where, "warmup", share, "0.1 is usual: a tenth of the updates", at_least=0, at_most=1)
+
+
+@final
+@dataclass(frozen=True)
+class WarmupLinear(Schedule):
+    """Warm-up over a share of the run, then a straight line down. See :func:`warmup_linear`."""
+
+    warmup: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_share("WarmupLinear", self.warmup)
+
+    @property
+    def equation(self) -> str:
+        return "α_t = α·min((t+1)/(w+1), (T−t)/(T−w))"
+
+    @property
+    def sentence(self) -> str:
+        return f"let the learning rate rise over the first {self.warmup:.0%} of the updates, then fall in a line to 0"
+
+    def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
+        warm = _warmup_steps(self.warmup, now.steps)
+        return {name: warmup_linear(rate, now.step, now.steps, warm) for name, rate in rates.items()}, memory
+
+
+@final
+@dataclass(frozen=True)
+class WarmupCosine(Schedule):
+    """Warm-up over a share of the run, then half a cosine wave down. See :func:`warmup_cosine`."""
+
+    warmup: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_share("WarmupCosine", self.warmup)
+
+    @property
+    def equation(self) -> str:
+        return "α_t = α·(t+1)/(w+1), then α·½(1+cos π(t−w)/(T−w))"
+
+    @property
+    def sentence(self) -> str:
+        return f"let the learning rate rise over the first {self.warmup:.0%} of the updates, then fall along half a cosine wave to 0"
+
+    def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
+        warm = _warmup_steps(self.warmup, now.steps)
+        return {name: warmup_cosine(rate, now.step, now.steps, warm) for name, rate in rates.items()}, memory

@@ -1,0 +1,113 @@
+"""Use a model: run it over many rows, measure it, predict. Always in fp32, whatever it was trained in."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ftlab.batches import Encoded, encode
+from ftlab.errors import check_whole, misused
+from ftlab.losses import logits_of
+from ftlab.metrics import Metrics, measure
+from ftlab.models import Pretrained
+
+Prediction = dict[str, Any]
+
+
+def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> Tensor:
+    """Return the scores of every row, in the order of the rows; rows of like length share a batch."""
+    net = pretrained.net
+    device = next(net.parameters()).device
+    training = net.training
+    net.eval()
+    rows = sorted(range(len(encoded)), key=encoded.length)
+    scores: list[Tensor] = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch_size):
+            batch = encoded.batch(rows[start : start + batch_size])
+            scores.append(logits_of(net, {name: tensor.to(device) for name, tensor in batch.items()}).cpu())
+    net.train(training)
+    order = torch.tensor(rows).argsort()
+    return torch.cat(scores)[order].clone()
+
+
+def evaluate(
+    pretrained: Pretrained, rows: Any, *, split: str = "", max_length: int = 128, resamples: int = 1000
+) -> Metrics:
+    """Measure a model on labelled rows.
+
+    Args:
+        pretrained: Model, processor and task.
+        rows: One split of what :func:`ftlab.load_data` gives, with the labels that the model knows.
+        split: The split's name, to be kept with the numbers.
+        max_length: The most tokens that a text keeps.
+        resamples: How often the samples are drawn anew for the intervals.
+
+    Raises:
+        Misused: If the labels are not those of the model.
+    """
+    from datasets import ClassLabel
+
+    feature = rows.features["label"]
+    feature = getattr(feature, "feature", feature)
+    names = tuple(feature.names) if isinstance(feature, ClassLabel) else ()
+    if names != pretrained.task.names:
+        do = "Evaluate on the data of the task that the model was fine-tuned for"
+        raise misused("evaluate", "labels", f"be {', '.join(pretrained.task.names)}", ", ".join(names) or "numbers", do)
+    return evaluate_encoded(pretrained, encode(pretrained, rows, max_length, "evaluate"), split, resamples)
+
+
+def evaluate_encoded(pretrained: Pretrained, encoded: Encoded, split: str, resamples: int) -> Metrics:
+    """Measure a model on rows that are tokenised already."""
+    if encoded.labels is None:
+        raise misused("evaluate", "rows", "have labels", "none", "Use predict for rows without labels")
+    logits = run_over(pretrained, encoded)
+    logits = logits.squeeze(-1) if pretrained.task.kind == "regression" else logits
+    return measure(pretrained.task, logits.numpy(), encoded.labels.numpy(), split=split, resamples=resamples)
+
+
+def predict(pretrained: Pretrained, inputs: Any, *, max_length: int = 128) -> list[Prediction]:
+    """Say what a model makes of texts (or images).
+
+    Args:
+        pretrained: Model, processor and task.
+        inputs: A list of texts or of ``PIL`` images; an empty list gives an empty list.
+        max_length: The most tokens that a text keeps.
+
+    Returns:
+        One dictionary an input, in order: ``label`` and ``score`` (its probability) with all ``probabilities`` by
+        name; for several labels ``labels``, those above 0.5; for a regression ``value``.
+
+    Raises:
+        Misused: If an input is not a text, or is empty.
+    """
+    check_whole("predict", "max_length", max_length, "128 is usual", at_least=1)
+    if isinstance(inputs, str) or not hasattr(inputs, "__iter__"):
+        raise misused("predict", "inputs", "be a list", repr(inputs)[:60], "Write predict([text])")
+    inputs = list(inputs)
+    if not inputs:
+        return []
+    if pretrained.task.modality == "text":
+        wrong = [i for i, one in enumerate(inputs) if not isinstance(one, str) or not one.strip()]
+        if wrong:
+            got = f"{inputs[wrong[0]]!r} at place {wrong[0] + 1}"
+            raise misused("predict", "inputs", "be texts that are not empty", got, "Leave it out")
+        encoded = encode(pretrained, inputs, max_length, "predict")
+    else:
+        from datasets import Dataset
+
+        encoded = encode(pretrained, Dataset.from_dict({"image": inputs}), max_length, "predict")
+    logits = run_over(pretrained, encoded).double()
+    return [_prediction(pretrained, row) for row in logits]
+
+
+def _prediction(pretrained: Pretrained, logits: Tensor) -> Prediction:
+    names, kind = pretrained.task.names, pretrained.task.kind
+    if kind == "regression":
+        return {"value": logits.item()}
+    outputs = logits.sigmoid() if kind == "multilabel" else logits.softmax(0)
+    probabilities = dict(zip(names, outputs.tolist(), strict=True))
+    if kind == "multilabel":
+        return {"labels": [name for name in names if probabilities[name] > 0.5], "probabilities": probabilities}
+    best = max(probabilities, key=probabilities.__getitem__)
+    return {"label": best, "score": probabilities[best], "probabilities": probabilities}

@@ -1,0 +1,137 @@
+"""The folder that a run leaves: what lies in it, and who may write there."""
+
+import json
+import platform
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftlab.atomic import new_folder, write_text
+from ftlab.errors import Diverged, mention, misused, refused, sentence
+from ftlab.models import Pretrained, quiet
+
+OURS = ("model", "checkpoint", "metrics.json", "history.jsonl", "run.json", "curves.png")
+MAY_DIFFER = ("save_every",)
+PACKAGES = ("ftlab", "torch", "transformers", "datasets", "tokenizers", "safetensors", "scikit-learn", "numpy")
+
+
+class Output:
+    """A run's folder, claimed before the work starts."""
+
+    def __init__(self, folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        self.folder = Path(folder)
+        if overwrite and resume:
+            do = "Leave one of them out"
+            raise misused("finetune", "overwrite and resume", "not be asked for together", "both", do)
+        self._check(overwrite, resume)
+        if overwrite:
+            for name in OURS:
+                path = self.folder / name
+                if name != "model":  # the last good model stays until a new one takes its place
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie while the run is on its way."""
+        return self.folder / "checkpoint"
+
+    @property
+    def model(self) -> Path:
+        """Where the finished model lies."""
+        return self.folder / "model"
+
+    def begun(self) -> dict[str, Any] | None:
+        """Return what ``run.json`` says of a run that began here before."""
+        path = self.folder / "run.json"
+        if not path.exists():
+            return None
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            do = "Use another folder, or overwrite this one"
+            raise refused("finetune", "run.json", "be whole", f"{path}: {error}", do) from error
+        return content
+
+    def write_run(self, content: dict[str, Any]) -> None:
+        """Write ``run.json``: arguments, versions, device, the data's fingerprint, the recipe."""
+        write_text(self.folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        """Write ``history.jsonl``: a line per step."""
+        write_text(self.folder / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+
+    def read_history(self, steps: int) -> list[dict[str, Any]]:
+        """Return the records of the first steps, as an earlier part of this run has left them."""
+        path = self.folder / "history.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [record for record in map(json.loads, lines) if record["step"] <= steps]
+
+    def _check(self, overwrite: bool, resume: bool) -> None:
+        folder = self.folder
+        if folder.exists() and not folder.is_dir():
+            raise refused("finetune", "output", "be a folder", f"the file {folder}", "Choose another name")
+        if folder.is_dir() and any(folder.iterdir()):
+            ours = (folder / "run.json").exists()
+            if not ours:
+                do = "Choose a new folder"
+                raise refused("finetune", "output", "be empty or hold a run", f"other files in {folder}", do)
+            if not overwrite and not resume:
+                do = "Choose another folder, or say overwrite (--overwrite) or resume (--resume)"
+                raise refused("finetune", "output", "not hold another run", str(folder), do)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            got = f"{folder} ({error.strerror})"
+            raise refused("finetune", "output", "be a folder that can be written", got, "Choose another") from error
+
+
+def same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume a run with other arguments or other data; mention what may change the numbers."""
+    if before.get("status") == "finished":
+        do = "Use overwrite (--overwrite) to run it again"
+        raise refused("resume", "run", "be unfinished", f"one that finished all {before.get('steps')} steps", do)
+    old, new = before["arguments"], now["arguments"]
+    other = [name for name in new if old.get(name) != new[name] and name not in MAY_DIFFER]
+    if other:
+        got = ", ".join(f"{name}={new[name]!r} (it began with {old.get(name)!r})" for name in other)
+        raise refused("resume", "arguments", "be those of the run", got, "Give the same ones")
+    if before["data_fingerprint"] != now["data_fingerprint"]:
+        do = "Give the same rows in the same order"
+        raise refused("resume", "data", "be those of the run", "another fingerprint", do)
+    for name in ("versions", "device", "threads", "engine"):
+        if before.get(name) != now.get(name):
+            mention("resume", f"{name} are not as they were; the run goes on, but not bit for bit.")
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """Return what a run's numbers depend on besides its arguments."""
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    return {
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "device": f"{device} ({name})",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def save_model(pretrained: Pretrained, folder: Path, card: str) -> None:
+    """Write an ordinary ``transformers`` folder: weights, config, tokenizer, model card; whole, or not at all.
+
+    Raises:
+        Diverged: If a weight is NaN or infinite; nothing is written then.
+    """
+    for name, tensor in pretrained.net.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            do = "The training diverged; lower lr or add ClipNorm(1.0)"
+            raise Diverged(sentence("save", f"weights of {name}", "be finite", "NaN or infinity", do))
+    if folder.exists() and not (folder / "config.json").exists() and (folder.is_file() or any(folder.iterdir())):
+        raise refused("save", "folder", "be new, empty, or hold a model", f"other files in {folder}", "Choose another")
+    with quiet(), new_folder(folder) as draft:
+        pretrained.net.save_pretrained(draft)
+        pretrained.processor.save_pretrained(draft)
+        (draft / "README.md").write_text(card, encoding="utf-8")

@@ -1,0 +1,65 @@
+"""Figures. Drawn without pyplot, so that a notebook or a test holds no hidden one."""
+
+import base64
+import io
+from html import escape
+from typing import Any
+
+import numpy as np
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
+"""From Okabe and Ito's palette, which colour-blind readers can tell apart."""
+
+
+def curves(history: list[dict[str, Any]], evaluations: list[dict[str, Any]], steps_per_epoch: int) -> Any:
+    """Draw the loss of each step with its running mean, the learning rate, and what validation gave per epoch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained", facecolor="white")
+    left, middle, right = figure.subplots(1, 3)
+    steps = [record["step"] for record in history]
+    losses = np.array([record["loss"] for record in history])
+    left.plot(steps, losses, ".", markersize=3, color=GREY, label="of one batch")
+    left.plot(steps, running_mean(losses), color=BLUE, label="running mean")
+    left.set(title="training loss", xlabel="step", ylim=(0, None))
+    left.legend(frameon=False, fontsize="small")
+    middle.plot(steps, [record["rate"] for record in history], color=BLUE)
+    middle.set(title="learning rate", xlabel="step", ylim=(0, None))
+    middle.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
+    _validation(right, evaluations)
+    for axes in (left, middle, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _validation(axes: Any, evaluations: list[dict[str, Any]]) -> None:
+    epochs = range(1, len(evaluations) + 1)
+    for name, colour, mark in (("accuracy", BLUE, "o-"), ("pearson", BLUE, "o-"), ("loss", ORANGE, "s--")):
+        if evaluations and evaluations[0].get(name) is not None:
+            axes.plot(epochs, [one[name] for one in evaluations], mark, color=colour, label=name)
+    axes.set(title="validation" if evaluations else "no validation split", xlabel="epoch")
+    if evaluations:
+        axes.set_xticks(list(epochs))
+        axes.legend(frameon=False, fontsize="small")
+
+
+def running_mean(values: Any, half_life: float = 5.0) -> Any:
+    """Return the exponential running mean, corrected for its start at 0.
+
+    >>> running_mean(np.array([1.0, 1.0])).tolist()
+    [1.0, 1.0]
+    """
+    keep = 0.5 ** (1 / half_life)
+    mean, means = 0.0, []
+    for count, value in enumerate(values, 1):
+        mean = keep * mean + (1 - keep) * float(value)
+        means.append(mean / (1 - keep**count))
+    return np.array(means)
+
+
+def as_img(figure: Any, alt: str) -> str:
+    """Return a figure as an HTML image with alternative text."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'

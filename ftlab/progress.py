@@ -1,0 +1,45 @@
+"""A live progress bar, right in a terminal and in a notebook, and silent where nobody watches."""
+
+import sys
+import time
+from typing import Any
+
+Record = dict[str, Any]
+
+
+class Progress:
+    """Counts samples; shows the loss, the learning rate, samples per second and the time left."""
+
+    def __init__(self, samples: int, done: int, shown: bool | None) -> None:
+        from tqdm.auto import tqdm
+
+        if shown is None:
+            shown = in_notebook() or sys.stderr.isatty()
+        form = "{l_bar}{bar}| {n_fmt}/{total_fmt} samples, {rate_fmt}, {remaining} left{postfix}"
+        self._bar = tqdm(
+            total=samples, initial=done, disable=not shown, unit=" samples", desc="fine-tuning", bar_format=form
+        )
+        self._last = 0.0
+
+    def update(self, record: Record) -> None:
+        """Move on by one step; the numbers beside the bar change at most ten times a second."""
+        now = time.monotonic()
+        if now - self._last > 0.1:
+            self._bar.set_postfix_str(f"loss {record['loss']:.3f}, rate {record['rate']:.1e}", refresh=False)
+            self._last = now
+        self._bar.update(record["samples"])
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar, in a terminal."""
+        if not self._bar.disable and not in_notebook():
+            self._bar.write(line, file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+
+def in_notebook() -> bool:
+    """Return whether this runs in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    return bool(ipython and getattr(ipython.get_ipython(), "kernel", None))

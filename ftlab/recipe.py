@@ -1,0 +1,152 @@
+"""A recipe is a list of rules: read it from text, complete it, explain it."""
+
+import ast
+import difflib
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ftlab import formulas
+from ftlab.errors import misused
+from ftlab.rule import KINDS, GradientRule, Penalty, Prepare, Project, Rule, Schedule
+
+MOMENTS = {
+    Prepare: "once, before the first update",
+    Penalty: "every update, added to the loss",
+    GradientRule: "every update, after backward",
+    Schedule: "every update, before it",
+    Project: "every update, after it",
+}
+
+
+def rules() -> dict[str, type[Rule]]:
+    """Return the rules that a recipe can name."""
+    found = vars(formulas).items()
+    return {name: one for name, one in found if inspect.isclass(one) and issubclass(one, Rule)}
+
+
+def parse(text: str) -> Rule:
+    """Read a rule from text such as ``Decay(0.9, per='epoch')``; nothing in it is ever evaluated.
+
+    Numbers, strings, tuples, ``None``, ``True``, ``False`` and ``inf`` may stand as arguments.
+
+    Raises:
+        Misused: If it is not a known rule with such arguments, or the rule refuses them.
+
+    Example:
+        >>> parse("Reinit(0.15)")
+        Reinit(scale=0.15, pattern='*')
+    """
+    known = rules()
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        call = None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        do = "Write it as in 'ClipNorm(1.0)'"
+        raise misused("parse", "rule", "be a rule's name with its arguments in parentheses", repr(text), do)
+    name = call.func.id
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        do = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(known))}"
+        raise misused("parse", "rule", "be one that ftlab has", repr(name), do.rstrip("."))
+    try:
+        positional = [_literal(one) for one in call.args]
+        named = {str(one.arg): _literal(one.value) for one in call.keywords if one.arg}
+        if len(named) < len(call.keywords):
+            raise ValueError("**")
+    except ValueError as error:
+        do = "Arguments are numbers, strings, tuples, None, True, False or inf"
+        raise misused("parse", f"argument of {name}", "be a plain value", repr(text), do) from error
+    try:
+        inspect.signature(known[name]).bind(*positional, **named)
+    except TypeError as error:
+        do = f"It is written {name}{inspect.signature(known[name])}".replace(" -> None", "")
+        raise misused("parse", f"arguments of {name}", "fit the rule", f"{text!r} ({error})", do) from error
+    return known[name](*positional, **named)
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name) and node.id == "inf":
+        return math.inf
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = _literal(node.operand)
+        if isinstance(value, int | float):
+            return -value
+    if isinstance(node, ast.Tuple):
+        return tuple(_literal(one) for one in node.elts)
+    if isinstance(node, ast.Constant):
+        return node.value
+    raise ValueError("not a literal")
+
+
+def check_recipe(recipe: Any) -> tuple[Rule, ...]:
+    """Return a recipe as a tuple of rules, reading those that are text."""
+    if isinstance(recipe, str | Rule) or not isinstance(recipe, Sequence):
+        raise misused("finetune", "recipe", "be a list of rules", repr(recipe), "Write it as [ClipNorm(1.0)]")
+    read = tuple(parse(one) if isinstance(one, str) else one for one in recipe)
+    for one in read:
+        if not isinstance(one, Rule):
+            what = f"the class {one.__name__}" if inspect.isclass(one) else repr(one)
+            do = "Give it its arguments, as in ClipNorm(1.0)"
+            raise misused("finetune", "recipe", "hold rules only", what, do)
+    return read
+
+
+def complete(recipe: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Add warm-up and linear decay to a recipe without a schedule; add nothing else.
+
+    >>> complete([])
+    (WarmupLinear(warmup=0.1),)
+    """
+    if any(isinstance(rule, Schedule) for rule in recipe):
+        return tuple(recipe)
+    return (*recipe, formulas.WarmupLinear())
+
+
+def explain(recipe: Sequence[Rule | str]) -> str:
+    """Return the plan of a recipe: as one equation, then rule by rule in the order in which they act.
+
+    Example:
+        >>> print(explain(["ClipNorm(1.0)", "Decay(0.9, per='epoch')"]))
+        θ ← θ − α_t·AdamW(G(∇J))
+        <BLANKLINE>
+        every update, after backward:
+          G  ClipNorm(max_norm=1.0)
+             g ← g·min(1, 1/‖g‖)
+             Shorten all gradients together to a joint length of at most 1.
+        every update, before it:
+          α  Decay(gamma=0.9, per='epoch')
+             α ← α·0.9^epoch
+             Multiply the learning rate by 0.9 after every epoch.
+    """
+    given = check_recipe(list(recipe))
+    plan = complete(given)
+    lines = [equation(plan), ""]
+    letters = dict(zip(KINDS, ("θ₀", "Ω", "G", "α", "Π"), strict=True))
+    for kind, letter in letters.items():
+        chosen = [rule for rule in plan if isinstance(rule, kind)]
+        if chosen:
+            lines.append(f"{MOMENTS[kind]}:")
+        for rule in chosen:
+            usual = "" if rule in given else "   (the usual one, since the recipe names no schedule)"
+            words = rule.sentence[0].upper() + rule.sentence[1:]
+            lines += [f"  {letter:<2} {rule!r}{usual}", f"     {rule.equation}", f"     {words}."]
+    cautions = [caution for rule in plan for caution in rule.cautions(plan)]
+    if cautions:
+        lines += ["", "take care:", *(f"  {caution}" for caution in cautions)]
+    return "\n".join(lines)
+
+
+def equation(plan: Sequence[Rule]) -> str:
+    """Return the update that a recipe makes, as one equation in plain characters.
+
+    >>> equation([formulas.SignPrune(1e-5)])
+    'θ ← Π(θ − α_t·AdamW(∇J))'
+    """
+    present = {kind for kind in KINDS if any(isinstance(rule, kind) for rule in plan)}
+    gradient = "∇(J + Ω)" if Penalty in present else "∇J"
+    shaped = f"G({gradient})" if GradientRule in present else gradient
+    update = f"θ − α_t·AdamW({shaped})"
+    return f"θ ← Π({update})" if Project in present else f"θ ← {update}"

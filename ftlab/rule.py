@@ -1,0 +1,140 @@
+r"""The five kinds of rule: where a rule stands in the equation of one update.
+
+.. math:: \theta_{t+1}=\Pi\big(\theta_t-\alpha_t\,\mathrm{opt}(G(\nabla_\theta[J(\theta_t)+\Omega(\theta_t)]))\big)
+
+==================  ==============  ==========================================
+kind                stands for      when
+==================  ==============  ==========================================
+:class:`Prepare`    θ₀              once, before the optimizer exists
+:class:`Penalty`    Ω               added to the task loss, once per update
+:class:`GradientRule`  G            after backward, before the optimizer
+:class:`Schedule`   α               before the update
+:class:`Project`    Π               after the update
+==================  ==============  ==========================================
+
+A rule is a frozen dataclass that holds numbers, strings and tuples, and calls a pure function.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.parameters import Tensors
+
+Rates = dict[str, float]
+Memory = Any
+
+
+@dataclass(frozen=True)
+class Now:
+    """What a rule may look at: a frozen view of the run at one moment."""
+
+    step: int = 0
+    """Updates made so far: 0 at the first update."""
+    steps: int = 1
+    """Updates of the whole run."""
+    steps_per_epoch: int = 1
+    params: Tensors = field(default_factory=dict)
+    """Trainable parameters by name."""
+    grads: Tensors = field(default_factory=dict)
+    """Gradients as the optimizer saw them."""
+    rates: Rates = field(default_factory=dict)
+    """Learning rate by parameter name."""
+    origin: Tensors = field(default_factory=dict)
+    """θ₀ as loaded, without what was not in the checkpoint; filled only when a rule sets ``needs_origin``."""
+    evaluations: tuple[dict[str, Any], ...] = ()
+    """Metrics on the validation split, one entry per epoch ended."""
+    seed: int = 0
+    place: int = 0
+    """The rule's place in the recipe."""
+
+    @property
+    def generator(self) -> torch.Generator:
+        """A generator seeded by (seed, step, the rule's place), so that drawing needs no stored state.
+
+        >>> a, b = Now(seed=1, step=2), Now(seed=1, step=2)
+        >>> bool(torch.rand(1, generator=a.generator) == torch.rand(1, generator=b.generator))
+        True
+        """
+        return torch.Generator().manual_seed(mix(self.seed, self.step, self.place))
+
+
+def mix(*numbers: int) -> int:
+    """Make one 63-bit seed of several whole numbers; near inputs give unrelated seeds.
+
+    >>> mix(0, 1) != mix(1, 0)
+    True
+    """
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "big") >> 1
+
+
+class Rule(ABC):
+    """A strategy, as a value: what it does is a method, when it does it is its kind."""
+
+    needs_origin: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def equation(self) -> str:
+        """The rule as one equation in plain characters."""
+
+    @property
+    @abstractmethod
+    def sentence(self) -> str:
+        """The rule in words, beginning with a verb."""
+
+    def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
+        """Return what the rule remembers from one step to the next."""
+        return None
+
+    def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
+        """Give the model back as it is to be evaluated and saved."""
+        return model
+
+    def cautions(self, recipe: Sequence["Rule"]) -> list[str]:
+        """Return sentences of warning about this rule in this recipe."""
+        return []
+
+
+class Prepare(Rule):
+    """Changes θ₀ or the model itself, once."""
+
+    @abstractmethod
+    def prepare(self, model: nn.Module, now: Now) -> nn.Module: ...
+
+
+class Penalty(Rule):
+    """Adds Ω to the task loss."""
+
+    @abstractmethod
+    def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor: ...
+
+
+class GradientRule(Rule):
+    """Changes the gradient before the optimizer sees it; a name it leaves out is not updated at all."""
+
+    @abstractmethod
+    def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]: ...
+
+
+class Schedule(Rule):
+    """Changes the learning rates before the update."""
+
+    @abstractmethod
+    def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]: ...
+
+
+class Project(Rule):
+    """Changes the parameters after the update."""
+
+    @abstractmethod
+    def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]: ...
+
+
+KINDS: tuple[type[Rule], ...] = (Prepare, Penalty, GradientRule, Schedule, Project)
+"""The kinds in the order in which they act."""

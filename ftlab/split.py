@@ -1,0 +1,68 @@
+"""Split one file of examples into train, validation and test, always the same way."""
+
+import random
+from collections import Counter, defaultdict
+from typing import Any
+
+from ftlab.errors import mention, refused
+from ftlab.rule import mix
+
+SHARES = (("validation", 0.1), ("test", 0.1))
+SMALLEST = 10
+
+
+def normal(text: str) -> str:
+    """Return a text as it is compared with others: without case, without runs of white space.
+
+    >>> normal("A  Quiet\\tgem ")
+    'a quiet gem'
+    """
+    return " ".join(text.casefold().split())
+
+
+def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool = True) -> dict[str, list[int]]:
+    """Return the row numbers of each split: 80/10/10, stratified by label, rows of the same text kept together.
+
+    Args:
+        texts: One a row.
+        labels: One a row: names, lists of names, or numbers.
+        name: What the rows came from, for messages.
+        by_label: Whether to give each split its share of every label; not for numbers.
+
+    Raises:
+        Refused: If there are fewer than ten rows.
+
+    Example:
+        >>> parts = split_rows([f"text {i}" for i in range(20)], ["a", "b"] * 10, "here")
+        >>> {split: len(rows) for split, rows in parts.items()}
+        {'train': 16, 'validation': 2, 'test': 2}
+    """
+    if len(texts) < SMALLEST:
+        do = "Add rows, or give a folder with files train, validation and test of your own"
+        raise refused("load_data", name, f"have at least {SMALLEST} rows to be split", str(len(texts)), do)
+    together = defaultdict(list)
+    for row, text in enumerate(texts):
+        together[normal(text)].append(row)
+    again = len(texts) - len(together)
+    if again:
+        torn = sum(len({str(labels[row]) for row in rows}) > 1 for rows in together.values())
+        conflict = f" {torn} of them with different labels." if torn else ""
+        mention("load_data", f"{again} rows of {name} repeat a text, and go to one split with it.{conflict}")
+    strata = defaultdict(list)
+    for rows in together.values():
+        strata[str(labels[rows[0]]) if by_label else ""].append(rows)
+    rare = Counter({label: len(groups) for label, groups in strata.items() if len(groups) < SMALLEST})
+    if rare and by_label:
+        some = ", ".join(f"{label!r} ({count})" for label, count in sorted(rare.items())[:3])
+        mention("load_data", f"few rows of {name} for {some}: too few for a share in every split.")
+    parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for number, label in enumerate(sorted(strata)):
+        groups = strata[label]
+        random.Random(mix(number, len(groups))).shuffle(groups)
+        start = 0
+        for split, share in SHARES:
+            end = start + round(share * len(groups))
+            parts[split] += [row for rows in groups[start:end] for row in rows]
+            start = end
+        parts["train"] += [row for rows in groups[start:] for row in rows]
+    return {split: sorted(rows) for split, rows in parts.items()}

@@ -1,0 +1,187 @@
+"""Read files of examples as columns of text, and refuse by line number what cannot be read.
+
+Every cell of a csv or tsv file stays the text it is: ``01`` is not ``1``, and ``NA`` is a label like any other.
+"""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from ftlab.errors import mention, refused
+
+Table = dict[str, list[Any]]
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+
+_NOT_UTF8 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive (perhaps a spreadsheet)"}
+
+
+def read_table(path: Path) -> Table:
+    """Return the columns of one file by name, each as long as the others.
+
+    Args:
+        path: A csv (commas or semicolons), tsv, json lines or parquet file; text is UTF-8, a BOM is accepted.
+
+    Raises:
+        Refused: If it cannot be read whole: missing, empty, binary, another encoding, a line with too many fields.
+    """
+    if not path.exists():
+        near = sorted(p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES)[:3] if path.parent.is_dir() else []
+        do = f"Check the spelling; {path.parent} holds {', '.join(near)}" if near else "Check the spelling"
+        raise refused("load_data", "file", "exist", repr(str(path)), do)
+    if path.suffix.lower() not in SUFFIXES:
+        raise refused(
+            "load_data", "file", f"end in one of {', '.join(SUFFIXES)}", repr(path.name), "Save it as one of these"
+        )
+    if path.stat().st_size == 0:
+        raise refused("load_data", "file", "not be empty", f"{path.name} of 0 bytes", "Give a file with examples")
+    if path.suffix.lower() == ".parquet":
+        table = _parquet(path)
+    else:
+        text = _text(path)
+        delimited = path.suffix.lower() in (".csv", ".tsv")
+        table = _delimited(path, text) if delimited else _json_lines(path, text)
+    if not table or not len(next(iter(table.values()))):
+        raise refused("load_data", "file", "hold at least one row", f"none in {path.name}", "Add examples")
+    return table
+
+
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    for start, what in _NOT_UTF8.items():
+        if raw.startswith(start):
+            raise refused("load_data", "file", "be UTF-8 text", f"{what} in {path.name}", "Save it as UTF-8 csv")
+    if b"\0" in raw:
+        line = raw[: raw.index(b"\0")].count(b"\n") + 1
+        raise refused(
+            "load_data", "file", "be text", f"a NUL byte in line {line} of {path.name}", "It looks like binary data"
+        )
+    if raw.startswith(b"\xef\xbb\xbf"):
+        mention("load_data", f"{path.name} begins with a byte order mark, which is left out.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        got = f"byte 0x{raw[error.start]:02x} in line {line} of {path.name}"
+        do = "Save it as UTF-8; iconv -f latin1 -t utf-8 converts it, if it is Latin-1"
+        raise refused("load_data", "file", "be UTF-8 text", got, do) from error
+
+
+def _delimited(path: Path, text: str) -> Table:
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    tabs = path.suffix.lower() == ".tsv"
+    delimiter = "\t" if tabs else ";" if first.count(";") > first.count(",") else ","
+    if delimiter == ";":
+        mention("load_data", f"{path.name} is separated by semicolons, and is read so.")
+    # A tab-separated file is mostly written without quoting, so that a lone quote in a text is only a quote.
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+        strict=not tabs,
+    )
+    csv.field_size_limit(2**31 - 1)
+    header: list[str] = []
+    rows: list[list[str]] = []
+    blank = 0
+    try:
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                blank += 1
+            elif not header:
+                header = [cell.strip() for cell in row]
+                _check_header(path, header)
+            elif len(row) != len(header):
+                raise refused(
+                    "load_data",
+                    f"line {reader.line_num} of {path.name}",
+                    f"have {len(header)} fields, as the header has",
+                    str(len(row)),
+                    f"Put quotes around a text that holds {'a tab' if tabs else repr(delimiter)}",
+                )
+            else:
+                rows.append([_unquoted(cell) for cell in row] if tabs else row)
+    except csv.Error as error:
+        got = f"{error} by line {reader.line_num} of {path.name}"
+        do = 'Close every quote, and write a quote inside a quoted text as ""'
+        raise refused("load_data", "file", "be a table with balanced quotes", got, do) from error
+    if blank:
+        mention("load_data", f"{blank} blank lines of {path.name} are left out.")
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def _unquoted(cell: str) -> str:
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return cell[1:-1].replace('""', '"') if quoted else cell
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice or "" in header:
+        got = f"{', '.join(map(repr, twice))} twice" if twice else f"an empty name among {header}"
+        raise refused("load_data", f"header of {path.name}", "name each column once", got, "Rename the columns")
+
+
+def _json_lines(path: Path, text: str) -> Table:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            got = f"{error.msg} in line {number} of {path.name}"
+            raise refused("load_data", "file", "hold a JSON object in each line", got, "Mend that line") from error
+        if not isinstance(row, dict):
+            got = f"{type(row).__name__} in line {number} of {path.name}"
+            raise refused("load_data", "file", "hold a JSON object in each line", got, 'Write {"text": ...}')
+        missing = set(rows[0]) - set(row) if rows else set()
+        if missing:
+            raise refused(
+                "load_data",
+                f"line {number} of {path.name}",
+                "have the keys of the first line",
+                f"no {', '.join(sorted(missing))}",
+                "Give every line the same keys",
+            )
+        rows.append(row)
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _parquet(path: Path) -> Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        columns: Table = pyarrow.parquet.read_table(path).to_pydict()
+    except (pyarrow.ArrowException, OSError) as error:
+        got = f"{str(error).splitlines()[0]} in {path.name}"
+        raise refused("load_data", "file", "be a whole parquet file", got, "Write it again") from error
+    return columns
+
+
+def read_folder(folder: Path) -> dict[str, Table]:
+    """Return the tables of a folder by split: ``train`` and, where they are there, ``validation`` and ``test``."""
+    names = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        split = names.get(path.stem.lower())
+        if split and path.suffix.lower() in SUFFIXES:
+            if split in found:
+                raise refused(
+                    "load_data",
+                    f"split {split!r}",
+                    "come from one file",
+                    f"{found[split].name} and {path.name}",
+                    "Keep one of them",
+                )
+            found[split] = path
+    if "train" not in found:
+        some = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+        raise refused(
+            "load_data", "folder", "hold a train file", f"{some} in {folder}", "Name it train.csv, train.tsv or so"
+        )
+    return {split: read_table(path) for split, path in found.items()}
+
+
