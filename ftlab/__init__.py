@@ -11,24 +11,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftlab.data import load_data as load_data
-    from ftlab.health import doctor as doctor
-    from ftlab.errors import Diverged as Diverged, Interrupted as Interrupted, Misused as Misused, Refused as Refused
+    from ftlab.data import load_data
+    from ftlab.errors import Diverged, Interrupted, Misused, Refused
     from ftlab.formulas import (
-        ClipNorm as ClipNorm,
-        Decay as Decay,
-        Redraw as Redraw,
-        Reinit as Reinit,
-        SignPrune as SignPrune,
-        WarmupCosine as WarmupCosine,
-        WarmupLinear as WarmupLinear,
+        ClipNorm,
+        Decay,
+        Redraw,
+        Reinit,
+        SignPrune,
+        WarmupCosine,
+        WarmupLinear,
     )
-    from ftlab.inference import evaluate as evaluate, predict as predict
-    from ftlab.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError  # noqa: F401
-    from ftlab.models import load_model as load_model
-    from ftlab.procedure import finetune as finetune
-    from ftlab.recipe import explain as explain, parse as parse
-    from ftlab.training import begin as begin, finish as finish, step as step
+    from ftlab.health import doctor
+    from ftlab.inference import evaluate, predict
+    from ftlab.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+    from ftlab.models import load_model
+    from ftlab.procedure import finetune
+    from ftlab.recipe import explain, parse
+    from ftlab.training import begin, finish, step
 
 __version__ = "0.1.0"
 
@@ -60,7 +60,7 @@ _HOME = {
     "Diverged": "errors",
     "Interrupted": "errors",
 }
-__all__ = list(_HOME)  # noqa: PLE0604
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -33,6 +33,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             yield draft
             for file in draft.rglob("*"):
                 if file.is_file():
+                    file.chmod(_readable())  # safetensors writes files that only their owner can read
                     _sync(file)
             if path.exists():
                 os.rename(path, old)
@@ -42,6 +43,12 @@ def new_folder(path: Path) -> Iterator[Path]:
             if old.exists() and not path.exists():
                 os.rename(old, path)
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _readable() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _sync(path: Path) -> None:

@@ -77,9 +77,7 @@ def restore(state: State, path: Path) -> None:
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(saved[name])
-    remember(
-        state.optimizer, state.params, unpack(content["optimizer"], load_file(path / "optimizer.safetensors"))
-    )
+    remember(state.optimizer, state.params, unpack(content["optimizer"], load_file(path / "optimizer.safetensors")))
     state.memory = unpack(content["memory"], load_file(path / "memory.safetensors", device=str(state.device)))
     state.step, state.evaluations = content["step"], content["evaluations"]
     state.last_loss = content["last_loss"]

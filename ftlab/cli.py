@@ -83,7 +83,7 @@ def finetune(
     debug: DebugOption = False,
 ) -> None:
     """Fine-tune, print the table, say where the model is."""
-    from ftlab.output import Output
+    from ftlab.output import check_output
     from ftlab.procedure import finetune as run_finetune
     from ftlab.recipe import check_recipe, explain
     from ftlab.settings import Settings
@@ -91,7 +91,7 @@ def finetune(
     recipe = check_recipe(rule or [])
     Settings(epochs, lr, batch_size, accumulate, max_length, seed, recipe, optimizer=optimizer, engine=engine)
     if output is not None:
-        Output(output, overwrite=overwrite, resume=resume, look_only=True)
+        check_output(Path(output), overwrite=overwrite, resume=resume)
 
     from ftlab.data import load_data
     from ftlab.models import load_model
@@ -131,24 +131,29 @@ def evaluate(
     text: TextOption = None,
     label: LabelOption = None,
     task: TaskOption = None,
-    split: Annotated[str | None, typer.Option(help="A split of the data.  [default: a file: all of it; else test]")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="A split of the data.  [default: a file: all of it; else test]")
+    ] = None,
     max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Print the table of metrics, and the confusion matrix."""
-    from ftlab.data import load_data
+    from ftlab.data import load_data, load_rows
     from ftlab.errors import misused
     from ftlab.inference import evaluate as run_evaluate
     from ftlab.models import load_model
 
     loaded = load_model(model)
-    whole = Path(data).is_file() and split is None
-    rows = load_data(data, text=text, label=label, task=task or _task_of_reviews(data, loaded), known=loaded.task)
-    name = Path(data).name if whole else split or ("test" if "test" in rows else "validation")
-    if not whole and name not in rows:
-        raise misused("evaluate", "split", f"be one of {', '.join(rows)}", repr(name), "Choose one")
-    metrics = run_evaluate(loaded, rows["all" if whole else name], split=name, max_length=max_length)
+    if Path(data).is_file() and split is None:
+        name, rows = Path(data).name, load_rows(data, loaded.task, text=text, label=label)
+    else:
+        splits = load_data(data, text=text, label=label, task=task or _task_of_reviews(data, loaded))
+        name = split or ("test" if "test" in splits else "validation")
+        if name not in splits:
+            raise misused("evaluate", "split", f"be one of {', '.join(splits)}", repr(name), "Choose one")
+        rows = splits[name]
+    metrics = run_evaluate(loaded, rows, split=name, max_length=max_length)
     if json_:
         print(json.dumps(metrics.flat(), ensure_ascii=False))
         return

@@ -1,6 +1,9 @@
 """Choose where a model runs, and in which precision."""
 
+import os
+import platform
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 
@@ -38,3 +41,21 @@ def choose_engine(asked: str, device: str) -> str:
 def precision(engine: str, device: str) -> AbstractContextManager[object]:
     """Return the context in which a forward pass runs."""
     return torch.autocast(device, torch.bfloat16) if engine == "fast" else nullcontext()
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_name(device: str) -> str:
+    """Return a device with its maker's name; of a processor also family and model, which a rented one's name hides."""
+    if device == "cuda":
+        return f"cuda ({torch.cuda.get_device_name()})"
+    info = Path("/proc/cpuinfo")
+    if device != "cpu" or not info.exists():
+        return f"{device} ({platform.processor() or platform.machine()})"
+    pairs = (line.partition(":") for line in info.read_text(encoding="utf-8").splitlines())
+    found = {key.strip(): value.strip() for key, _, value in pairs}
+    name = found.get("model name", platform.machine())
+    return f"cpu ({name}, family {found.get('cpu family', '?')}, model {found.get('model', '?')})"

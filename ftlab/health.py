@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ftlab.data import EMBEDDED, REVIEW_LABELS
-from ftlab.device import choose_device, choose_engine
+from ftlab.device import choose_device, choose_engine, cores
 from ftlab.hub import reachable
 from ftlab.models import MINILM_PACKAGE
 from ftlab.output import surroundings
@@ -31,8 +31,7 @@ def doctor() -> str:
     lines = {
         "device": around["device"],
         "engine": f"{engine} ({numbers}); engine='reference' is fp32 everywhere",
-        "threads": f"{torch.get_num_threads()} of {_cores()} cores",
-        "processor": _processor(),
+        "threads": f"{torch.get_num_threads()} of {cores()} cores",
         "versions": ", ".join(f"{name} {number}" for name, number in around["versions"].items()),
         "system": platform.platform(),
         "model minilm": minilm,
@@ -52,20 +51,3 @@ def facts() -> str:
 
 def _lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _processor() -> str:
-    """Return the processor's name, family and model; the family tells what the name of a rented one hides."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor() or platform.machine()
-    pairs = (line.partition(":") for line in info.read_text(encoding="utf-8").splitlines())
-    found = {key.strip(): value.strip() for key, _, value in pairs}
-    name = found.get("model name", platform.machine())
-    return f"{name}, family {found.get('cpu family', '?')}, model {found.get('model', '?')}"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ftlab.data import Task
 from ftlab.errors import misused
+from ftlab.labels import Task
 
 Array = npt.NDArray[Any]
 TITLES = {

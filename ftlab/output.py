@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ftlab.atomic import new_folder, write_text
+from ftlab.device import device_name
 from ftlab.errors import Diverged, mention, misused, refused, sentence
 from ftlab.models import Pretrained, quiet
 
@@ -24,10 +25,14 @@ class Output:
 
     def __init__(self, folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.folder = Path(folder)
-        if overwrite and resume:
-            do = "Leave one of them out"
-            raise misused("finetune", "overwrite and resume", "not be asked for together", "both", do)
-        self._check(overwrite, resume)
+        check_output(self.folder, overwrite=overwrite, resume=resume)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            got = f"{self.folder} ({error.strerror})"
+            raise refused("finetune", "output", "be a folder that can be written", got, "Choose another") from error
         if overwrite:
             for name in OURS:
                 path = self.folder / name
@@ -70,25 +75,21 @@ class Output:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [record for record in map(json.loads, lines) if record["step"] <= steps]
 
-    def _check(self, overwrite: bool, resume: bool) -> None:
-        folder = self.folder
-        if folder.exists() and not folder.is_dir():
-            raise refused("finetune", "output", "be a folder", f"the file {folder}", "Choose another name")
-        if folder.is_dir() and any(folder.iterdir()):
-            ours = (folder / "run.json").exists()
-            if not ours:
-                do = "Choose a new folder"
-                raise refused("finetune", "output", "be empty or hold a run", f"other files in {folder}", do)
-            if not overwrite and not resume:
-                do = "Choose another folder, or say overwrite (--overwrite) or resume (--resume)"
-                raise refused("finetune", "output", "not hold another run", str(folder), do)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            got = f"{folder} ({error.strerror})"
-            raise refused("finetune", "output", "be a folder that can be written", got, "Choose another") from error
+
+def check_output(folder: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse a folder that holds other files, or another run that is neither to be overwritten nor resumed."""
+    if overwrite and resume:
+        do = "Leave one of them out"
+        raise misused("finetune", "overwrite and resume", "not be asked for together", "both", do)
+    if folder.exists() and not folder.is_dir():
+        raise refused("finetune", "output", "be a folder", f"the file {folder}", "Choose another name")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / "run.json").exists():
+            got = f"other files in {folder}"
+            raise refused("finetune", "output", "be empty or hold a run", got, "Choose a new folder")
+        if not overwrite and not resume:
+            do = "Choose another folder, or say overwrite (--overwrite) or resume (--resume)"
+            raise refused("finetune", "output", "not hold another run", str(folder), do)
 
 
 def same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -111,10 +112,9 @@ def same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
 
 def surroundings(device: str) -> dict[str, Any]:
     """Return what a run's numbers depend on besides its arguments."""
-    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     return {
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-        "device": f"{device} ({name})",
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
 

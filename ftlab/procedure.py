@@ -250,7 +250,9 @@ def _within(settings: Settings, model: Pretrained) -> Settings:
     """Keep max_length within what the model can take."""
     if model.task.modality == "image" or settings.max_length <= model.longest:
         return settings
-    mention("finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.longest} is used.")
+    mention(
+        "finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.longest} is used."
+    )
     check_whole("finetune", "the model's longest text", model.longest, "Use another model", at_least=4)
     return dataclasses.replace(settings, max_length=model.longest)
 

@@ -80,7 +80,9 @@ class Run:
         """Return the model card: what it is, on what it was trained, what it reached."""
         facts, task = self.facts, self.model.task
         pipeline = "image-classification" if task.modality == "image" else "text-classification"
-        base = f"base_model: {self.model.name}\n" if "/" in self.model.name and not Path(self.model.name).exists() else ""
+        base = (
+            f"base_model: {self.model.name}\n" if "/" in self.model.name and not Path(self.model.name).exists() else ""
+        )
         rows = self.metrics.rows() if self.metrics else []
         table = "".join(f"| {title} | {value} | {interval} |\n" for title, value, interval in rows)
         where = f"{self.metrics.split}, n = {self.metrics.n}" if self.metrics else "not measured"

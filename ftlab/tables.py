@@ -12,6 +12,7 @@ from typing import Any
 from ftlab.errors import mention, refused
 
 Table = dict[str, list[Any]]
+SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 _NOT_UTF8 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive (perhaps a spreadsheet)"}
@@ -163,10 +164,9 @@ def _parquet(path: Path) -> Table:
 
 def read_folder(folder: Path) -> dict[str, Table]:
     """Return the tables of a folder by split: ``train`` and, where they are there, ``validation`` and ``test``."""
-    names = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        split = names.get(path.stem.lower())
+        split = SPLITS.get(path.stem.lower())
         if split and path.suffix.lower() in SUFFIXES:
             if split in found:
                 raise refused(
@@ -183,5 +183,3 @@ def read_folder(folder: Path) -> dict[str, Table]:
             "load_data", "folder", "hold a train file", f"{some} in {folder}", "Name it train.csv, train.tsv or so"
         )
     return {split: read_table(path) for split, path in found.items()}
-
-
