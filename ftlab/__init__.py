@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftlab.data import load_data
+    from ftlab.data import load_data, load_pairs
     from ftlab.errors import Diverged, Interrupted, Misused, Refused
     from ftlab.formulas import (
         ClipNorm,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         WarmupLinear,
     )
     from ftlab.health import doctor
-    from ftlab.inference import evaluate, predict
+    from ftlab.inference import embed, evaluate, predict
     from ftlab.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
     from ftlab.models import load_model
     from ftlab.procedure import finetune
@@ -35,10 +35,12 @@ __version__ = "0.1.0"
 # In the order in which a reader meets them. Nothing is imported before it is asked for.
 _HOME = {
     "load_data": "data",
+    "load_pairs": "data",
     "load_model": "models",
     "finetune": "procedure",
     "evaluate": "inference",
     "predict": "inference",
+    "embed": "inference",
     "begin": "training",
     "step": "training",
     "finish": "training",

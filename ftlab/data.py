@@ -6,9 +6,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftlab.errors import check_choice, mention, misused, refused
+from ftlab.errors import Misused, check_choice, mention, misused, refused
 from ftlab.hub import reachable
-from ftlab.labels import KINDS, Column, Task, build, kind_of, learn_names, parse_labels, pick_columns
+from ftlab.labels import (
+    KINDS,
+    Column,
+    Task,
+    build,
+    check_labels,
+    check_texts,
+    kind_of,
+    learn_names,
+    parse_labels,
+    pick_columns,
+)
 from ftlab.split import normal, split_rows
 from ftlab.tables import SPLITS, Table, read_folder, read_table
 
@@ -67,14 +78,28 @@ def load_data(
     if name == "digits":
         return _digits()
     path = Path(name)
-    if path.is_dir() and (path / "train").is_dir():
+    if os.path.isdir(path / "train"):  # os.path, since Path.is_dir raises on a name that is too long
         return _of_datasets(_from_hub("imagefolder", data_dir=name), name, text, label, task)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _of_tables(read_folder(path), path.name, text, label, task)
     if _may_be_hub_id(path, name):
         found = _from_hub(*name.split(":", 1))
         return _of_datasets(found if isinstance(found, dict) else {"train": found}, name, text, label, task)
     return _of_tables({"": read_table(path)}, path.name, text, label, task)
+
+
+def load_pairs() -> "Dataset":
+    """Load the embedded pairs of sentences with their similarity from 0 to 5, the mean of two graders.
+
+    >>> load_pairs().column_names
+    ['first', 'second', 'similarity', 'grade_1', 'grade_2']
+    """
+    from datasets import Dataset, Features, Value
+
+    number = Value("float32")
+    columns = {"first": Value("string"), "second": Value("string")}
+    columns |= dict.fromkeys(("similarity", "grade_1", "grade_2"), number)
+    return Dataset.from_dict(read_table(EMBEDDED / "pairs.jsonl"), features=Features(columns))
 
 
 def load_rows(file: str | Path, task: Task, *, text: str | None = None, label: str | None = None) -> "Dataset":
@@ -111,6 +136,24 @@ def task_of(data: Any) -> Task:
     return Task("regression", (), modality)
 
 
+def checked(data: Any) -> "DatasetDict":
+    """Return data in the common form; what has it already is only looked through, and nothing is mentioned again."""
+    try:
+        task = task_of(data)
+    except Misused:
+        return load_data(data)
+    for split, rows in data.items():
+        if rows.features != data["train"].features or set(rows.column_names) != {task.modality, "label"}:
+            return load_data(data)
+        labels = list(rows["label"])
+        if task.kind == "classification":
+            labels = [None if one == -1 else one for one in labels]
+        check_labels(labels, split)
+        if task.modality == "text":
+            check_texts(list(rows["text"]), split)
+    return data
+
+
 def fingerprint(data: "DatasetDict") -> str:
     """Return a SHA-256 over every split's rows in order, so that a resumed run can tell its data from another."""
     digest = hashlib.sha256()
@@ -126,13 +169,20 @@ def fingerprint(data: "DatasetDict") -> str:
 
 
 def _of_tables(
-    tables: dict[str, Table], name: str, text: str | None, label: str | None, kind: str | None
+    tables: dict[str, Table],
+    name: str,
+    text: str | None,
+    label: str | None,
+    kind: str | None,
+    names: tuple[str, ...] = (),
 ) -> "DatasetDict":
     """Check the columns of each split, split what is one file, number the labels, build the data set."""
     from datasets import DatasetDict
 
     if kind is not None:
         check_choice("load_data", "task", kind, KINDS)
+    if list(tables) == ["train"]:
+        tables = {"": tables["train"]}
     columns = {
         split: pick_columns(table, f"{split} of {name}" if split else name, text, label)
         for split, table in tables.items()
@@ -143,7 +193,7 @@ def _of_tables(
         whole = columns[""]
         parts = split_rows(whole.texts, whole.labels, name, by_label=kind != "regression")
         columns = {split: whole.part(rows) for split, rows in parts.items() if rows}
-    task = Task(kind, learn_names(columns["train"], kind, name))
+    task = Task(kind, learn_names(columns["train"], kind, name, names))
     _mention_overlap(columns)
     return DatasetDict({split: build(column, task) for split, column in columns.items()})
 
@@ -158,7 +208,7 @@ def _mention_overlap(columns: dict[str, Column]) -> None:
 
 def _of_datasets(source: Any, name: str, text: str | None, label: str | None, task: str | None) -> "DatasetDict":
     """Bring a ``DatasetDict`` to the common form."""
-    from datasets import Image
+    from datasets import ClassLabel, Image
 
     splits = {SPLITS[split]: rows for split, rows in source.items() if split in SPLITS}
     if "train" not in splits or not hasattr(splits["train"], "features"):
@@ -169,14 +219,16 @@ def _of_datasets(source: Any, name: str, text: str | None, label: str | None, ta
     for split, rows in splits.items():
         table = {column: _plain(rows, column) for column in rows.column_names}
         labels = table.get(label or "label", [])
-        if split != "train" and labels and all(one in (-1, "-1") for one in labels):
+        if split != "train" and labels and all(one in (None, -1, "-1") for one in labels):
             mention("load_data", f"the labels of {split} of {name} are withheld (-1), so the split is left out.")
         else:
             tables[split] = table
     feature = splits["train"].features.get(label or "label")
     if task is None and str(getattr(feature, "dtype", "")).startswith("float"):
         task = "regression"
-    return _of_tables(tables if len(tables) > 1 else {"": tables["train"]}, name, text, label, task)
+    classes = getattr(feature, "feature", feature)
+    names = tuple(one.strip() for one in classes.names) if isinstance(classes, ClassLabel) else ()
+    return _of_tables(tables, name, text, label, task, names)
 
 
 def _plain(rows: "Dataset", column: str) -> list[Any]:
@@ -185,7 +237,7 @@ def _plain(rows: "Dataset", column: str) -> list[Any]:
 
     feature, values = rows.features[column], list(rows[column])
     if isinstance(feature, ClassLabel):
-        return [feature.names[one] if one is not None and one >= 0 else one for one in values]
+        return [feature.names[one] if one is not None and one >= 0 else None for one in values]
     if isinstance(getattr(feature, "feature", None), ClassLabel):
         return [[feature.feature.names[one] for one in several] for several in values]
     return values
@@ -225,13 +277,13 @@ def _digits() -> "DatasetDict":
 
 
 def _may_be_hub_id(path: Path, name: str) -> bool:
-    return not path.exists() and not path.suffix and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+    return not os.path.exists(path) and not path.suffix and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
 
 
 def _from_hub(*name: str, **options: str) -> Any:
     from datasets import load_dataset
 
-    shown = repr(":".join(name))
+    shown = repr(":".join(name))[:120]
     do = "Embedded are reviews and digits; a hub id needs a network, a file its whole path"
     must = "be a file, a folder, an embedded name or a hub id that can be reached"
     if not options and not reachable():

@@ -31,8 +31,34 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> 
     return torch.cat(scores)[order].clone()
 
 
+def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, batch_size: int = 64) -> Tensor:
+    """Return a vector of length 1 for each text: the mean over its tokens of the last hidden states.
+
+    Args:
+        pretrained: A text model; the head is not used.
+        texts: Any number of texts, at least one.
+        max_length: The most tokens that a text keeps.
+        batch_size: Texts at a time.
+
+    Returns:
+        Shape (texts, hidden size), fp32, on the CPU. The product of two rows is their cosine.
+    """
+    encoded = encode(pretrained, texts, max_length, "embed")
+    body = pretrained.net.base_model
+    device = next(body.parameters()).device
+    vectors: list[Tensor] = []
+    pretrained.net.eval()
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch_size):
+            batch = encoded.batch(range(start, min(start + batch_size, len(texts))))
+            hidden = body(**{name: tensor.to(device) for name, tensor in batch.items()}).last_hidden_state.cpu()
+            mask = batch["attention_mask"].unsqueeze(-1)
+            vectors.append((hidden * mask).sum(1) / mask.sum(1))
+    return torch.nn.functional.normalize(torch.cat(vectors)).clone()
+
+
 def evaluate(
-    pretrained: Pretrained, rows: Any, *, split: str = "", max_length: int = 128, resamples: int = 1000
+    pretrained: Pretrained, rows: Any, *, split: str = "", max_length: int = 128, resamples: int | None = None
 ) -> Metrics:
     """Measure a model on labelled rows.
 
@@ -41,7 +67,7 @@ def evaluate(
         rows: One split of what :func:`ftlab.load_data` gives, with the labels that the model knows.
         split: The split's name, to be kept with the numbers.
         max_length: The most tokens that a text keeps.
-        resamples: How often the samples are drawn anew for the intervals.
+        resamples: How often the samples are drawn anew for the intervals, 1000 if left out; 0 for none.
 
     Raises:
         Misused: If the labels are not those of the model.
@@ -57,7 +83,7 @@ def evaluate(
     return evaluate_encoded(pretrained, encode(pretrained, rows, max_length, "evaluate"), split, resamples)
 
 
-def evaluate_encoded(pretrained: Pretrained, encoded: Encoded, split: str, resamples: int) -> Metrics:
+def evaluate_encoded(pretrained: Pretrained, encoded: Encoded, split: str, resamples: int | None = None) -> Metrics:
     """Measure a model on rows that are tokenised already."""
     if encoded.labels is None:
         raise misused("evaluate", "rows", "have labels", "none", "Use predict for rows without labels")

@@ -48,16 +48,32 @@ def pick_columns(table: Table, place: str, text: str | None, label: str | None) 
         raise refused("load_data", place, f"have a column {wanted}", f"columns {', '.join(table)}", do)
 
     texts, labels = pick("text", text, ("text", "sentence")), pick("label", label, ("label",))
+    check_texts(texts, place)
+    return Column(texts, labels, place)
+
+
+def check_texts(texts: list[Any], place: str) -> None:
+    """Refuse texts that are empty or no text."""
     wrong = [i for i, one in enumerate(texts) if not isinstance(one, str) or not one.strip()]
     if wrong:
         got = f"{texts[wrong[0]]!r} in {rows_in_words(wrong)}"
         raise refused("load_data", f"text of {place}", "not be empty", got, "Fill these rows or take them out")
-    return Column(texts, labels, place)
+
+
+def check_labels(labels: list[Any], place: str, *, none_is_a_label: bool = False) -> None:
+    """Refuse rows without a label; where several may hold, an empty cell says that none does."""
+    wrong = [i for i, one in enumerate(labels) if _absent(one) and not (none_is_a_label and one == "")]
+    if wrong:
+        got = f"{labels[wrong[0]]!r} in {rows_in_words(wrong)}"
+        do = "Fill them or take the rows out"
+        raise refused("load_data", f"label of {place}", "be there in every row", got, do)
 
 
 def kind_of(labels: list[Any], name: str) -> str:
     """Read off the labels what kind of task they make."""
-    if any(_several(one) for one in labels):
+    if any(isinstance(one, list) for one in labels):
+        return "multilabel"
+    if any(isinstance(one, str) and "|" in one for one in labels):
         mention("load_data", f"labels of {name} are joined by |, and are read as several labels at once (multilabel).")
         return "multilabel"
     numbers = [_number(one) for one in labels]
@@ -72,10 +88,7 @@ def kind_of(labels: list[Any], name: str) -> str:
 def parse_labels(column: Column, kind: str) -> Column:
     """Turn labels into names, lists of names, or numbers; refuse rows without one."""
     labels, place = column.labels, f"label of {column.place}"
-    wrong = [i for i, one in enumerate(labels) if _absent(one) and not (kind == "multilabel" and one == "")]
-    if wrong:
-        got = f"{labels[wrong[0]]!r} in {rows_in_words(wrong)}"
-        raise refused("load_data", place, "be there in every row", got, "Fill them or take the rows out")
+    check_labels(labels, column.place, none_is_a_label=kind == "multilabel")
     if kind == "regression":
         numbers = [_number(one) for one in labels]
         wrong = [i for i, one in enumerate(numbers) if one is None or not math.isfinite(one)]
@@ -91,8 +104,11 @@ def parse_labels(column: Column, kind: str) -> Column:
     return Column(column.texts, names, column.place)
 
 
-def learn_names(train: Column, kind: str, name: str) -> tuple[str, ...]:
-    """Return the labels that the training split knows, in order; refuse one that leaves nothing to learn."""
+def learn_names(train: Column, kind: str, name: str, given: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the labels that the training split knows, in order; refuse one that leaves nothing to learn.
+
+    Where the data come with names of their own, their order stays, and so does a name without a row.
+    """
     if kind == "regression":
         if len(set(train.labels)) < 2:
             raise refused("load_data", f"labels of {name}", "differ", "one value only", "There is nothing to learn")
@@ -102,7 +118,12 @@ def learn_names(train: Column, kind: str, name: str) -> tuple[str, ...]:
         got = f"only {', '.join(map(repr, names)) or 'none'}"
         do = "One class leaves nothing to tell apart; check the label column"
         raise refused("load_data", f"training labels of {name}", "be of two classes at least", got, do)
-    return tuple(sorted(names, key=_order))
+    if not names <= set(given):
+        return tuple(sorted(names, key=_order))
+    unused = [one for one in given if one not in names]
+    if unused:
+        mention("load_data", f"no training row of {name} is labelled {', '.join(unused[:6])}.")
+    return given
 
 
 def build(column: Column, task: Task) -> "Dataset":
@@ -143,14 +164,10 @@ def _absent(label: Any) -> bool:
     return label is None or nan or (isinstance(label, str) and not label.strip())
 
 
-def _several(label: Any) -> bool:
-    return isinstance(label, list) or (isinstance(label, str) and "|" in label)
-
-
 def _number(label: Any) -> float | None:
     try:
         return float(label)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

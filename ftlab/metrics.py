@@ -12,6 +12,9 @@ from ftlab.errors import misused
 from ftlab.labels import Task
 
 Array = npt.NDArray[Any]
+RESAMPLES = 1000
+TINY = float(np.finfo(np.float64).eps)
+"""The smallest probability that enters a logarithm, as in scikit-learn."""
 TITLES = {
     "accuracy": "accuracy",
     "f1": "F1",
@@ -77,7 +80,7 @@ class Metrics:
 
 
 def measure(
-    task: Task, logits: Array, labels: Array, *, split: str = "", resamples: int = 1000, seed: int = 0
+    task: Task, logits: Array, labels: Array, *, split: str = "", resamples: int | None = None, seed: int = 0
 ) -> Metrics:
     """Measure predictions against true labels; every average is over samples, never over batches.
 
@@ -95,7 +98,7 @@ def measure(
         logits: Shape (N, C), or (N,) in a regression.
         labels: Shape (N,), or (N, C) of 0 and 1 for several labels.
         split: The split's name, kept with the numbers.
-        resamples: How often the samples are drawn anew for the percentile intervals; 0 for no intervals.
+        resamples: How often the samples are drawn anew for the percentile intervals, 1000 if left out; 0 for none.
         seed: Of that drawing.
 
     Raises:
@@ -118,7 +121,7 @@ def measure(
     values, undefined = _values(task, outputs, labels)
     chance = np.random.default_rng(seed)
     drawn: dict[str, list[float]] = {name: [] for name in values}
-    for _ in range(resamples):
+    for _ in range(RESAMPLES if resamples is None else resamples):
         rows = chance.integers(0, len(labels), len(labels))
         for name, value in _values(task, outputs[rows], labels[rows])[0].items():
             drawn[name].append(value)
@@ -154,11 +157,10 @@ def _classification(task: Task, outputs: Array, labels: Array) -> tuple[dict[str
     classes = list(range(len(task.names)))
     predicted = outputs.argmax(axis=1)
     two = len(classes) == 2
-    macro = float(metrics.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0))
-    values = {"accuracy": float((labels == predicted).mean())}
+    per_class = metrics.f1_score(labels, predicted, labels=classes, average=None, zero_division=0)
+    values = {"accuracy": float((labels == predicted).mean()), "f1": float(per_class[1] if two else per_class.mean())}
     if two:
-        values["f1"] = float(metrics.f1_score(labels, predicted, zero_division=0))
-    values["f1" if not two else "f1_macro"] = macro
+        values["f1_macro"] = float(per_class.mean())
     undefined = {}
     absent = [task.names[one] for one in classes if not (labels == one).any()]
     if absent:
@@ -169,7 +171,7 @@ def _classification(task: Task, outputs: Array, labels: Array) -> tuple[dict[str
         values["auc_roc"] = float(metrics.roc_auc_score(labels, outputs[:, 1]))
     else:
         values["auc_roc"] = float(metrics.roc_auc_score(labels, outputs, multi_class="ovr", labels=classes))
-    values["loss"] = float(metrics.log_loss(labels, outputs, labels=classes))
+    values["loss"] = float(-np.log(outputs[np.arange(len(labels)), labels].clip(TINY)).mean())
     return values, undefined
 
 
@@ -184,8 +186,7 @@ def _multilabel(task: Task, outputs: Array, labels: Array) -> tuple[dict[str, fl
     }
     constant = [name for name, column in zip(task.names, labels.T, strict=True) if len(set(column.tolist())) == 1]
     values["auc_roc"] = math.nan if constant else float(metrics.roc_auc_score(labels, outputs, average="macro"))
-    flat = np.clip(outputs, 1e-15, 1 - 1e-15)
-    values["loss"] = float(-(labels * np.log(flat) + (1 - labels) * np.log1p(-flat)).mean())
+    values["loss"] = float(-np.log(np.where(labels, outputs, 1 - outputs).clip(TINY)).mean())
     undefined = {"auc_roc": f"undefined: {constant[0]!r} is the same in every row"} if constant else {}
     return values, undefined
 

@@ -112,7 +112,7 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
                 dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
-                local_files_only=not reachable() or Path(source).is_dir(),
+                local_files_only=not reachable() or os.path.isdir(source),
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
@@ -143,7 +143,7 @@ def _find(name: str) -> str:
         _check_hash(found)
         return str(found.parent)
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         folder = path if (path / "config.json").is_file() else path / "model"
         if not (folder / "config.json").is_file():
             do = "Give a folder that transformers or ftlab saved"
@@ -153,9 +153,9 @@ def _find(name: str) -> str:
             do = "Save it again with save_pretrained; pickled weights can run code and are never opened"
             raise refused("load_model", "folder", "hold model.safetensors", f"{held} in {folder}", do)
         return str(folder)
-    if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")) or not name.strip():
+    if os.path.exists(path) or name.count("/") > 1 or name.startswith((".", "/", "~")) or not name.strip():
         do = "Give 'minilm', a model folder or a hub id"
-        raise refused("load_model", "name", "be a folder that exists, or a hub id", repr(name), do)
+        raise refused("load_model", "name", "be a folder that exists, or a hub id", repr(name)[:120], do)
     return name
 
 
@@ -170,7 +170,7 @@ def _check_hash(weights: Path) -> None:
 def _config(source: str) -> Any:
     from transformers import AutoConfig
 
-    local = not reachable() or Path(source).is_dir()
+    local = not reachable() or os.path.isdir(source)
     with quiet():
         try:
             return AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local)
@@ -180,12 +180,12 @@ def _config(source: str) -> Any:
 
 def _unreadable(source: str, error: Exception) -> Exception:
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
-    if Path(source).is_dir():
+    if os.path.isdir(source):
         do = "The folder may be damaged, of another kind, or of a newer transformers"
         return refused("load_model", "model folder", "be one that transformers can open", f"{source}: {said}", do)
     offline = "" if reachable() else " (the hub cannot be reached from here)"
     do = f"Embedded is 'minilm'; a folder needs its path, a hub id a network or a filled cache{offline}"
-    return refused("load_model", "name", "be a model that can be found", repr(source), do)
+    return refused("load_model", "name", "be a model that can be found", repr(source)[:120], do)
 
 
 def _describe(config: Any, task: Task) -> None:
@@ -241,7 +241,7 @@ def _processor(source: str, modality: str) -> Any:
     from transformers import AutoImageProcessor, AutoTokenizer
 
     kind, what = (AutoTokenizer, "tokenizer") if modality == "text" else (AutoImageProcessor, "image processor")
-    local = not reachable() or Path(source).is_dir()
+    local = not reachable() or os.path.isdir(source)
     with quiet():
         try:
             return kind.from_pretrained(source, trust_remote_code=False, local_files_only=local)

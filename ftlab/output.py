@@ -1,6 +1,7 @@
 """The folder that a run leaves: what lies in it, and who may write there."""
 
 import json
+import os
 import platform
 import shutil
 import tempfile
@@ -31,7 +32,7 @@ class Output:
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
         except OSError as error:
-            got = f"{self.folder} ({error.strerror})"
+            got = f"{str(self.folder)[:120]} ({error.strerror})"
             raise refused("finetune", "output", "be a folder that can be written", got, "Choose another") from error
         if overwrite:
             for name in OURS:
@@ -56,6 +57,8 @@ class Output:
             return None
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict) or not {"status", "arguments", "data_fingerprint"} <= content.keys():
+                raise ValueError("it says of no run")
         except ValueError as error:
             do = "Use another folder, or overwrite this one"
             raise refused("finetune", "run.json", "be whole", f"{path}: {error}", do) from error
@@ -81,9 +84,9 @@ def check_output(folder: Path, *, overwrite: bool, resume: bool) -> None:
     if overwrite and resume:
         do = "Leave one of them out"
         raise misused("finetune", "overwrite and resume", "not be asked for together", "both", do)
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not folder.is_dir():
         raise refused("finetune", "output", "be a folder", f"the file {folder}", "Choose another name")
-    if folder.is_dir() and any(folder.iterdir()):
+    if os.path.isdir(folder) and any(folder.iterdir()):
         if not (folder / "run.json").exists():
             got = f"other files in {folder}"
             raise refused("finetune", "output", "be empty or hold a run", got, "Choose a new folder")

@@ -13,7 +13,7 @@ from typing import Any
 
 from ftlab import checkpoint
 from ftlab.batches import Batches, Encoded, encode
-from ftlab.data import fingerprint, load_data, task_of
+from ftlab.data import checked, fingerprint, task_of
 from ftlab.device import choose_device, choose_engine
 from ftlab.errors import Interrupted, check_whole, mention, misused
 from ftlab.inference import evaluate_encoded
@@ -103,7 +103,7 @@ def finetune(
     if (resume or save_every or overwrite) and output is None:
         what = "resume" if resume else "save_every" if save_every else "overwrite"
         raise misused("finetune", what, "come with output", "no output", "Say output='runs/first'")
-    data = load_data(data)
+    data = checked(data)
     task = task_of(data)
     model = model if isinstance(model, Pretrained) else load_model(model, data)
     if model.task != task:

@@ -34,7 +34,7 @@ class Run:
     """On the test split where there is one, else on validation."""
     _measured: dict[str, Metrics] = field(default_factory=dict)
 
-    def evaluate(self, split: str = "test", *, resamples: int = 1000) -> Metrics:
+    def evaluate(self, split: str = "test", *, resamples: int | None = None) -> Metrics:
         """Return the metrics on a split, each with a 95 % interval."""
         if split not in self.data:
             raise misused("evaluate", "split", f"be one of {', '.join(self.data)}", repr(split), "Choose one")

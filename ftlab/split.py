@@ -56,13 +56,15 @@ def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool
         some = ", ".join(f"{label!r} ({count})" for label, count in sorted(rare.items())[:3])
         mention("load_data", f"few rows of {name} for {some}: too few for a share in every split.")
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    seen, taken = 0, Counter[str]()
     for number, label in enumerate(sorted(strata)):
         groups = strata[label]
         random.Random(mix(number, len(groups))).shuffle(groups)
-        start = 0
-        for split, share in SHARES:
-            end = start + round(share * len(groups))
+        seen, start = seen + len(groups), 0
+        for split, share in SHARES:  # what a small label leaves over, the next one gives; one text stays in train
+            end = min(start + round(share * seen) - taken[split], len(groups) - 1)
             parts[split] += [row for rows in groups[start:end] for row in rows]
+            taken[split] += end - start
             start = end
         parts["train"] += [row for rows in groups[start:] for row in rows]
     return {split: sorted(rows) for split, rows in parts.items()}

@@ -6,6 +6,7 @@ Every cell of a csv or tsv file stays the text it is: ``01`` is not ``1``, and `
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ Table = dict[str, list[Any]]
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
-_NOT_UTF8 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive (perhaps a spreadsheet)"}
+_NOT_UTF8 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "a zip archive (perhaps a spreadsheet)"}
 
 
 def read_table(path: Path) -> Table:
@@ -27,10 +28,10 @@ def read_table(path: Path) -> Table:
     Raises:
         Refused: If it cannot be read whole: missing, empty, binary, another encoding, a line with too many fields.
     """
-    if not path.exists():
-        near = sorted(p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES)[:3] if path.parent.is_dir() else []
+    if not os.path.exists(path):
+        near = sorted(p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES)[:3] if os.path.isdir(path.parent) else []
         do = f"Check the spelling; {path.parent} holds {', '.join(near)}" if near else "Check the spelling"
-        raise refused("load_data", "file", "exist", repr(str(path)), do)
+        raise refused("load_data", "file", "exist", repr(str(path))[:120], do)
     if path.suffix.lower() not in SUFFIXES:
         raise refused(
             "load_data", "file", f"end in one of {', '.join(SUFFIXES)}", repr(path.name), "Save it as one of these"
@@ -49,7 +50,11 @@ def read_table(path: Path) -> Table:
 
 
 def _text(path: Path) -> str:
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        got = f"{path} ({error.strerror})"
+        raise refused("load_data", "file", "be one that may be read", got, "Look at its permissions") from error
     for start, what in _NOT_UTF8.items():
         if raw.startswith(start):
             raise refused("load_data", "file", "be UTF-8 text", f"{what} in {path.name}", "Save it as UTF-8 csv")
@@ -126,13 +131,13 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 def _json_lines(path: Path, text: str) -> Table:
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            got = f"{error.msg} in line {number} of {path.name}"
+        except (ValueError, RecursionError) as error:
+            got = f"{getattr(error, 'msg', error)} in line {number} of {path.name}"
             raise refused("load_data", "file", "hold a JSON object in each line", got, "Mend that line") from error
         if not isinstance(row, dict):
             got = f"{type(row).__name__} in line {number} of {path.name}"

@@ -1,0 +1,40 @@
+# Two commands on a fresh machine: make demo, make test. Each sets up .venv first, which is quick when nothing changed.
+PYTHON ?= python3
+BIN := .venv/bin
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: setup demo test lint notebooks clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       set up, fine-tune the embedded model on the embedded reviews, leave runs/demo"
+	@echo "make test       set up, then every test, the notebooks too"
+	@echo "make notebooks  execute notebooks/*.py into notebooks/*.ipynb"
+	@echo "make clean      remove .venv and runs/demo"
+
+setup: .venv/done
+
+.venv/done: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ftlab needs Python 3.11 or newer; make PYTHON=python3.11")'
+	@echo "setting up .venv: about 1 GB of packages, some minutes the first time"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+demo: setup
+	$(BIN)/ftlab finetune --data reviews --model minilm --rule "ClipNorm(1.0)" --output runs/demo --overwrite
+
+test: setup lint
+	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+notebooks: setup
+	$(BIN)/python -m notebooks.execute
+
+clean:
+	rm -rf .venv runs/demo

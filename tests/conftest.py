@@ -1,0 +1,30 @@
+"""What every test has: no network, no progress bars, a tiny model."""
+
+import os
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import tiny_bert
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny BERT; copy it before changing it."""
+    return tiny_bert(tmp_path_factory.mktemp("models") / "bert")
+
+
+@pytest.fixture
+def mentioned(caplog: pytest.LogCaptureFixture):
+    """A function that gives everything mentioned so far, as one text."""
+    caplog.set_level("WARNING", logger="ftlab")
+    return lambda: caplog.text
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals of 50 resamples where a test does not ask for its own number: they are drawn after every run."""
+    monkeypatch.setattr("ftlab.metrics.RESAMPLES", 50)
