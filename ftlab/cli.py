@@ -117,11 +117,7 @@ def finetune(
         overwrite=overwrite,
     )
     print(run.summary())
-    if output is None:
-        print("\nNothing was saved; --output DIR keeps the model.")
-    else:
-        print(f"\nmodel    {Path(output, 'model')}\nmetrics  {Path(output, 'metrics.json')}", end="")
-        print(f"\ncurves   {Path(output, 'curves.png')}")
+    print(_left(output))
 
 
 @app.command(help=EVALUATE)
@@ -200,6 +196,14 @@ def doctor(json_: JsonOption = False, debug: DebugOption = False) -> None:
     from ftlab.health import doctor as run_doctor, facts
 
     print(facts() if json_ else run_doctor())
+
+
+def _left(output: str | None) -> str:
+    """Say what a run has left on disk."""
+    if output is None:
+        return "\nNothing was saved; --output DIR keeps the model."
+    kept = {"model": "model", "metrics": "metrics.json", "curves": "curves.png"}
+    return "\n" + "\n".join(f"{what:<8} {Path(output, name)}" for what, name in kept.items())
 
 
 def _task_of_reviews(data: str, loaded: Any) -> str | None:

@@ -133,6 +133,9 @@ def task_of(data: Any) -> Task:
     inner = getattr(label, "feature", None)
     if isinstance(inner, ClassLabel):
         return Task("multilabel", tuple(inner.names), modality)
+    if not str(getattr(label, "dtype", "")).startswith("float"):
+        do = "Make it with ftlab.load_data"
+        raise misused("finetune", "label", "be a class, a list of classes or a decimal number", str(label), do)
     return Task("regression", (), modality)
 
 
@@ -277,7 +280,9 @@ def _digits() -> "DatasetDict":
 
 
 def _may_be_hub_id(path: Path, name: str) -> bool:
-    return not os.path.exists(path) and not path.suffix and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+    return (
+        not os.path.exists(path) and not path.suffix and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+    )
 
 
 def _from_hub(*name: str, **options: str) -> Any:

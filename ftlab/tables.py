@@ -29,7 +29,11 @@ def read_table(path: Path) -> Table:
         Refused: If it cannot be read whole: missing, empty, binary, another encoding, a line with too many fields.
     """
     if not os.path.exists(path):
-        near = sorted(p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES)[:3] if os.path.isdir(path.parent) else []
+        near = (
+            sorted(p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES)[:3]
+            if os.path.isdir(path.parent)
+            else []
+        )
         do = f"Check the spelling; {path.parent} holds {', '.join(near)}" if near else "Check the spelling"
         raise refused("load_data", "file", "exist", repr(str(path))[:120], do)
     if path.suffix.lower() not in SUFFIXES:
@@ -187,4 +191,4 @@ def read_folder(folder: Path) -> dict[str, Table]:
         raise refused(
             "load_data", "folder", "hold a train file", f"{some} in {folder}", "Name it train.csv, train.tsv or so"
         )
-    return {split: read_table(path) for split, path in found.items()}
+    return {split: read_table(found[split]) for split in dict.fromkeys(SPLITS.values()) if split in found}

@@ -7,14 +7,23 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELI
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.tiny import tiny_bert
+from tests.tiny import small_data, tiny_bert
+
+torch.set_num_threads(1)  # tiny models lose time to a second thread, the more so when tests run side by side
 
 
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny BERT; copy it before changing it."""
     return tiny_bert(tmp_path_factory.mktemp("models") / "bert")
+
+
+@pytest.fixture
+def small():
+    """A small data set that the tiny BERT can learn by heart."""
+    return small_data()
 
 
 @pytest.fixture

@@ -16,24 +16,11 @@ from ftlab.losses import CrossEntropy
 from ftlab.models import load_model
 from ftlab.optimizers import WEIGHT_DECAY
 from ftlab.rule import GradientRule, Penalty, Prepare, Project, Schedule
-from tests.tiny import WORDS
-
-ROWS = [f"{WORDS[i % 90]} {WORDS[(7 * i) % 80]} {'good' if i % 2 else 'bad'} " * (1 + i % 5) for i in range(60)]
 
 
 @pytest.fixture
-def data():
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
-    labels = [i % 2 for i in range(60)]
-    parts = {"train": slice(0, 40), "validation": slice(40, 50), "test": slice(50, 60)}
-    return DatasetDict(
-        {
-            name: Dataset.from_dict({"text": ROWS[one], "label": labels[one]}, features=features)
-            for name, one in parts.items()
-        }
-    )
+def data(small):
+    return small
 
 
 @pytest.fixture

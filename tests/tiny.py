@@ -1,14 +1,27 @@
-"""A BERT so small that a test can train it in a second: 2 layers, 32 wide, random weights, a few hundred words."""
+"""Models so small that a test can train them in a second: 2 layers, 32 wide, random weights, a few hundred words."""
 
 from pathlib import Path
 
 import torch
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2Model,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    ResNetConfig,
+    ResNetModel,
+    RobertaConfig,
+    RobertaModel,
+    ViTImageProcessorPil,
+)
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = """
@@ -37,30 +50,73 @@ WORDS = """
     which while white who whole why wide wife wild will wind window winter wish with without woman wonder wood word
     work world worse worst would write wrong year yellow yes yet you young your . , ! ? ' - :
 """.split()
+VOCABULARY = {word: number for number, word in enumerate((*SPECIAL, *WORDS))}
+_SIZES = {
+    "vocab_size": len(VOCABULARY),
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+}
 
 
 def tiny_bert(folder: Path) -> Path:
     """Save the tiny BERT, without a head, with its tokenizer; the weights are the same each time."""
-    vocabulary = {word: number for number, word in enumerate((*SPECIAL, *WORDS))}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = Lowercase()
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(one, vocabulary[one]) for one in ("[CLS]", "[SEP]")],
-    )
-    names = {f"{one.strip('[]').lower()}_token": one for one in SPECIAL}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
+    return _save(BertModel(BertConfig(**_SIZES, max_position_embeddings=64)), folder, "[CLS] $A [SEP]")
+
+
+def tiny_roberta(folder: Path) -> Path:
+    """Save a RoBERTa of the same size: its positions begin after the padding token's number."""
+    config = RobertaConfig(**_SIZES, max_position_embeddings=66, pad_token_id=0, type_vocab_size=1)
+    return _save(RobertaModel(config), folder, "[CLS] $A [SEP]")
+
+
+def tiny_gpt2(folder: Path) -> Path:
+    """Save a GPT-2 of the same size; like the real one it has no padding token and adds no token at the end."""
+    config = GPT2Config(vocab_size=len(VOCABULARY), n_embd=32, n_layer=2, n_head=2, n_positions=64)
+    return _save(GPT2Model(config), folder, "$A", without=("pad_token", "cls_token", "sep_token"))
+
+
+def tiny_resnet(folder: Path) -> Path:
+    """Save a ResNet for images of 16 by 16 pixels, with its image processor."""
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        BertModel(config).save_pretrained(folder)
+        ResNetModel(config).save_pretrained(folder)
+    size = {"height": 16, "width": 16}
+    ViTImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(folder)
     return Path(folder)
+
+
+def _save(model: PreTrainedModel, folder: Path, template: str, without: tuple[str, ...] = ()) -> Path:
+    """Save a model with weights that are the same each time, and a tokenizer of a word a token."""
+    tokenizer = Tokenizer(WordLevel(VOCABULARY, unk_token="[UNK]"))
+    tokenizer.normalizer = Lowercase()
+    tokenizer.pre_tokenizer = Whitespace()
+    special = [(one, VOCABULARY[one]) for one in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=special)
+    names = {f"{one.strip('[]').lower()}_token": one for one in SPECIAL} | {"eos_token": "[SEP]"}
+    names = {key: value for key, value in names.items() if key not in without}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for param in model.parameters():
+            if param.ndim > 1:
+                param.normal_(0, 0.02, generator=generator)
+    model.save_pretrained(folder)
+    return Path(folder)
+
+
+def small_data() -> DatasetDict:
+    """Return 40, 10 and 10 short texts of different lengths, in which one word tells the label."""
+    texts = [f"{WORDS[i % 90]} {WORDS[(7 * i) % 80]} {'good' if i % 2 else 'bad'} " * (1 + i % 5) for i in range(60)]
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+    parts = {"train": range(40), "validation": range(40, 50), "test": range(50, 60)}
+    return DatasetDict(
+        {
+            split: Dataset.from_dict(
+                {"text": [texts[i] for i in rows], "label": [i % 2 for i in rows]}, features=features
+            )
+            for split, rows in parts.items()
+        }
+    )

@@ -135,7 +135,7 @@ def test_labels_that_do_not_fit_are_refused(logits, labels, match):
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, math.nan, "0.1", True])
 def test_smoothing_outside_zero_to_one_is_refused(smoothing):
-    with pytest.raises(Misused, match="cross_entropy: smoothing must be a number at least 0 and at most 1. Got"):
+    with pytest.raises(Misused, match=r"^cross_entropy: smoothing must be a number at least 0 and at most 1. Got"):
         cross_entropy(ODDS, LABELS, smoothing=smoothing)
 
 

@@ -116,5 +116,5 @@ def test_the_step_can_be_differentiated():
 
 @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf"), "0.1", None, True])
 def test_a_rate_that_cannot_be_meant_is_refused(tensors, rate):
-    with pytest.raises(Misused, match="^gradient_descent: rate must be a number at least 0. Got .* plain descent"):
+    with pytest.raises(Misused, match=r"^gradient_descent: rate must be a number at least 0. Got .* plain descent"):
         gradient_descent(*tensors, rate)

@@ -1,0 +1,136 @@
+"""Gradient clipping by the joint norm: by hand, against torch and optax, and its laws."""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+from ftlab.errors import Misused
+from ftlab.formulas import ClipNorm, clip_norm
+from ftlab.recipe import parse
+from ftlab.rule import GradientRule, Now
+
+
+@pytest.fixture
+def grads():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"weight": (4, 3), "bias": (3,), "scale": ()}
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def length(grads):
+    return math.sqrt(sum(float(grad.double().square().sum()) for grad in grads.values()))
+
+
+def test_all_gradients_are_shortened_by_one_factor_worked_by_hand():
+    # the joint length of (2, 4) and (4) is √(4 + 16 + 16) = 6; a bound of 3 halves them, but for the 1e-6
+    new = clip_norm({"a": torch.tensor([2.0, -4.0]), "b": torch.tensor(4.0)}, 3.0)
+    torch.testing.assert_close(new, {"a": torch.tensor([1.0, -2.0]), "b": torch.tensor(2.0)}, rtol=1e-6, atol=0)
+
+
+def test_a_millionth_is_added_to_the_length_worked_by_hand():
+    # length 1e-6 + 1e-6 = 2e-6, bound 1e-6: the factor is 1/2
+    new = clip_norm({"a": torch.tensor([6e-7, 8e-7])}, 1e-6)
+    torch.testing.assert_close(new["a"], torch.tensor([3e-7, 4e-7]), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("max_norm", [1e-6, 0.1, 1.0, 100.0, math.inf])
+def test_clip_equals_that_of_torch(grads, max_norm):
+    theirs = {name: torch.nn.Parameter(torch.zeros_like(grad)) for name, grad in grads.items()}
+    for name, param in theirs.items():
+        param.grad = grads[name].clone()
+    torch.nn.utils.clip_grad_norm_(theirs.values(), max_norm)
+    expected = {name: param.grad for name, param in theirs.items()}
+    torch.testing.assert_close(clip_norm(grads, max_norm), expected, rtol=3e-7, atol=0)
+
+
+@pytest.mark.parametrize("max_norm", [0.1, 1.0, 100.0])
+def test_clip_equals_that_of_optax(grads, max_norm):
+    clip = optax.clip_by_global_norm(max_norm)
+    theirs = {name: jnp.asarray(grad.numpy()) for name, grad in grads.items()}
+    expected, _ = clip.update(theirs, clip.init(theirs))
+    for name, new in clip_norm(grads, max_norm).items():  # optax adds no 1e-6 to the length
+        torch.testing.assert_close(new, torch.tensor(np.asarray(expected[name])), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("max_norm", [1e-3, 0.5, 2.0])
+def test_clip_never_lets_the_joint_length_exceed_the_bound_and_keeps_the_direction(grads, max_norm):
+    new = clip_norm(grads, max_norm)
+    assert max_norm * (1 - 2e-3) < length(new) <= max_norm * (1 + 1e-6)
+    factors = torch.cat([(new[name] / grads[name]).flatten() for name in grads])
+    torch.testing.assert_close(factors, factors[:1].expand_as(factors), rtol=1e-6, atol=0)
+    assert (factors > 0).all()
+
+
+def test_clip_leaves_a_small_gradient_exactly_unchanged(grads):
+    new = clip_norm(grads, length(grads) * 1.001)
+    assert all(torch.equal(new[name], grads[name]) for name in grads)
+
+
+def test_an_infinite_bound_leaves_every_finite_gradient_exactly_unchanged(grads):
+    grads["weight"] *= 1e15
+    new = clip_norm(grads, math.inf)
+    assert all(torch.equal(new[name], grads[name]) for name in grads)
+
+
+def test_gradients_of_length_zero_stay_zero_and_no_gradients_stay_none():
+    assert torch.equal(clip_norm({"a": torch.zeros(3)}, 1.0)["a"], torch.zeros(3))
+    assert clip_norm({}, 1.0) == {}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_gives_nan(bad):
+    assert clip_norm({"a": torch.tensor([bad, 1.0])}, 1.0)["a"][0].isnan()
+
+
+def test_what_came_in_is_not_changed(grads):
+    before = {name: grad.clone() for name, grad in grads.items()}
+    for bound in (0.1, math.inf):
+        for new in clip_norm(grads, bound).values():
+            new.zero_()
+    torch.testing.assert_close(grads, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_names_dtype_device_and_shape_are_kept(grads, dtype, device):
+    new = clip_norm({name: grad.to(device, dtype) for name, grad in grads.items()}, 0.1)
+    assert list(new) == list(grads)
+    for name, grad in new.items():
+        assert (grad.dtype, grad.device.type, grad.shape) == (dtype, device, grads[name].shape)
+
+
+@pytest.mark.parametrize("max_norm", [0, -1.0, math.nan, "1", None, True])
+def test_a_bound_that_is_not_above_zero_is_refused(grads, max_norm):
+    match = ": max_norm must be a number greater than 0. Got .* 1.0 is usual, inf switches it off"
+    with pytest.raises(Misused, match=f"^clip_norm{match}"):
+        clip_norm(grads, max_norm)
+    with pytest.raises(Misused, match=f"^ClipNorm{match}"):
+        ClipNorm(max_norm)
+
+
+def test_rule_clips_the_gradients_and_passes_its_memory_on(grads):
+    new, memory = ClipNorm(0.1).shape(grads, "memory", Now())
+    torch.testing.assert_close(new, clip_norm(grads, 0.1), rtol=0, atol=0)
+    assert memory == "memory"
+    assert ClipNorm() == ClipNorm(1.0)
+
+
+@pytest.mark.parametrize("rule", [ClipNorm(0.5), ClipNorm(math.inf)])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert isinstance(rule, GradientRule)
+    assert ClipNorm.__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="max_norm"):
+        rule.max_norm = 2.0
+
+
+def test_rule_tells_its_bound_and_has_no_cautions():
+    assert ClipNorm(0.5).equation == "g ← g·min(1, 0.5/‖g‖)"
+    assert ClipNorm(0.5).sentence.endswith("at most 0.5")
+    assert "no bound" in ClipNorm(math.inf).sentence
+    assert ClipNorm(0.5).cautions([]) == []

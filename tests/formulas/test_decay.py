@@ -1,0 +1,125 @@
+"""Decay, formula (4): by hand, against torch, and its laws."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from ftlab.errors import Misused
+from ftlab.formulas import Decay, SignPrune, decay
+from ftlab.recipe import parse
+from ftlab.rule import Now, Schedule
+
+
+@pytest.mark.parametrize(
+    ("rate", "gamma", "steps", "expected"),
+    [
+        (8.0, 0.5, 3, 1.0),  # 8 -> 4 -> 2 -> 1
+        (1.0, 0.9, 3, 0.729),  # three epochs leave 73 %
+        (1.0, 0.9, 100, 2.656e-5),  # a hundred updates leave 0.003 %
+        (1.0, 3.0, 2, 9.0),  # above 1 it grows
+    ],
+)
+def test_rate_shrinks_by_the_factor_at_each_step_worked_by_hand(rate, gamma, steps, expected):
+    assert decay(rate, gamma, steps) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 0.97, 1.0, 1.1])
+def test_rates_equal_those_of_torch_exponential_lr(gamma):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma)
+    for step in range(20):
+        assert decay(0.3, gamma, step) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_factor_one_and_no_steps_change_nothing_at_all():
+    assert decay(0.1, 1, 1000) == 0.1
+    assert decay(0.1, 0.5, 0) == 0.1
+    assert decay(0, 0.5, 3) == 0
+
+
+def test_steps_in_two_parts_are_the_steps_in_one():
+    assert decay(decay(0.3, 0.9, 4), 0.9, 7) == pytest.approx(decay(0.3, 0.9, 11), rel=1e-12)
+
+
+@pytest.mark.parametrize("gamma", [0.3, 0.9, 0.99])
+def test_log_half_over_log_gamma_steps_halve_the_rate(gamma):
+    halving = math.log(1 / 2) / math.log(gamma)
+    assert decay(1.0, gamma, math.floor(halving)) >= 0.5 >= decay(1.0, gamma, math.ceil(halving))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((-0.1, 0.9, 1), "rate must be a number at least 0. Got -0.1"),
+        ((math.inf, 0.9, 1), "rate must be a number at least 0. Got inf"),
+        ((0.1, 0, 1), "gamma must be a number greater than 0. Got 0. 0.9 per epoch is usual"),
+        ((0.1, -0.9, 1), "gamma must be a number greater than 0. Got -0.9"),
+        ((0.1, 0.9, -1), "steps must be a whole number of at least 0. Got -1. Count the steps from 0"),
+        ((0.1, 0.9, 1.5), "steps must be a whole number of at least 0. Got 1.5"),
+    ],
+)
+def test_numbers_outside_their_range_are_refused(arguments, match):
+    with pytest.raises(Misused, match=f"^decay: {match}"):
+        decay(*arguments)
+
+
+@pytest.mark.parametrize("gamma", [0, -1.0, math.inf, math.nan, "0.9", True])
+def test_rule_refuses_a_factor_that_is_not_above_zero(gamma):
+    with pytest.raises(Misused, match=r"^Decay: gamma must be a number greater than 0. Got"):
+        Decay(gamma, per="step")
+
+
+@pytest.mark.parametrize("per", ["batch", "", None])
+def test_rule_refuses_to_guess_what_a_step_is(per):
+    with pytest.raises(Misused, match=r"^Decay: per must be one of 'epoch', 'step'. Got"):
+        Decay(0.9, per=per)
+    with pytest.raises(TypeError, match="per"):
+        Decay(0.9)
+
+
+@pytest.mark.parametrize(("per", "powers"), [("step", [0, 1, 2, 3, 4, 5, 6, 7]), ("epoch", [0, 0, 0, 1, 1, 1, 2, 2])])
+def test_rule_counts_updates_or_epochs_that_have_ended(per, powers):
+    for step, power in enumerate(powers):
+        now = Now(step=step, steps=9, steps_per_epoch=3)
+        rates, memory = Decay(0.5, per=per).schedule({"head": 1.0, "body": 0.25}, "memory", now)
+        assert rates == {"head": 0.5**power, "body": 0.25 * 0.5**power}
+        assert memory == "memory"
+
+
+def test_rule_leaves_the_rates_that_came_in_unchanged():
+    rates = {"w": 1.0}
+    assert Decay(0.5, per="step").schedule(rates, None, Now(step=1, steps=2))[0] is not rates
+    assert rates == {"w": 1.0}
+
+
+@pytest.mark.parametrize("rule", [Decay(0.9, per="epoch"), Decay(1e-05, "step"), Decay(2, "epoch")])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert isinstance(rule, Schedule)
+    assert Decay.__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="gamma"):
+        rule.gamma = 0.5
+
+
+@pytest.mark.parametrize(
+    ("rule", "caution"),
+    [
+        (Decay(0.9, per="step"), ["γ = 0.9 per step leaves 3e-05 of the rate after 100 updates."]),
+        (Decay(1.1, per="epoch"), ["γ above 1 makes the learning rate grow."]),
+        (Decay(1.1, per="step"), ["γ above 1 makes the learning rate grow."]),
+        (Decay(0.95, per="step"), []),
+        (Decay(0.1, per="epoch"), []),
+        (Decay(1.0, per="epoch"), []),
+    ],
+)
+def test_rule_warns_of_a_rate_that_vanishes_or_grows(rule, caution):
+    assert rule.cautions([SignPrune(1e-5)]) == caution
+
+
+def test_rule_tells_its_factor_and_what_it_counts():
+    assert Decay(0.9, per="epoch").equation == "α ← α·0.9^epoch"
+    assert Decay(0.9, per="step").sentence == "multiply the learning rate by 0.9 after every step"

@@ -1,0 +1,143 @@
+"""Redraw, formula (3) as a new beginning: its distribution by scipy, and its laws."""
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from ftlab.errors import Misused
+from ftlab.formulas import Redraw, redraw
+from ftlab.recipe import parse
+from ftlab.rule import Now, Prepare
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def params():
+    shapes = {"weight": (100, 80), "norm.weight": (80,), "bias": (80,)}
+    return {name: 5 + torch.randn(shape, generator=seeded(9)) for name, shape in shapes.items()}
+
+
+def small_model():
+    return nn.Sequential(nn.Linear(40, 30), nn.LayerNorm(30), nn.Linear(30, 20))
+
+
+@pytest.mark.parametrize("std", [0.02, 3.0])
+def test_weights_are_normal_around_zero_with_the_given_spread(params, std):
+    drawn = redraw(params, std, seeded())["weight"].flatten().double().numpy()
+    assert abs(drawn.mean()) < 4 * std / math.sqrt(8000)
+    assert drawn.std() == pytest.approx(std, rel=0.03)
+    assert abs(drawn).max() > 3 * std  # a truncated normal would stop at two
+    assert stats.kstest(drawn, stats.norm(0, std).cdf).pvalue > 0.01
+
+
+def test_gains_become_one_and_biases_zero(params):
+    new = redraw(params, 0.02, seeded(), gains=["norm.weight"], biases=["bias"])
+    assert torch.equal(new["norm.weight"], torch.ones(80))
+    assert torch.equal(new["bias"], torch.zeros(80))
+    assert new["weight"].std() == pytest.approx(0.02, rel=0.03)
+
+
+def test_nothing_of_what_was_learned_remains(params):
+    other = {name: -7 * param for name, param in params.items()}
+    first, second = (redraw(some, 0.02, seeded()) for some in (params, other))
+    assert all(torch.equal(first[name], second[name]) for name in params)
+
+
+def test_spread_zero_makes_the_weights_zero(params):
+    assert (redraw(params, 0, seeded())["weight"] == 0).all()
+
+
+def test_a_double_spread_doubles_what_is_drawn(params):
+    assert torch.equal(redraw(params, 0.04, seeded())["weight"], 2 * redraw(params, 0.02, seeded())["weight"])
+
+
+def test_the_same_seed_draws_the_same_and_another_seed_another(params):
+    first, again, other = (redraw(params, 0.02, seeded(seed)) for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in params)
+    assert not any(torch.equal(first[name], other[name]) for name in params)
+    assert not torch.equal(first["bias"], first["norm.weight"])
+
+
+def test_what_came_in_is_not_changed(params):
+    before = {name: param.clone() for name, param in params.items()}
+    for new in redraw(params, 0.02, seeded(), gains=["norm.weight"], biases=["bias"]).values():
+        new.fill_(3)
+    torch.testing.assert_close(params, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_names_dtype_device_and_shape_are_kept(params, dtype, device):
+    params = {name: param.to(device, dtype) for name, param in params.items()}
+    new = redraw(params, 0.02, seeded(), gains=["norm.weight"], biases=["bias"])
+    assert list(new) == list(params)
+    for name, param in new.items():
+        assert (param.dtype, param.device.type, param.shape) == (dtype, device, params[name].shape)
+
+
+@pytest.mark.parametrize("std", [-0.02, math.nan, math.inf, "0.02", None, True])
+def test_a_spread_that_cannot_be_meant_is_refused(params, std):
+    match = ": std must be a number at least 0. Got .* 0.02 is usual"
+    with pytest.raises(Misused, match=f"^redraw{match}"):
+        redraw(params, std, seeded())
+    with pytest.raises(Misused, match=f"^Redraw{match}"):
+        Redraw("*", std)
+
+
+def test_rule_draws_weights_and_sets_gains_and_biases_in_place():
+    model, now = small_model(), Now(seed=3, place=1)
+    kept = dict(model.named_parameters())
+    with torch.no_grad():
+        for param in kept.values():
+            param.fill_(5)
+    kept["0.weight"].requires_grad_(False)
+    assert Redraw("*").prepare(model, now) is model
+    expected = redraw({name: kept[name].detach() for name in ("0.weight", "2.weight")}, 0.02, now.generator)
+    for name, param in model.named_parameters():
+        assert param is kept[name]
+        assert param.requires_grad == (name != "0.weight")
+    assert all(torch.equal(kept[name], weight) for name, weight in expected.items())
+    assert torch.equal(model[1].weight, torch.ones(30))
+    assert not any(kept[name].any() for name in ("0.bias", "1.bias", "2.bias"))
+
+
+def test_rule_draws_with_its_own_spread_and_seed():
+    first, second = (Redraw("0.weight", 0.5).prepare(small_model(), Now(seed=seed))[0].weight for seed in (1, 2))
+    assert first.std().item() == pytest.approx(0.5, rel=0.1)
+    assert not torch.equal(first, second)
+
+
+def test_rule_touches_only_what_its_pattern_matches():
+    model = small_model()
+    before = copy.deepcopy(model)
+    Redraw(("2.*", "0.bias")).prepare(model, Now())
+    changed = {name for name, one in before.named_parameters() if not torch.equal(one, model.get_parameter(name))}
+    assert changed == {"0.bias", "2.weight", "2.bias"}
+
+
+def test_rule_refuses_a_pattern_that_matches_nothing():
+    with pytest.raises(Misused, match=r"pattern '9\.\*' must match a parameter. Got none of 6 names"):
+        Redraw("9.*").prepare(small_model(), Now())
+
+
+@pytest.mark.parametrize("rule", [Redraw("pooler.*"), Redraw(("a.*", "b"), 1), Redraw("*", std=0.5)])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert isinstance(rule, Prepare)
+    assert Redraw.__final__
+    assert rule.cautions([]) == []
+    with pytest.raises(dataclasses.FrozenInstanceError, match="std"):
+        rule.std = 0.1
+
+
+def test_rule_tells_what_it_draws():
+    assert Redraw("pooler.*").equation == "θ₀[pooler.*] ← ε,  ε ~ N(0, 0.02²)"
+    assert "draw pooler.* anew: normal with standard deviation 0.02" in Redraw("pooler.*").sentence

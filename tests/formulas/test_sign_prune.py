@@ -1,0 +1,128 @@
+"""Sign prune, formula (5): by hand, against optax, what it does not do, and its laws."""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+from ftlab.errors import Misused
+from ftlab.formulas import SignPrune, sign_prune
+from ftlab.recipe import parse
+from ftlab.rule import Now, Project
+
+
+@pytest.fixture
+def tensors():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"weight": (4, 3), "bias": (3,), "scale": ()}
+    params = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return params, {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def test_every_entry_moves_by_the_strength_against_its_gradient_worked_by_hand():
+    # gradients 9, -0.1, 0 have the signs 1, -1, 0: 1 - 0.5, -2 + 0.5, 3
+    new = sign_prune({"w": torch.tensor([1.0, -2.0, 3.0])}, {"w": torch.tensor([9.0, -0.1, 0.0])}, 0.5)
+    assert torch.equal(new["w"], torch.tensor([0.5, -1.5, 3.0]))
+
+
+def test_five_steps_equal_those_of_optax_sign_sgd(tensors):
+    params, _ = tensors
+    theirs = {name: jnp.asarray(param.numpy()) for name, param in params.items()}
+    optimizer = optax.sign_sgd(0.03)
+    state = optimizer.init(theirs)
+    for step in range(5):
+        grads = {name: (param * (step + 1)).cos() for name, param in params.items()}
+        updates, state = optimizer.update({k: jnp.asarray(g.numpy()) for k, g in grads.items()}, state, theirs)
+        theirs, params = optax.apply_updates(theirs, updates), sign_prune(params, grads, 0.03)
+    for name, param in params.items():
+        torch.testing.assert_close(param, torch.tensor(np.asarray(theirs[name])), rtol=1e-6, atol=1e-7)
+
+
+def test_it_makes_no_zeros_in_a_hundred_steps():
+    generator = torch.Generator().manual_seed(0)
+    params = {"w": torch.randn(1000, generator=generator)}
+    for _ in range(100):
+        params = sign_prune(params, {"w": torch.randn(1000, generator=generator)}, 0.01)
+    assert (params["w"] != 0).all()
+
+
+def test_each_entry_moves_by_exactly_the_strength_whatever_its_size_or_gradient():
+    generator = torch.Generator().manual_seed(0)
+    before = torch.randint(-(2**12), 2**12, (1000,), generator=generator) / 2**10  # such numbers add without rounding
+    grad = torch.randn(1000, generator=generator) * 10.0 ** torch.randint(-20, 20, (1000,), generator=generator)
+    moved = before - sign_prune({"w": before}, {"w": grad}, 2**-8)["w"]
+    assert torch.equal(moved.abs(), torch.full((1000,), 2**-8))
+    assert torch.equal(moved > 0, grad > 0)
+    assert moved.norm() == pytest.approx(2**-8 * math.sqrt(1000), rel=1e-6)
+
+
+def test_an_entry_whose_gradient_is_zero_stays():
+    before = torch.tensor([1.0, -2.0, 0.0])
+    assert torch.equal(sign_prune({"w": before}, {"w": torch.tensor([0.0, -0.0, 0.0])}, 0.5)["w"], before)
+
+
+def test_strength_zero_changes_nothing_at_all(tensors):
+    params, grads = tensors
+    new = sign_prune(params, grads, 0)
+    assert all(torch.equal(new[name], params[name]) for name in params)
+
+
+def test_a_name_without_gradient_stays_and_keeps_its_place(tensors):
+    params, grads = tensors
+    del grads["bias"]
+    new = sign_prune(params, grads, 0.1)
+    assert list(new) == ["weight", "bias", "scale"]
+    assert torch.equal(new["bias"], params["bias"])
+    assert new["bias"].data_ptr() != params["bias"].data_ptr()
+
+
+def test_what_came_in_is_not_changed(tensors):
+    params, grads = tensors
+    before = {name: param.clone() for name, param in params.items()}, {name: one.clone() for name, one in grads.items()}
+    for new in sign_prune(params, grads, 0.1).values():
+        new.zero_()
+    torch.testing.assert_close((params, grads), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_dtype_device_and_shape_are_kept(tensors, dtype, device):
+    params, grads = ({name: one.to(device, dtype) for name, one in some.items()} for some in tensors)
+    for name, new in sign_prune(params, grads, 0.1).items():
+        assert (new.dtype, new.device.type, new.shape) == (dtype, device, params[name].shape)
+
+
+@pytest.mark.parametrize("strength", [-0.1, math.nan, math.inf, "0.1", None, True])
+def test_a_strength_that_cannot_be_meant_is_refused(tensors, strength):
+    match = ": strength must be a number at least 0. Got .* 1e-5 is a first try, 0 switches it off"
+    with pytest.raises(Misused, match=f"^sign_prune{match}"):
+        sign_prune(*tensors, strength)
+    with pytest.raises(Misused, match=f"^SignPrune{match}"):
+        SignPrune(strength)
+
+
+def test_rule_moves_the_parameters_by_the_gradients_that_the_optimizer_saw(tensors):
+    params, grads = tensors
+    now = Now(params={name: param + 1 for name, param in params.items()}, grads=grads, rates=dict.fromkeys(params, 0.0))
+    new, memory = SignPrune(0.1).project(params, "memory", now)
+    torch.testing.assert_close(new, sign_prune(params, grads, 0.1), rtol=0, atol=0)
+    assert memory == "memory"
+
+
+@pytest.mark.parametrize("rule", [SignPrune(1e-5), SignPrune(0)])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert isinstance(rule, Project)
+    assert SignPrune.__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="strength"):
+        rule.strength = 0.1
+
+
+def test_rule_warns_that_it_does_not_prune_and_tells_its_strength():
+    assert "makes no zeros and removes no parameters: it is a sign step" in SignPrune(1e-5).cautions([])[0]
+    assert SignPrune(0.5).equation == "θ ← θ − 0.5·sign(∇J)"
+    assert "by 0.5 against the gradient's sign" in SignPrune(0.5).sentence

@@ -1,0 +1,90 @@
+"""What a rule may look at, and the seeds from which it draws."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from ftlab.rule import KINDS, GradientRule, Now, Penalty, Prepare, Project, Rule, Schedule, mix
+
+
+def draw(**moment):
+    return tuple(torch.rand(4, generator=Now(**moment).generator).tolist())
+
+
+def test_the_same_moment_draws_the_same():
+    assert draw(seed=1, step=2, place=3) == draw(seed=1, step=2, place=3)
+
+
+def test_seed_step_and_place_each_change_what_is_drawn_and_may_not_change_places():
+    moments = itertools.product(range(4), repeat=3)
+    drawn = {draw(seed=seed, step=step, place=place) for seed, step, place in moments}
+    assert len(drawn) == 4**3
+
+
+def test_nothing_but_seed_step_and_place_changes_what_is_drawn():
+    other = Now(seed=1, step=2, place=3, steps=9, steps_per_epoch=4, params={"w": torch.ones(1)}, rates={"w": 0.1})
+    assert tuple(torch.rand(4, generator=other.generator).tolist()) == draw(seed=1, step=2, place=3)
+
+
+def test_each_generator_begins_at_the_beginning_and_leaves_that_of_torch_alone():
+    now, before = Now(seed=1), torch.random.get_rng_state()
+    first, second = (torch.rand(1, generator=now.generator) for _ in range(2))
+    assert first == second
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert now.generator.device.type == "cpu"
+
+
+def test_mix_gives_the_same_seed_on_every_machine():
+    # the first 8 bytes of SHA-256 of "(1, 2, 3)", halved: printf '(1, 2, 3)' | sha256sum | head -c 16
+    assert mix(1, 2, 3) == 8064461727618995781
+
+
+def test_mix_tells_order_count_and_sign_apart():
+    groups = [(), (0,), (0, 0), (1,), (-1,), (1, 2), (2, 1), (12,), (1, 2, 0)]
+    assert len({mix(*group) for group in groups}) == len(groups)
+
+
+def test_mix_gives_near_numbers_seeds_that_have_nothing_in_common():
+    seeds = [mix(0, step) for step in range(2000)]
+    assert len(set(seeds)) == 2000
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    for bit in range(63):  # each bit is set in about half of the seeds: 1000, give or take five spreads of 22
+        assert abs(sum(seed >> bit & 1 for seed in seeds) - 1000) < 112
+
+
+def test_now_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError, match="step"):
+        Now().step = 1
+
+
+def test_two_moments_share_nothing():
+    first, second = Now(), Now()
+    for name in ("params", "grads", "rates", "origin"):
+        assert getattr(first, name) == {}
+        assert getattr(first, name) is not getattr(second, name)
+
+
+def test_kinds_stand_in_the_order_in_which_they_act():
+    assert (Prepare, Penalty, GradientRule, Schedule, Project) == KINDS
+
+
+@pytest.mark.parametrize("kind", [Rule, *KINDS])
+def test_a_kind_alone_is_no_rule(kind):
+    with pytest.raises(TypeError, match="abstract"):
+        kind()
+
+
+def test_a_rule_that_says_nothing_more_remembers_nothing_changes_no_model_and_warns_of_nothing():
+    class Silent(Schedule):
+        equation = sentence = ""
+
+        def schedule(self, rates, memory, now):
+            return rates, memory
+
+    model = torch.nn.Linear(1, 1)
+    assert Silent().start(model, [], None, Now()) is None
+    assert Silent().finish(model, None) is model
+    assert Silent().cautions([Silent()]) == []
+    assert Silent.needs_origin is False
