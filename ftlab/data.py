@@ -152,8 +152,12 @@ def checked(data: Any) -> "DatasetDict":
         if task.kind == "classification":
             labels = [None if one == -1 else one for one in labels]
         check_labels(labels, split)
+        if task.kind == "regression":
+            parse_labels(Column([], labels, split), task.kind)
         if task.modality == "text":
             check_texts(list(rows["text"]), split)
+        if split == "train" and task.kind != "multilabel":
+            learn_names(Column([], [str(one) for one in labels], split), "classification", split)
     return data
 
 
@@ -194,7 +198,7 @@ def _of_tables(
     columns = {split: parse_labels(column, kind) for split, column in columns.items()}
     if list(columns) == [""]:
         whole = columns[""]
-        parts = split_rows(whole.texts, whole.labels, name, by_label=kind != "regression")
+        parts = split_rows(whole.texts, whole.labels, name, by_label=kind == "classification")
         columns = {split: whole.part(rows) for split, rows in parts.items() if rows}
     task = Task(kind, learn_names(columns["train"], kind, name, names))
     _mention_overlap(columns)

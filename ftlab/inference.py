@@ -74,6 +74,9 @@ def evaluate(
     """
     from datasets import ClassLabel
 
+    if "label" not in getattr(rows, "features", {}):
+        do = "Use predict for rows without labels"
+        raise misused("evaluate", "rows", "be a Dataset with labels", type(rows).__name__, do)
     feature = rows.features["label"]
     feature = getattr(feature, "feature", feature)
     names = tuple(feature.names) if isinstance(feature, ClassLabel) else ()
@@ -85,8 +88,7 @@ def evaluate(
 
 def evaluate_encoded(pretrained: Pretrained, encoded: Encoded, split: str, resamples: int | None = None) -> Metrics:
     """Measure a model on rows that are tokenised already."""
-    if encoded.labels is None:
-        raise misused("evaluate", "rows", "have labels", "none", "Use predict for rows without labels")
+    assert encoded.labels is not None
     logits = run_over(pretrained, encoded)
     logits = logits.squeeze(-1) if pretrained.task.kind == "regression" else logits
     return measure(pretrained.task, logits.numpy(), encoded.labels.numpy(), split=split, resamples=resamples)

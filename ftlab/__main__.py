@@ -1,0 +1,5 @@
+"""``python -m ftlab`` is ``ftlab``."""
+
+from ftlab.cli import main
+
+main()
