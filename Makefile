@@ -3,13 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo test lint notebooks clean
+.PHONY: setup demo test lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       set up, fine-tune the embedded model on the embedded reviews, leave runs/demo"
-	@echo "make test       set up, then every test, the notebooks too"
-	@echo "make notebooks  execute notebooks/*.py into notebooks/*.ipynb"
+	@echo "make test       set up, then every test"
 	@echo "make clean      remove .venv and runs/demo"
 
 setup: .venv/done
@@ -22,19 +21,15 @@ setup: .venv/done
 	@touch $@
 
 demo: setup
-	$(BIN)/ftlab finetune --data reviews --model minilm --rule "ClipNorm(1.0)" --output runs/demo --overwrite
+	$(BIN)/ftlab finetune --data reviews --model minilm --epochs 4 --lr 1e-4 --rule "ClipNorm(1.0)" --output runs/demo --overwrite
 
 test: setup lint
 	$(BIN)/python -m pytest -q
-	$(BIN)/python -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-notebooks: setup
-	$(BIN)/python -m notebooks.execute
 
 clean:
 	rm -rf .venv runs/demo

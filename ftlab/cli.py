@@ -94,28 +94,33 @@ def finetune(
         check_output(Path(output), overwrite=overwrite, resume=resume)
 
     from ftlab.data import load_data
+    from ftlab.errors import Interrupted
     from ftlab.models import load_model
 
     examples = load_data(data, text=text, label=label, task=task)
     print(explain(recipe) + "\n", flush=True)
-    run = run_finetune(
-        load_model(model, examples, new_head=new_head),
-        examples,
-        epochs=epochs,
-        lr=lr,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        max_length=max_length,
-        seed=seed,
-        recipe=recipe,
-        optimizer=optimizer,
-        engine=engine,
-        device=device,
-        save_every=save_every,
-        resume=resume,
-        output=output,
-        overwrite=overwrite,
-    )
+    try:
+        run = run_finetune(
+            load_model(model, examples, new_head=new_head),
+            examples,
+            epochs=epochs,
+            lr=lr,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            max_length=max_length,
+            seed=seed,
+            recipe=recipe,
+            optimizer=optimizer,
+            engine=engine,
+            device=device,
+            save_every=save_every,
+            resume=resume,
+            output=output,
+            overwrite=overwrite,
+        )
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        raise typer.Exit(130) from None
     print(run.summary())
     print(_left(output))
 
@@ -233,6 +238,3 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, Misused) else 1)
-    except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped by hand; nothing was being saved", file=sys.stderr)
-        sys.exit(130)

@@ -29,7 +29,7 @@ def sentence(where: str, name: str, must: str, got: str, do: str) -> str:
     >>> sentence("clip_norm", "max_norm", "be greater than 0", "-1.0", "Use inf to switch clipping off")
     'clip_norm: max_norm must be greater than 0. Got -1.0. Use inf to switch clipping off.'
     """
-    line = f"{where}: {name} must {must}. Got {got}. {do}{'' if do.endswith('?') else '.'}"
+    line = f"{where}: {name} must {must}. Got {got}. {do}."
     return " ".join(line.split())
 
 

@@ -49,7 +49,7 @@ def parse(text: str) -> Rule:
     name = call.func.id
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        do = f"Did you mean {near[0]}?" if near else f"There are {', '.join(sorted(known))}"
+        do = f"Perhaps {near[0]} is meant" if near else f"There are {', '.join(sorted(known))}"
         raise misused("parse", "rule", "be one that ftlab has", repr(name), do.rstrip("."))
     try:
         positional = [_literal(one) for one in call.args]

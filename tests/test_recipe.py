@@ -54,7 +54,7 @@ def test_arguments_may_be_written_as_in_python(text, rule):
         ("ClipNorm", "rule must be a rule's name"),
         ("", "rule must be a rule's name"),
         ("(" * 500, "rule must be a rule's name"),
-        ("ClipNrm(1)", r"Got 'ClipNrm'. Did you mean ClipNorm\?"),
+        ("ClipNrm(1)", r"Got 'ClipNrm'. Perhaps ClipNorm is meant"),
         ("Decay(0.9)", "arguments of Decay must fit the rule.*missing a required argument: 'per'.*It is written Decay"),
         ("ClipNorm(1, 2)", "too many positional arguments"),
         ("ClipNorm(size=1)", "unexpected keyword argument 'size'"),
