@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.errors import Misused, check_choice, mention, misused, refused
-from ftlab.hub import reachable
+from ftlab.hub import data_from_hub
 from ftlab.labels import (
     KINDS,
     Column,
@@ -79,11 +79,11 @@ def load_data(
         return _digits()
     path = Path(name)
     if os.path.isdir(path / "train"):  # os.path, since Path.is_dir raises on a name that is too long
-        return _of_datasets(_from_hub("imagefolder", data_dir=name), name, text, label, task)
+        return _of_datasets(data_from_hub("imagefolder", data_dir=name), name, text, label, task)
     if os.path.isdir(path):
         return _of_tables(read_folder(path), path.name, text, label, task)
     if _may_be_hub_id(path, name):
-        found = _from_hub(*name.split(":", 1))
+        found = data_from_hub(*name.split(":", 1))
         return _of_datasets(found if isinstance(found, dict) else {"train": found}, name, text, label, task)
     return _of_tables({"": read_table(path)}, path.name, text, label, task)
 
@@ -287,18 +287,3 @@ def _may_be_hub_id(path: Path, name: str) -> bool:
     return (
         not os.path.exists(path) and not path.suffix and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
     )
-
-
-def _from_hub(*name: str, **options: str) -> Any:
-    from datasets import load_dataset
-
-    shown = repr(":".join(name))[:120]
-    do = "Embedded are reviews and digits; a hub id needs a network, a file its whole path"
-    must = "be a file, a folder, an embedded name or a hub id that can be reached"
-    if not options and not reachable():
-        raise refused("load_data", "source", must, shown, do)
-    try:
-        return load_dataset(*name, **options)
-    except Exception as error:  # the hub's many errors, all of which mean that there are no data here
-        got = f"{shown} ({next(iter(str(error).splitlines()), type(error).__name__)[:120]})"
-        raise refused("load_data", "source", must, got, do) from error

@@ -1,9 +1,12 @@
-"""Tell whether the model hub can be reached, quickly, where its own client would try for half a minute."""
+"""The hub: whether it can be reached, told quickly where its own client would try for half a minute, and its data."""
 
 import functools
 import os
 import socket
+from typing import Any
 from urllib.parse import urlparse
+
+from ftlab.errors import refused
 
 
 @functools.cache
@@ -20,3 +23,19 @@ def reachable(seconds: float = 3.0) -> bool:
     except OSError:
         return False
     return True
+
+
+def data_from_hub(*name: str, **options: str) -> Any:
+    """Load a data set by its hub id, or an image folder."""
+    from datasets import load_dataset
+
+    shown = repr(":".join(name))[:120]
+    do = "Embedded are reviews and digits; a hub id needs a network, a file its whole path"
+    must = "be a file, a folder, an embedded name or a hub id that can be reached"
+    if not options and not reachable():
+        raise refused("load_data", "source", must, shown, do)
+    try:
+        return load_dataset(*name, **options)
+    except Exception as error:  # the hub's many errors, all of which mean that there are no data here
+        got = f"{shown} ({next(iter(str(error).splitlines()), type(error).__name__)[:120]})"
+        raise refused("load_data", "source", must, got, do) from error

@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import ftlab
+from ftlab.checkpoint import newest
 from ftlab.models import load_model
 
 ROOT = Path(__file__).parent.parent
@@ -159,7 +160,7 @@ def test_ctrl_c_leaves_a_whole_checkpoint_and_the_same_command_goes_on(bert, tmp
     assert "Traceback" not in said
     (checkpoint,) = (tmp_path / "run/checkpoint").glob("step-*")
     assert str(checkpoint) in said
-    assert ftlab.checkpoint.newest(tmp_path / "run/checkpoint") == checkpoint
+    assert newest(tmp_path / "run/checkpoint") == checkpoint
 
 
 def test_the_embedding_is_that_of_sentence_transformers():
