@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint notebooks bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       set up, fine-tune the embedded model on the embedded reviews, leave runs/demo"
-	@echo "make test       set up, then every test"
+	@echo "make test       set up, then every test, the notebooks' cells included"
+	@echo "make notebooks  execute the notebooks' sources anew and keep their outputs"
+	@echo "make bench      measure what benchmarks/ measures, and keep the results"
 	@echo "make clean      remove .venv and runs/demo"
 
 setup: .venv/done
@@ -24,12 +26,15 @@ demo: setup
 	$(BIN)/ftlab finetune --data reviews --model minilm --epochs 4 --lr 1e-4 --rule "ClipNorm(1.0)" --output runs/demo --overwrite
 
 test: setup lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --nbval
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+notebooks: setup
+	$(BIN)/python -m notebooks.execute
 
 clean:
 	rm -rf .venv runs/demo

@@ -43,6 +43,23 @@ def _validation(axes: Any, evaluations: list[dict[str, Any]]) -> None:
         axes.legend(frameon=False, fontsize="small")
 
 
+def in_words(history: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> str:
+    """Say what the curves show, for a reader who cannot see them.
+
+    >>> in_words([{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.3}], [{"accuracy": 0.5}, {"accuracy": 0.75}])
+    'The running mean of the training loss goes from 0.70 to 0.49 in 2 steps; validation accuracy by epoch: 0.50, 0.75.'
+    """
+    if not history:
+        return "No step was made."
+    means = running_mean([record["loss"] for record in history])
+    said = f"The running mean of the training loss goes from {means[0]:.2f} to {means[-1]:.2f} in {len(means)} steps"
+    for name in ("accuracy", "pearson"):
+        values = [one[name] for one in evaluations if one.get(name) is not None]
+        if values:
+            said += f"; validation {name} by epoch: {', '.join(f'{value:.2f}' for value in values)}"
+    return f"{said}."
+
+
 def running_mean(values: Any, half_life: float = 5.0) -> Any:
     """Return the exponential running mean, corrected for its start at 0.
 

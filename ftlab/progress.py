@@ -1,5 +1,6 @@
 """A live progress bar, right in a terminal and in a notebook, and silent where nobody watches."""
 
+import os
 import sys
 import time
 from typing import Any
@@ -14,7 +15,7 @@ class Progress:
         from tqdm.auto import tqdm
 
         if shown is None:
-            shown = in_notebook() or sys.stderr.isatty()
+            shown = (in_notebook() or sys.stderr.isatty()) and os.environ.get("TQDM_DISABLE", "0") in ("", "0")
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} samples, {rate_fmt}, {remaining} left{postfix}"
         self._bar = tqdm(
             total=samples, initial=done, disable=not shown, unit=" samples", desc="fine-tuning", bar_format=form

@@ -108,8 +108,8 @@ class Run:
         return f"{self.summary()}\n\n{self.plan()}"
 
     def _repr_html_(self) -> str:
-        from ftlab.plots import as_img
+        from ftlab.plots import as_img, in_words
 
         table = self.metrics._repr_html_() if self.metrics else ""
-        figure = as_img(self.curves(), "Loss and learning rate over the steps, validation metric over the epochs")
+        figure = as_img(self.curves(), in_words(self.history, self.evaluations))
         return f"{table}{figure}<details><summary>The plan</summary><pre>{escape(self.plan())}</pre></details>"

@@ -1,0 +1,136 @@
+"""The notebooks are what their sources say, were run from top to bottom, and are really compared by nbval."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+from notebooks.execute import sources, tidy
+
+ROOT = Path(__file__).parent.parent
+STEMS = [source.stem for source in sources()]
+IGNORED, SKIPPED = "nbval-ignore-output", "nbval-skip"
+
+
+def pair(stem):
+    folder = ROOT / "notebooks"
+    return jupytext.read(folder / f"{stem}.py"), nbformat.read(folder / f"{stem}.ipynb", as_version=4)
+
+
+def what_counts(notebook):
+    return [(cell.cell_type, cell.source, tuple(cell.metadata.get("tags", ()))) for cell in notebook.cells]
+
+
+def code_cells(stem):
+    return [cell for cell in pair(stem)[1].cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def nbval(path):
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider", path.name],
+        capture_output=True, text=True, cwd=path.parent,
+    )  # fmt: skip
+
+
+def test_there_are_notebooks_and_each_has_its_source():
+    assert STEMS
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == STEMS
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_notebook_is_what_its_source_says(stem):
+    source, notebook = pair(stem)
+    assert what_counts(source) == what_counts(notebook), "run: make notebooks"
+
+
+def test_a_changed_source_is_noticed():
+    source, notebook = pair(STEMS[0])
+    source.cells[-2].source += "\nprint(1)"
+    assert what_counts(source) != what_counts(notebook)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_cell_was_run_in_order_and_none_failed(stem):
+    cells = code_cells(stem)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [one for one in outputs if one.output_type == "error" or one.get("name") == "stderr"]
+    assert sum(bool(cell.outputs) for cell in cells) >= len(cells) / 2
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_what_is_not_compared_asserts_its_own_claim(stem):
+    for cell in code_cells(stem):
+        if IGNORED in tags(cell):
+            following = code_cells(stem)[cell.execution_count : cell.execution_count + 1]
+            assert any("assert" in one.source for one in (cell, *following)), cell.source
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_only_set_up_and_clearing_away_are_skipped(stem):
+    cells = code_cells(stem)
+    assert not any(SKIPPED in tags(cell) for cell in cells[1:-1])
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_no_cell_ends_in_a_semicolon_and_no_output_names_a_machine(stem):
+    for cell in code_cells(stem):
+        assert not cell.source.rstrip().endswith(";")
+        assert not re.search(r"/(work|root|home|tmp|Users)/\w", str(cell.outputs)), cell.source
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_figure_says_in_words_what_it_shows(stem):
+    for cell in code_cells(stem):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            for image in re.findall(r"<img[^>]*>", data.get("text/html", "")):
+                assert len(re.search(r'alt="([^"]*)"', image).group(1)) > 30
+            assert "image/png" not in data or data.get("text/html") or len(data["text/plain"]) > 30
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_page_opens_with_its_goals_and_minutes_and_ends_with_key_points(stem):
+    notebook = pair(stem)[1]
+    opening = notebook.cells[0].source
+    assert opening.startswith("# ")
+    assert "you can" in opening
+    assert re.search(r"\d+ minutes", opening)
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for heading in ("## Exercises", "## Key points"):
+        assert heading in text
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_notebook_is_tidy(stem):
+    notebook = pair(stem)[1]
+    again = tidy(nbformat.from_dict(notebook.copy()))
+    assert [cell.id for cell in again.cells] == [cell.id for cell in notebook.cells]
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+
+
+def test_nbval_notices_a_wrong_number(tmp_path):
+    """A copy with two quick cells of the first notebook passes; with one digit of an output changed it fails."""
+    notebook = pair("00_quickstart")[1]
+    quick = [cell for cell in notebook.cells if cell.source.startswith(("import ast", "print(ftlab.explain"))]
+    assert len(quick) == 2
+    copy = nbformat.v4.new_notebook(cells=quick, metadata=notebook.metadata)
+    path = tmp_path / "copy.ipynb"
+    nbformat.write(copy, path)
+    assert nbval(path).returncode == 0
+    (output,) = quick[1].outputs
+    assert "first 10%" in output.text
+    output.text = output.text.replace("first 10%", "first 20%")
+    nbformat.write(copy, path)
+    failed = nbval(path)
+    assert failed.returncode == 1
+    assert "first 20%" in failed.stdout
