@@ -36,5 +36,8 @@ lint: setup
 notebooks: setup
 	$(BIN)/python -m notebooks.execute
 
+bench: setup
+	$(BIN)/python -m benchmarks.main_job
+
 clean:
 	rm -rf .venv runs/demo
