@@ -89,8 +89,9 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
         Refused: If the model cannot be found, read, or used for this task.
 
     Example:
-        >>> load_model("minilm", data)  # doctest: +SKIP
-        Pretrained(minilm: BertForSequenceClassification, 22.7 M parameters, classification, ...)
+        >>> from ftlab.data import load_data
+        >>> load_model("minilm", load_data("reviews"))
+        Pretrained(minilm: BertForSequenceClassification, 22.7 M parameters, classification, labels negative, positive, 2 new parameters)
     """
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 

@@ -83,7 +83,12 @@ def finetune(
         Interrupted: If the run is stopped by hand; the message says what is left on disk.
 
     Example:
-        >>> run = finetune("minilm", "reviews", epochs=1)  # doctest: +SKIP
+        >>> from ftlab.data import load_data
+        >>> data = load_data("reviews")
+        >>> data["train"] = data["train"].select(range(32))
+        >>> run = finetune("minilm", data, epochs=2, progress=False)
+        >>> [record["step"] for record in run.history], run.metrics.n
+        ([1, 2], 600)
     """
     settings = Settings(
         epochs=epochs,
