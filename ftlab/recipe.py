@@ -4,12 +4,12 @@ import ast
 import difflib
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftlab import formulas
 from ftlab.errors import misused
-from ftlab.rule import KINDS, GradientRule, Penalty, Prepare, Project, Rule, Schedule
+from ftlab.rule import KINDS, Finish, GradientRule, Penalty, Prepare, Project, Rule, Schedule
 
 MOMENTS = {
     Prepare: "once, before the first update",
@@ -17,6 +17,7 @@ MOMENTS = {
     GradientRule: "every update, after backward",
     Schedule: "every update, before it",
     Project: "every update, after it",
+    Finish: "once, after the last update",
 }
 
 
@@ -26,10 +27,11 @@ def rules() -> dict[str, type[Rule]]:
     return {name: one for name, one in found if inspect.isclass(one) and issubclass(one, Rule)}
 
 
-def parse(text: str) -> Rule:
+def parse(text: str, known: Mapping[str, type[Rule]] | None = None) -> Rule:
     """Read a rule from text such as ``Decay(0.9, per='epoch')``; nothing in it is ever evaluated.
 
-    Numbers, strings, tuples, ``None``, ``True``, ``False`` and ``inf`` may stand as arguments.
+    Numbers, strings, tuples, ``None``, ``True``, ``False`` and ``inf`` may stand as arguments. ``known`` names the rules
+    that may be meant, those of ftlab if left out.
 
     Raises:
         Misused: If it is not a known rule with such arguments, or the rule refuses them.
@@ -38,7 +40,7 @@ def parse(text: str) -> Rule:
         >>> parse("Reinit(0.15)")
         Reinit(scale=0.15, pattern='*')
     """
-    known = rules()
+    known = rules() if known is None else known
     try:
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -124,7 +126,7 @@ def explain(recipe: Sequence[Rule | str]) -> str:
     given = check_recipe(list(recipe))
     plan = complete(given)
     lines = [equation(plan), ""]
-    letters = dict(zip(KINDS, ("θ₀", "Ω", "G", "α", "Π"), strict=True))
+    letters = dict(zip(KINDS, ("θ₀", "Ω", "G", "α", "Π", "θ*"), strict=True))
     for kind, letter in letters.items():
         chosen = [rule for rule in plan if isinstance(rule, kind)]
         if chosen:

@@ -1,4 +1,4 @@
-r"""The five kinds of rule: where a rule stands in the equation of one update.
+r"""The six kinds of rule: where a rule stands in the equation of one update.
 
 .. math:: \theta_{t+1}=\Pi\big(\theta_t-\alpha_t\,\mathrm{opt}(G(\nabla_\theta[J(\theta_t)+\Omega(\theta_t)]))\big)
 
@@ -10,14 +10,22 @@ kind                stands for      when
 :class:`GradientRule`  G            after backward, before the optimizer
 :class:`Schedule`   α               before the update
 :class:`Project`    Π               after the update
+:class:`Finish`     θ*              once, after the last update
 ==================  ==============  ==========================================
 
-A rule is a frozen dataclass that holds numbers, strings and tuples, and calls a pure function.
+A rule is a frozen dataclass that holds numbers, strings and tuples, and calls a pure function. Three lines make one:
+
+>>> @dataclass(frozen=True)
+... class Shrink(Project):
+...     def project(self, params, memory, now):
+...         return {name: 0.999 * param for name, param in params.items()}, memory
+>>> Shrink().equation
+'θ ← Shrink()(θ)'
 """
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -73,20 +81,35 @@ def mix(*numbers: int) -> int:
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "big") >> 1
 
 
-class Rule(ABC):
+def parts(batches: Iterable[Any]) -> Iterator[dict[str, Tensor]]:
+    """Yield the parts of batches one by one: a batch is a dictionary of tensors, or a list of such parts.
+
+    >>> [len(part["labels"]) for part in parts([{"labels": torch.ones(2)}, [{"labels": torch.ones(1)}]])]
+    [2, 1]
+    """
+    for batch in batches:
+        yield from batch if isinstance(batch, list) else [batch]
+
+
+class Rule(ABC):  # noqa: B024  (its kinds have the abstract methods)
     """A strategy, as a value: what it does is a method, when it does it is its kind."""
 
     needs_origin: ClassVar[bool] = False
+    """Whether ``now.origin`` is to hold θ₀."""
+    example: ClassVar[str] = ""
+    """The rule as it would usually be written."""
+    neutral: ClassVar[str] = ""
+    """The rule written so that it changes nothing, bit for bit; or, where that cannot be, why not."""
 
     @property
-    @abstractmethod
     def equation(self) -> str:
         """The rule as one equation in plain characters."""
+        return f"θ ← {self!r}(θ)"
 
     @property
-    @abstractmethod
     def sentence(self) -> str:
         """The rule in words, beginning with a verb."""
+        return f"do what {type(self).__name__} says"
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         """Return what the rule remembers from one step to the next."""
@@ -136,5 +159,12 @@ class Project(Rule):
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]: ...
 
 
-KINDS: tuple[type[Rule], ...] = (Prepare, Penalty, GradientRule, Schedule, Project)
+class Finish(Rule):
+    """Makes the model that is evaluated and saved of the last one; any rule may, this kind does nothing else."""
+
+    @abstractmethod
+    def finish(self, model: nn.Module, memory: Memory) -> nn.Module: ...
+
+
+KINDS: tuple[type[Rule], ...] = (Prepare, Penalty, GradientRule, Schedule, Project, Finish)
 """The kinds in the order in which they act."""

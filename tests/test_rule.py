@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from ftlab.rule import KINDS, GradientRule, Now, Penalty, Prepare, Project, Rule, Schedule, mix
+from ftlab.rule import KINDS, Finish, GradientRule, Now, Penalty, Prepare, Project, Schedule, mix
 
 
 def draw(**moment):
@@ -67,10 +67,10 @@ def test_two_moments_share_nothing():
 
 
 def test_kinds_stand_in_the_order_in_which_they_act():
-    assert (Prepare, Penalty, GradientRule, Schedule, Project) == KINDS
+    assert (Prepare, Penalty, GradientRule, Schedule, Project, Finish) == KINDS
 
 
-@pytest.mark.parametrize("kind", [Rule, *KINDS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_alone_is_no_rule(kind):
     with pytest.raises(TypeError, match="abstract"):
         kind()

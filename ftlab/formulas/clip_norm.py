@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch  # noqa: F401  (for the examples)
 
@@ -53,6 +53,9 @@ def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
 @dataclass(frozen=True)
 class ClipNorm(GradientRule):
     """Gradient clipping by the joint norm. See :func:`clip_norm`."""
+
+    example: ClassVar[str] = "ClipNorm(1.0)"
+    neutral: ClassVar[str] = "ClipNorm(inf)"
 
     max_norm: float = 1.0
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from ftlab.errors import check_choice, check_number, check_whole
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
@@ -52,6 +52,9 @@ def decay(rate: float, gamma: float, steps: int) -> float:
 @dataclass(frozen=True)
 class Decay(Schedule):
     """Formula (4), applied once per ``"epoch"`` or once per ``"step"``. See :func:`decay`."""
+
+    example: ClassVar[str] = "Decay(0.9, per='epoch')"
+    neutral: ClassVar[str] = "Decay(1.0, per='step')"
 
     gamma: float
     per: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import nn
@@ -84,6 +84,9 @@ def redraw_in(model: nn.Module, names: Collection[str], std: float, generator: t
 @dataclass(frozen=True)
 class Redraw(Prepare):
     """θ ← ε on the parameters that match a pattern. See :func:`redraw`."""
+
+    example: ClassVar[str] = "Redraw('*.layer.1.*')"
+    neutral: ClassVar[str] = "A layer drawn anew is never the layer that was loaded."
 
     pattern: Pattern
     std: float = 0.02

@@ -1,7 +1,7 @@
 """Reinit: random noise on the pretrained parameters. The article's formula (3)."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import nn
@@ -58,6 +58,9 @@ def reinit(params: Tensors, scale: float, generator: torch.Generator) -> Tensors
 @dataclass(frozen=True)
 class Reinit(Prepare):
     """Formula (3) on all parameters, or on those that match a pattern. See :func:`reinit`."""
+
+    example: ClassVar[str] = "Reinit(0.15)"
+    neutral: ClassVar[str] = "Reinit(0.0)"
 
     scale: float
     pattern: Pattern = "*"

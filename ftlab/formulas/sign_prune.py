@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch  # noqa: F401  (for the examples)
 
@@ -57,6 +57,9 @@ def sign_prune(params: Tensors, grads: Tensors, strength: float) -> Tensors:
 @dataclass(frozen=True)
 class SignPrune(Project):
     """Formula (5) after each update, with the gradient that the optimizer saw. See :func:`sign_prune`."""
+
+    example: ClassVar[str] = "SignPrune(1e-5)"
+    neutral: ClassVar[str] = "SignPrune(0.0)"
 
     strength: float
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from ftlab.errors import check_number, check_whole, misused
 from ftlab.rule import Memory, Now, Rates, Schedule
@@ -111,6 +111,9 @@ def _check_share(where: str, share: float) -> None:
 class WarmupLinear(Schedule):
     """Warm-up over a share of the run, then a straight line down. See :func:`warmup_linear`."""
 
+    example: ClassVar[str] = "WarmupLinear(0.1)"
+    neutral: ClassVar[str] = "A rate that ends at 0 has to fall."
+
     warmup: float = 0.1
 
     def __post_init__(self) -> None:
@@ -133,6 +136,9 @@ class WarmupLinear(Schedule):
 @dataclass(frozen=True)
 class WarmupCosine(Schedule):
     """Warm-up over a share of the run, then half a cosine wave down. See :func:`warmup_cosine`."""
+
+    example: ClassVar[str] = "WarmupCosine(0.1)"
+    neutral: ClassVar[str] = "A rate that ends at 0 has to fall."
 
     warmup: float = 0.1
 
