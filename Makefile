@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo test lint notebooks bench clean
+.PHONY: setup demo test lint notebooks bench mutants clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       set up, fine-tune the embedded model on the embedded reviews, leave runs/demo"
 	@echo "make test       set up, then every test, the notebooks' cells included"
 	@echo "make notebooks  execute the notebooks' sources anew and keep their outputs"
+	@echo "make mutants    make small wrong edits in every formula; each must be noticed by its tests"
 	@echo "make bench      measure what benchmarks/ measures, and keep the results"
 	@echo "make clean      remove .venv and runs/demo"
 
@@ -36,8 +37,15 @@ lint: setup
 notebooks: setup
 	$(BIN)/python -m notebooks.execute
 
+mutants: setup
+	$(BIN)/python -m tests.mutants
+
 bench: setup
 	$(BIN)/python -m benchmarks.main_job
+	$(BIN)/python -m benchmarks.structure
+	$(BIN)/python -m benchmarks.strategies
+	$(BIN)/python -m benchmarks.strategies --cost
+	$(BIN)/python -m benchmarks.strategies --page
 
 clean:
 	rm -rf .venv runs/demo

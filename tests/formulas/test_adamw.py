@@ -170,3 +170,15 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 def test_numbers_outside_their_range_are_refused(params, wrong, match):
     with pytest.raises(Misused, match=f"^adamw: {match}"):
         adamw(params, gradients(0), Moments(), **({"rate": 0.1} | wrong))
+
+
+MUTANTS = (
+    (
+        "new[name] = (1 - rate * weight_decay) * param - rate * direction",
+        "new[name] = (1 - weight_decay) * param - rate * direction",
+    ),
+    ("correct_second = 1 - betas[1] ** step if bias_correction else 1.0", "correct_second = 1.0"),
+    ("(1 - betas[1]) * grad.square()", "(1 - betas[1]) * grad.abs()"),
+    (").sqrt() + eps)", " + eps).sqrt())"),
+    ("step = moments.step + 1", "step = moments.step + 2"),
+)

@@ -97,3 +97,11 @@ def test_labels_outside_zero_to_one_are_refused(low, high):
     match = f"^binary_cross_entropy: labels must lie from 0 to 1. Got {low:g} to {high:g}. 1 where a label holds"
     with pytest.raises(Misused, match=match):
         binary_cross_entropy(torch.zeros(1, 2), torch.tensor([[low, high]]))
+
+
+MUTANTS = (
+    ("logsigmoid(-logits)).mean()", "logsigmoid(logits)).mean()"),
+    ("return -(labels * logsigmoid(logits)", "return (labels * logsigmoid(logits)"),
+    ("logsigmoid(-logits)).mean()", "logsigmoid(-logits)).sum()"),
+    ("labels.max() > 1", "labels.max() > 2"),
+)

@@ -134,3 +134,11 @@ def test_rule_tells_its_bound_and_has_no_cautions():
     assert ClipNorm(0.5).sentence.endswith("at most 0.5")
     assert "no bound" in ClipNorm(math.inf).sentence
     assert ClipNorm(0.5).cautions([]) == []
+
+
+MUTANTS = (
+    ("(joint_norm(grads) + 1e-6)", "(joint_norm(grads) + 1.0)"),
+    (".clamp(max=1.0)", ""),
+    ("joint_norm(grads)", "max(joint_norm({name: grad}) for name, grad in grads.items())"),
+    ("above=0, finite=False)\n    factor", "at_least=0, finite=False)\n    factor"),
+)

@@ -143,3 +143,12 @@ def test_smoothing_outside_zero_to_one_is_refused(smoothing):
 def test_weights_that_are_not_one_a_class_are_refused(shape):
     with pytest.raises(Misused, match=r"cross_entropy: weight must have one number a class, shape \(2,\). Got shape"):
         cross_entropy(ODDS, LABELS, weight=torch.ones(shape))
+
+
+MUTANTS = (
+    (".sum() / weights[labels].sum()", ".sum() / weights.sum()"),
+    ("return -(weights", "return (weights"),
+    ("+ smoothing / classes", "+ smoothing"),
+    ("log_softmax(dim=1)", "log_softmax(dim=0)"),
+    ("* (1 - smoothing)", "* 1"),
+)

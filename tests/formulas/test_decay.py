@@ -123,3 +123,11 @@ def test_rule_warns_of_a_rate_that_vanishes_or_grows(rule, caution):
 def test_rule_tells_its_factor_and_what_it_counts():
     assert Decay(0.9, per="epoch").equation == "α ← α·0.9^epoch"
     assert Decay(0.9, per="step").sentence == "multiply the learning rate by 0.9 after every step"
+
+
+MUTANTS = (
+    ("return rate * gamma**steps", "return rate * gamma * steps"),
+    ("return rate * gamma**steps", "return rate * gamma ** (steps + 1)"),
+    ('now.step if self.per == "step"', 'now.step if self.per == "epoch"'),
+    ("now.step // now.steps_per_epoch", "now.step / now.steps_per_epoch"),
+)

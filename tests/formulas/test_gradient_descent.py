@@ -118,3 +118,11 @@ def test_the_step_can_be_differentiated():
 def test_a_rate_that_cannot_be_meant_is_refused(tensors, rate):
     with pytest.raises(Misused, match=r"^gradient_descent: rate must be a number at least 0. Got .* plain descent"):
         gradient_descent(*tensors, rate)
+
+
+MUTANTS = (
+    ("param - rate * grads[name]", "param + rate * grads[name]"),
+    ("param - rate * grads[name]", "param - grads[name]"),
+    ("else param.clone()", "else param"),
+    ("at_least=0)", "above=0)"),
+)

@@ -79,3 +79,11 @@ def test_shapes_that_would_be_spread_are_refused(predictions, labels):
     match = r"^mean_squared_error: labels must have the shape \(N,\) of the predictions, N at least 1. Got .* beside"
     with pytest.raises(Misused, match=match):
         mean_squared_error(torch.zeros(predictions), torch.zeros(labels))
+
+
+MUTANTS = (
+    (".square().mean()", ".square().sum()"),
+    (".square().mean()", ".abs().mean()"),
+    ("(predictions - labels)", "(predictions + labels)"),
+    ("predictions.ndim != 1 or ", ""),
+)

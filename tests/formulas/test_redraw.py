@@ -141,3 +141,11 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_what_it_draws():
     assert Redraw("pooler.*").equation == "θ₀[pooler.*] ← ε,  ε ~ N(0, 0.02²)"
     assert "draw pooler.* anew: normal with standard deviation 0.02" in Redraw("pooler.*").sentence
+
+
+MUTANTS = (
+    ("new[name] = torch.ones_like(param)", "new[name] = torch.zeros_like(param)"),
+    ("generator=generator) * std", "generator=generator) + std"),
+    ("torch.randn(param.shape", "torch.rand(param.shape"),
+    ('if role[name] == "gain"', 'if role[name] == "bias"'),
+)

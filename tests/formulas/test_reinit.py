@@ -173,3 +173,12 @@ def test_rule_tells_how_far_the_noise_reaches():
     assert Reinit(0.15).equation == "θ₀ ← θ₀ + ε,  ε ~ U(±0.075)·std(θ₀)"
     assert Reinit(0.15).sentence.startswith("add noise to every parameter: uniform, at most 0.075")
     assert "the parameters *.bias" in Reinit(0.15, "*.bias").sentence
+
+
+MUTANTS = (
+    ("- 0.5", ""),
+    ("scale * spread * noise", "scale * noise"),
+    ("torch.rand(param.shape", "torch.randn(param.shape"),
+    ("scale * spread * noise", "scale * spread * noise.abs()"),
+    ("if param.numel() > 1 else param.new_zeros(())", ""),
+)

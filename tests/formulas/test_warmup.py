@@ -149,3 +149,12 @@ def test_the_two_curves_differ_in_words_and_equation():
     assert "cosine" in WarmupCosine().sentence
     assert "(T−t)/(T−w)" in WarmupLinear().equation
     assert "cos π(t−w)/(T−w)" in WarmupCosine().equation
+
+
+MUTANTS = (
+    ("min((step + 1) / (warmup_steps + 1), (steps", "min(step / max(warmup_steps, 1), (steps"),
+    ("(steps - step) / (steps - warmup_steps))", "(steps - step) / steps)"),
+    ("return rate * (step + 1) / (warmup_steps + 1)", "return rate * step / (warmup_steps + 1)"),
+    ("return rate * (1 + math.cos(", "return rate * (1 - math.cos("),
+    ("math.ceil(share * steps)", "math.floor(share * steps)"),
+)

@@ -1,0 +1,121 @@
+"""Every strategy that ftlab has, read off the package itself, and the page that lists them."""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.record import RESULTS
+from ftlab import losses, optimizers
+from ftlab.contract import every_rule
+from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
+
+KINDS = {
+    Prepare: "θ₀, once before the first update",
+    Penalty: "Ω, added to the loss",
+    GradientRule: "G, the gradient before the optimizer sees it",
+    Schedule: "α, the learning rate",
+    Project: "Π, the parameters after an update",
+    Finish: "θ*, once after the last update",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One strategy: what it is called, what it does, and how a run is told to use it."""
+
+    group: str
+    name: str
+    formula: str
+    words: str
+    source: str
+    arguments: dict[str, Any] = field(default_factory=dict, compare=False)
+
+
+def entries() -> list[Entry]:
+    """Return every rule, optimizer, loss and step, in the order of the page."""
+    found = []
+    for kind, group in KINDS.items():
+        for rule in every_rule():
+            if next(one for one in KINDS if isinstance(rule, one)) is kind:
+                source = source_of(inspect.getmodule(type(rule)), type(rule))
+                words = rule.sentence[0].upper() + rule.sentence[1:]
+                found.append(Entry(group, repr(rule), f"`{rule.equation}`", words, source, {"recipe": [rule]}))
+    for name in optimizers.NAMES:
+        if name != "adamw":
+            arguments = {"optimizer": name} | ({"lr": 1e-1} if name == "sgd" else {})
+            found.append(from_formula("opt, the optimizer", name, OPTIMIZERS[name], arguments))
+    for name, call in vars(losses).items():
+        if dataclasses.is_dataclass(call) and name in LOSSES:
+            found.append(from_formula("J, the loss", name, LOSSES[name], {"loss": LOSS_EXAMPLES.get(name, call)()}))
+    return found
+
+
+OPTIMIZERS = {"sgd": "gradient_descent"}
+LOSSES: dict[str, str] = {}
+LOSS_EXAMPLES: dict[str, Any] = {}
+
+
+def from_formula(group: str, name: str, stem: str, arguments: dict[str, Any]) -> Entry:
+    """Return the entry of what is no rule, from its formula's docstring."""
+    function = getattr(importlib.import_module(f"ftlab.formulas.{stem}"), stem)
+    text = inspect.getdoc(function) or ""
+    return Entry(group, name, f"${mathematics(text)}$", text.splitlines()[0].rstrip("."), source_in(text), arguments)
+
+
+def mathematics(docstring: str) -> str:
+    """Return a docstring's formula in one line, as a table's cell can hold it."""
+    block = re.search(r"\.\. math::(.*?)\n\n", docstring, re.DOTALL)
+    return " ".join(block.group(1).split()).replace("|", r"\vert ") if block else ""
+
+
+def source_of(module: Any, cls: type) -> str:
+    """Return where a rule comes from: from its own docstring, else from the formulas beside it."""
+    beside = [one for one in vars(module).values() if inspect.isfunction(one) and one.__module__ == module.__name__]
+    beside.sort(key=lambda one: one.__name__.replace("_", "") != cls.__name__.lower())
+    for one in (cls, *beside):
+        found = source_in(inspect.getdoc(one) or "")
+        if found:
+            return found
+    return ""
+
+
+def source_in(docstring: str) -> str:
+    """Return what a docstring says after ``Source:``, without the departure."""
+    block = re.search(r"Source:\n(.*?)(?:Departure|\n\S|\Z)", docstring, re.DOTALL)
+    return " ".join(block.group(1).split()).rstrip(" .") if block else ""
+
+
+def results(name: str) -> dict[str, Any]:
+    """Return a recorded result, or nothing."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def page() -> str:
+    """Return the page: one table a place in the equation, costs and accuracies as they were recorded."""
+    costs, reached = results("cost").get("costs", {}), results("strategies")
+    lines = [
+        "# Strategies", "",
+        "One table for each place in the equation of an update. *Cost*: milliseconds that it adds to one update of 32",
+        f"reviews with the embedded model ({results('cost').get('device', 'not measured')}). *Difference*: test accuracy",
+        f"with minus without, mean and 95 % interval over {reached.get('seeds', 0)} paired seeds",
+        f"({reached.get('data', 'not measured')}). With so few seeds an interval that holds 0 says little; what lies",
+        "clearly below 0 hurts. This page is made by `python -m benchmarks.strategies --page`.",
+    ]  # fmt: skip
+    group = ""
+    for entry in entries():
+        if entry.group != group:
+            group = entry.group
+            lines += ["", f"## {group}", "", "| as written | formula | what it does | cost, ms | difference | source |"]
+            lines += ["| --- | --- | --- | ---: | --- | --- |"]
+        cost, found = costs.get(entry.name), reached.get("strategies", {}).get(entry.name, {})
+        added = f"{cost['with_ms'] - cost['plain_ms']:+.0f} of {cost['plain_ms']:.0f}" if cost else ""
+        difference = f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})" if "mean" in found else ""
+        difference = "diverged" if "diverged" in found else difference
+        cells = (f"`{entry.name}`", entry.formula, entry.words, added, difference, entry.source)
+        lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,129 @@
+"""Fine-tune the embedded model with every strategy of the catalogue, over paired seeds; then measure what a step costs.
+
+    python -m benchmarks.strategies --sst2 DIR            # accuracy with minus without, each with its interval
+    python -m benchmarks.strategies --cost                # milliseconds that a strategy adds to an update
+    python -m benchmarks.strategies --page                # the table of both, as book/strategies.md
+
+Without ``--sst2`` the embedded reviews are used. Both arms of a pair share rows, head, order and dropout. A result is
+kept after every strategy, so a run that is stopped goes on where it was.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
+
+import ftlab
+from benchmarks.catalogue import Entry, entries, page
+from benchmarks.main_job import as_csv, read
+from benchmarks.record import RESULTS, keep
+from ftlab.atomic import write_text
+from ftlab.batches import Batches, encode
+from ftlab.errors import Diverged
+from ftlab.paired import compare
+
+PAGE = Path(__file__).parent.parent / "book/strategies.md"
+
+
+def main() -> None:
+    """Do what is asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sst2", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=384)
+    parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--page", action="store_true")
+    given = parser.parse_args()
+    if given.page:
+        write_text(PAGE, page())
+    elif given.cost:
+        measure_cost()
+    else:
+        measure_accuracy(given.sst2, given.rows, given.seeds)
+
+
+def measure_accuracy(sst2: Path | None, rows: int, seeds: int) -> None:
+    """Compare every strategy with the plain run of the same seed."""
+    data = subset(sst2, rows)
+    result: dict[str, Any] = {
+        "data": f"{'SST-2' if sst2 else 'reviews'}, {rows} rows to train on, {len(data['test'])} to test on",
+        "arguments": "epochs 3, lr 5e-5, batch 32, warm-up and linear decay unless the strategy is a schedule",
+        "seeds": seeds,
+    }
+    before = RESULTS / "strategies.json"
+    kept = json.loads(before.read_text()) if before.exists() else {}
+    same = all(kept.get(name) == value for name, value in result.items())
+    result["plain"] = kept["plain"] if same else [accuracy(data, seed, {}) for seed in range(seeds)]
+    result["strategies"] = kept["strategies"] if same else {}
+    for entry in entries():
+        if entry.name not in result["strategies"]:
+            result["strategies"][entry.name] = against(data, entry, result["plain"])
+            print(entry.name, result["strategies"][entry.name], flush=True)
+            keep("strategies", result)
+
+
+def against(data: Any, entry: Entry, plain: list[float]) -> dict[str, Any]:
+    """Return the differences of one strategy to the plain runs."""
+    try:
+        reached = [accuracy(data, seed, entry.arguments) for seed in range(len(plain))]
+    except Diverged as stopped:
+        return {"diverged": str(stopped)}
+    found = compare([one - other for one, other in zip(reached, plain, strict=True)])
+    numbers = {"mean": found.mean, "low": found.low, "high": found.high, "detectable": found.detectable}
+    return {"accuracy": reached, **{name: round(value, 4) for name, value in numbers.items()}}
+
+
+def subset(sst2: Path | None, rows: int) -> Any:
+    """Return the rows of the comparison: drawn once, the same for every strategy."""
+    if sst2:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as place:
+            found = {split: read(sst2 / f"{split}.tsv", "\t", label_first=False) for split in ("train", "test")}
+            data = ftlab.load_data(as_csv(found, Path(place) / "sst2"))
+    else:
+        data = ftlab.load_data("reviews")
+    train, test = (data[split].shuffle(seed=0) for split in ("train", "test"))
+    return DatasetDict({"train": train.select(range(rows)), "test": test.select(range(600))})
+
+
+def accuracy(data: Any, seed: int, arguments: dict[str, Any]) -> float:
+    """Return the test accuracy of one run."""
+    run = ftlab.finetune("minilm", data, seed=seed, progress=False, **arguments)
+    return float(run.metrics["accuracy"])
+
+
+def measure_cost(updates: int = 8) -> None:
+    """Time updates with and without each strategy in turns; the first two of each are not counted."""
+    data = ftlab.load_data("reviews")
+    costs: dict[str, Any] = {}
+    for entry in entries():
+        states = [begun(data, arguments) for arguments in ({}, entry.arguments)]
+        times: tuple[list[float], list[float]] = ([], [])
+        for update in range(updates):
+            for (state, step, batches), spent in zip(states, times, strict=True):
+                started = time.perf_counter()
+                step(state, batches[update])
+                spent.append(time.perf_counter() - started)
+        plain, with_it = (1000 * statistics.median(spent[2:]) for spent in times)
+        costs[entry.name] = {"plain_ms": round(plain, 1), "with_ms": round(with_it, 1)}
+        print(entry.name, costs[entry.name], flush=True)
+    keep("cost", {"what": "median of an update of 32 reviews, plain and with, in turns", "costs": costs})
+
+
+def begun(data: Any, arguments: dict[str, Any]) -> tuple[Any, Any, list[Any]]:
+    """Return a training of the embedded model, its step, and its batches."""
+    arguments = dict(arguments)
+    step = arguments.pop("step", ftlab.step)
+    model = ftlab.load_model("minilm", data)
+    batches = Batches(encode(model, data["train"], 128), 32)
+    state = ftlab.begin(model, batches, arguments.pop("recipe", ()), epochs=3, engine="auto", **arguments)
+    return state, step, list(batches)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Each formula has mutants, and those of the formulas that changed since the last hunt are killed here."""
+
+import pytest
+
+from tests.mutants import STEMS, changed, fault, hunt, mutants
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_formula_has_at_least_four_mutants_and_each_is_a_small_wrong_edit(stem):
+    edits = mutants(stem)
+    assert len(edits) >= 4
+    assert len(set(edits)) == len(edits)
+    assert [one for one in (fault(stem, *edit) for edit in edits) if one] == []
+
+
+@pytest.mark.parametrize("stem", changed() or ["none changed"])
+def test_the_mutants_of_a_changed_formula_are_killed(stem):
+    if stem in STEMS:
+        assert hunt(stem) == []
