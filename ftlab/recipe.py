@@ -122,6 +122,9 @@ def explain(recipe: Sequence[Rule | str]) -> str:
           α  Decay(gamma=0.9, per='epoch')
              α ← α·0.9^epoch
              Multiply the learning rate by 0.9 after every epoch.
+        <BLANKLINE>
+        take care:
+          There is no warm-up: a recipe that names a schedule gets that and no other.
     """
     given = check_recipe(list(recipe))
     plan = complete(given)
@@ -135,10 +138,26 @@ def explain(recipe: Sequence[Rule | str]) -> str:
             usual = "" if rule in given else "   (the usual one, since the recipe names no schedule)"
             words = rule.sentence[0].upper() + rule.sentence[1:]
             lines += [f"  {letter:<2} {rule!r}{usual}", f"     {rule.equation}", f"     {words}."]
-    cautions = [caution for rule in plan for caution in rule.cautions(plan)]
+    cautions = [caution for rule in plan for caution in rule.cautions(plan)] + conflicts(plan)
     if cautions:
         lines += ["", "take care:", *(f"  {caution}" for caution in cautions)]
     return "\n".join(lines)
+
+
+def conflicts(plan: Sequence[Rule]) -> list[str]:
+    """Return sentences about rules that get in each other's way, whatever they are.
+
+    >>> conflicts([formulas.ClipNorm(1.0), formulas.ClipNorm(2.0), formulas.WarmupLinear()])
+    ['ClipNorm stands twice: both act, one after the other.']
+    """
+    names = [type(rule).__name__ for rule in plan]
+    found = [
+        f"{name} stands twice: both act, one after the other." for name in dict.fromkeys(names) if names.count(name) > 1
+    ]
+    schedules = [rule for rule in plan if isinstance(rule, Schedule)]
+    if schedules and not any("warm" in rule.sentence or "rise" in rule.sentence for rule in schedules):
+        found.append("There is no warm-up: a recipe that names a schedule gets that and no other.")
+    return found
 
 
 def equation(plan: Sequence[Rule]) -> str:
