@@ -24,7 +24,7 @@ from benchmarks.record import RESULTS, keep
 from ftlab.atomic import write_text
 from ftlab.batches import Batches, encode
 from ftlab.errors import Diverged
-from ftlab.paired import compare
+from ftlab.paired import Paired
 
 PAGE = Path(__file__).parent.parent / "book/strategies.md"
 
@@ -72,7 +72,7 @@ def against(data: Any, entry: Entry, plain: list[float]) -> dict[str, Any]:
         reached = [accuracy(data, seed, entry.arguments) for seed in range(len(plain))]
     except Diverged as stopped:
         return {"diverged": str(stopped)}
-    found = compare([one - other for one, other in zip(reached, plain, strict=True)])
+    found = Paired.of([one - other for one, other in zip(reached, plain, strict=True)])
     numbers = {"mean": found.mean, "low": found.low, "high": found.high, "detectable": found.detectable}
     return {"accuracy": reached, **{name: round(value, 4) for name, value in numbers.items()}}
 

@@ -1,27 +1,32 @@
 """Task losses: ``loss(model, batch)`` is a formula applied to what a model says of a batch."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ftlab.batches import Batch
 from ftlab.errors import check_number
-from ftlab.formulas import binary_cross_entropy, cross_entropy, mean_squared_error
+from ftlab.formulas import binary_cross_entropy, cross_entropy, focal, mean_squared_error, r_drop
+from ftlab.loss_adversarial import FreeLB, Smart
+from ftlab.loss_contrastive import SupervisedContrastive
+from ftlab.loss_distill import Distill
+from ftlab.loss_outputs import Loss, logits_of
 
-
-class Loss(Protocol):
-    """Anything that gives the mean loss of a batch."""
-
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor: ...
-
-
-def logits_of(model: nn.Module, batch: Batch) -> Tensor:
-    """Run the model on a batch without its labels; the scores come back in fp32."""
-    output: Any = model(**{name: tensor for name, tensor in batch.items() if name != "labels"})
-    logits: Tensor = output if isinstance(output, Tensor) else output.logits
-    return logits.float()
+__all__ = [
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "Distill",
+    "Focal",
+    "FreeLB",
+    "Loss",
+    "MeanSquaredError",
+    "RDrop",
+    "Smart",
+    "SupervisedContrastive",
+    "logits_of",
+    "loss_for",
+]
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,42 @@ class CrossEntropy:
         logits = logits_of(model, batch)
         weight = None if self.weight is None else torch.tensor(self.weight, device=logits.device)
         return cross_entropy(logits, batch["labels"], weight=weight, smoothing=self.smoothing)
+
+
+@dataclass(frozen=True)
+class Focal:
+    """The focal loss, for classes of which some are rare or easy. See :func:`ftlab.formulas.focal`.
+
+    With class weights, each part of an accumulated batch is a weighted mean of its own.
+    """
+
+    gamma: float = 2.0
+    weight: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_number("Focal", "gamma", self.gamma, "2.0 is usual, 0 is cross-entropy", at_least=0)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        logits = logits_of(model, batch)
+        weight = None if self.weight is None else torch.tensor(self.weight, device=logits.device)
+        return focal(logits, batch["labels"], self.gamma, weight)
+
+
+@dataclass(frozen=True)
+class RDrop:
+    """Two passes with different dropout, which are to agree. See :func:`ftlab.formulas.r_drop`.
+
+    A step costs two passes. Without dropout both are equal, and this is cross-entropy.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("RDrop", "alpha", self.alpha, "1.0 is usual, 0 switches it off", at_least=0)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        first, second = logits_of(model, batch), logits_of(model, batch)
+        return r_drop(first, second, batch["labels"], self.alpha)
 
 
 @dataclass(frozen=True)

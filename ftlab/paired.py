@@ -9,15 +9,41 @@ from ftlab.errors import misused
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of pairs that share everything but the one thing compared."""
+    r"""Differences of pairs that share everything but the one thing compared.
+
+    .. math:: \bar d \pm t_{0.975,\,n-1}\,\frac{s}{\sqrt n}
+
+    >>> found = Paired.of([0.01, 0.02, 0.03])
+    >>> round(found.mean, 4), round(found.low, 4), round(found.high, 4), found.verdict
+    (0.02, -0.0048, 0.0448, 'undecided')
+    """
 
     differences: tuple[float, ...]
     mean: float
     low: float
     high: float
     """The 95 % interval of the mean, by Student's t."""
+    p: float
+    """How often pairs without any difference would lie as far apart; 1 where all are equal."""
     detectable: float
     """The smallest true mean difference that so many pairs, as scattered as these, show with a chance of 80 %."""
+
+    @classmethod
+    def of(cls, differences: Sequence[float]) -> "Paired":
+        """Measure differences, one number a pair, with minus without; at least 2, all finite."""
+        import numpy as np
+        from scipy import stats
+
+        values = np.asarray(differences, dtype=float)
+        count = len(values)
+        if count < 2 or not np.isfinite(values).all():
+            got = f"{count} of them" if count < 2 else "one that is not finite"
+            raise misused("compare", "differences", "be at least 2 finite numbers", got, "Run more seeds")
+        mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count)
+        half = float(stats.t.ppf(0.975, count - 1)) * error
+        p = 2 * float(stats.t.sf(abs(mean) / error, count - 1)) if error else float(mean == 0)
+        detectable = error * math.sqrt(count) * detectable_effect(count)
+        return cls(tuple(values.tolist()), mean, mean - half, mean + half, p, detectable)
 
     @property
     def verdict(self) -> str:
@@ -25,33 +51,18 @@ class Paired:
         return "better" if self.low > 0 else "worse" if self.high < 0 else "undecided"
 
 
-def compare(differences: Sequence[float]) -> Paired:
-    r"""Compare two arms by the differences of their pairs.
+def holm(probabilities: Sequence[float]) -> list[float]:
+    """Adjust the p-values of several comparisons made at once, after Holm 1979.
 
-    .. math:: \bar d \pm t_{0.975,\,n-1}\,\frac{s}{\sqrt n}
-
-    Args:
-        differences: One number a pair, with minus without; at least 2.
-
-    Raises:
-        Misused: If there are fewer than 2 pairs, or one is not a number.
-
-    Example:
-        >>> found = compare([0.01, 0.02, 0.03])
-        >>> round(found.mean, 4), round(found.low, 4), round(found.high, 4), found.verdict
-        (0.02, -0.0048, 0.0448, 'undecided')
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
     """
-    import numpy as np
-    from scipy import stats
-
-    values = np.asarray(differences, dtype=float)
-    count = len(values)
-    if count < 2 or not np.isfinite(values).all():
-        got = f"{count} of them" if count < 2 else "one that is not finite"
-        raise misused("compare", "differences", "be at least 2 finite numbers", got, "Run more seeds")
-    mean, spread = float(values.mean()), float(values.std(ddof=1))
-    half = float(stats.t.ppf(0.975, count - 1)) * spread / math.sqrt(count)
-    return Paired(tuple(values.tolist()), mean, mean - half, mean + half, spread * detectable_effect(count))
+    order = sorted(range(len(probabilities)), key=probabilities.__getitem__)
+    adjusted, worst = [0.0] * len(order), 0.0
+    for rank, place in enumerate(order):
+        worst = max(worst, min(1.0, (len(order) - rank) * probabilities[place]))
+        adjusted[place] = worst
+    return adjusted
 
 
 def detectable_effect(pairs: int, power: float = 0.8, level: float = 0.05) -> float:

@@ -75,3 +75,86 @@ def roles(model: nn.Module) -> dict[str, str]:
             role = "bias" if name == "bias" else "gain" if norm else "weight"
             found[f"{prefix}.{name}" if prefix else name] = role
     return found
+
+
+def matrices(model: nn.Module, *, layers: bool = False) -> list[str]:
+    """Return the names of the weight matrices: of linear and convolving modules, not of embeddings or normalising ones.
+
+    With ``layers``, only those inside the model's stack of layers, where it has one: neither head nor pooler.
+
+    >>> matrices(nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2), nn.LayerNorm(2)))
+    ['1.weight']
+    """
+    found = {name for name, role in roles(model).items() if role == "weight" and name.rpartition(".")[2] == "weight"}
+    for prefix, module in model.named_modules():
+        if isinstance(module, nn.Embedding):
+            found.discard(f"{prefix}.weight")
+    chosen = [name for name, param in model.named_parameters() if name in found and param.ndim > 1]
+    stacks = [f"{prefix}." for prefix, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    return [name for name in chosen if name.startswith(tuple(stacks))] if layers and stacks else chosen
+
+
+def largest(tensors: Mapping[str, Tensor], without: float, *, together: bool = True) -> Tensors:
+    """Return masks that are true where the largest entries stand, and false on a share of the smallest.
+
+    Args:
+        tensors: By name.
+        without: The share that is not marked, from 0 to 1: of n entries, round(without·n).
+        together: Whether all tensors are one set, or each is one of its own.
+
+    Among equal entries the later ones are marked. So the number marked is exact, and the same every time.
+
+    >>> largest({"a": torch.tensor([3.0, 1.0, 2.0, 1.0])}, 0.25)
+    {'a': tensor([ True, False,  True,  True])}
+    """
+    if not together:
+        return {name: largest({name: tensor}, without)[name] for name, tensor in tensors.items()}
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors.values()] or [torch.zeros(0)])
+    unmarked = round(without * flat.numel())
+    if unmarked == 0:
+        return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in tensors.items()}
+    bound = flat.kthvalue(unmarked).values
+    marked = flat > bound
+    level = (flat == bound).nonzero().flatten()
+    marked[level[unmarked - int((flat < bound).sum()) :]] = True
+    pieces = marked.split([tensor.numel() for tensor in tensors.values()])
+    return {name: piece.view(tensor.shape) for (name, tensor), piece in zip(tensors.items(), pieces, strict=True)}
+
+
+def depths(model: nn.Module) -> dict[str, int]:
+    """Tell for each parameter name how far above the input it stands: embeddings 0, layer i is i + 1, the rest L + 1.
+
+    The layers are the entries of a ``ModuleList``; of several lists, the one that holds the most parameters. What is
+    registered before it and every embedding outside of it have the depth 0. What is registered after it (pooler, last
+    norm, head) has L + 1. A model without such a list is a chain: its parts that have parameters count 0, 1, 2, ...
+
+    >>> depths(nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1, bias=False)))
+    {'0.weight': 0, '1.weight': 1, '1.bias': 1, '3.weight': 2}
+    """
+    lists = [(prefix, one) for prefix, one in model.named_modules() if isinstance(one, nn.ModuleList) and _size(one)]
+    if not lists:
+        return _chain(model)
+    prefix, layers = max(lists, key=lambda pair: _size(pair[1]))  # the outermost of equal ones, which comes first
+    embedded = {f"{name}.weight" for name, one in model.named_modules() if isinstance(one, nn.Embedding)}
+    found, below = {}, 0
+    for name, _ in model.named_parameters():
+        if name.startswith(f"{prefix}."):
+            found[name] = int(name.removeprefix(f"{prefix}.").partition(".")[0]) + 1
+            below = len(layers) + 1
+        else:
+            found[name] = 0 if name in embedded else below
+    return found
+
+
+def _size(module: nn.Module) -> int:
+    return sum(param.numel() for param in module.parameters())
+
+
+def _chain(model: nn.Module, prefix: str = "") -> dict[str, int]:
+    """Return the depths of a model without a list of layers; a part that holds everything is the chain itself."""
+    parts = [(name, one) for name, one in model.named_children() if _size(one)]
+    own = len(list(model.named_parameters(recurse=False)))
+    if len(parts) == 1 and not own:
+        return _chain(parts[0][1], f"{prefix}{parts[0][0]}.")
+    place = {name: number for number, (name, _) in enumerate(parts)}
+    return {f"{prefix}{name}": place.get(name.partition(".")[0], 0) for name, _ in model.named_parameters()}

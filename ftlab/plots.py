@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -41,6 +42,24 @@ def _validation(axes: Any, evaluations: list[dict[str, Any]]) -> None:
     if evaluations:
         axes.set_xticks(list(epochs))
         axes.legend(frameon=False, fontsize="small")
+
+
+def differences(found: Mapping[str, Any], title: str) -> Any:
+    """Draw the paired differences of several arms: every pair as a dot, the mean with its interval as a bar."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 1 + 0.45 * len(found)), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    for place, (name, one) in enumerate(list(found.items())[::-1]):
+        colour = {"better": BLUE, "worse": ORANGE}.get(one.verdict, GREY)
+        axes.plot(one.differences, [place] * len(one.differences), ".", color=GREY, alpha=0.5, label=f"{name}, pairs")
+        axes.plot([one.low, one.high], [place, place], color=colour, linewidth=2)
+        axes.plot([one.mean], [place], "D", color=colour, markersize=6)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(yticks=range(len(found)), xlabel=title, ylim=(-0.6, len(found) - 0.4))
+    axes.set_yticklabels(list(found)[::-1])
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def in_words(history: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> str:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from ftlab.comparing import METRIC
 from ftlab.contract import examine
 from ftlab.data import checked, task_of
 from ftlab.errors import check_number, check_whole, misused
 from ftlab.models import Pretrained, load_model
-from ftlab.paired import Paired, compare
+from ftlab.paired import Paired
 from ftlab.procedure import finetune
 from ftlab.recipe import check_recipe
 from ftlab.rule import Rule
 
 FEWEST, MOST = 3, 30
-METRIC = {"classification": "accuracy", "multilabel": "f1_micro", "regression": "pearson"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def trial(
         if not pairs and seed + 1 >= FEWEST and spent * (seed + 2) / (seed + 1) > minutes:
             break
     without, with_it = map(tuple, arms)
-    found = compare([other - one for one, other in zip(without, with_it, strict=True)])
+    found = Paired.of([other - one for one, other in zip(without, with_it, strict=True)])
     return Trial(
         repr(rule), (), metric, measured.split, measured.n, len(data["train"]), without, with_it, found,
         time.monotonic() - started,

@@ -7,16 +7,17 @@ import pytest
 from scipy import stats
 
 from ftlab.errors import Misused
-from ftlab.paired import compare, detectable_effect
+from ftlab.paired import Paired, detectable_effect, holm
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 40])
 def test_mean_and_interval_are_those_of_scipys_t_test(count):
     differences = np.random.default_rng(count).normal(0.01, 0.02, count)
-    found = compare(differences)
+    found = Paired.of(differences)
     interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
     assert found.mean == pytest.approx(differences.mean(), rel=1e-12)
+    assert found.p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=1e-9)
     assert found.differences == tuple(differences)
 
 
@@ -25,13 +26,22 @@ def test_mean_and_interval_are_those_of_scipys_t_test(count):
     [([0.02, 0.03, 0.025], "better"), ([-0.02, -0.03, -0.025], "worse"), ([0.02, -0.03, 0.01], "undecided")],
 )
 def test_the_verdict_is_read_off_the_interval(differences, verdict):
-    assert compare(differences).verdict == verdict
+    assert Paired.of(differences).verdict == verdict
 
 
 def test_equal_pairs_have_no_width():
-    found = compare([0.0, 0.0, 0.0])
+    found = Paired.of([0.0, 0.0, 0.0])
     assert (found.mean, found.low, found.high, found.detectable) == (0, 0, 0, 0)
     assert found.verdict == "undecided"
+    assert found.p == 1
+    assert Paired.of([0.1, 0.1]).p == 0
+
+
+def test_holm_by_hand():
+    # sorted 0.01, 0.02, 0.3: times 3, 2, 1 and never less than the one before: 0.03, 0.04, 0.3
+    assert holm([0.3, 0.01, 0.02]) == pytest.approx([0.3, 0.03, 0.04])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 @pytest.mark.parametrize("pairs", [3, 5, 10])
@@ -52,4 +62,4 @@ def test_more_pairs_see_smaller_differences():
 @pytest.mark.parametrize("differences", [[], [0.1], [0.1, math.nan], [0.1, math.inf]])
 def test_too_few_pairs_or_odd_numbers_are_refused(differences):
     with pytest.raises(Misused, match="compare: differences must be at least 2 finite numbers"):
-        compare(differences)
+        Paired.of(differences)

@@ -1,13 +1,15 @@
 """Parameters chosen by pattern, measured, and told apart by role."""
 
 import math
+import re
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from ftlab.errors import Misused
-from ftlab.parameters import distance, joint_norm, roles, select
+from ftlab.parameters import depths, distance, joint_norm, roles, select
 
 NAMES = [f"layer.{layer}.{part}" for layer in (0, 1, 10, 11) for part in ("weight", "bias")]
 
@@ -148,3 +150,83 @@ def test_tied_weights_have_a_role_under_the_name_that_the_model_gives_them():
         "1.bias": "bias",
         "2.bias": "bias",
     }
+
+
+SIZES = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
+WORDS = {"vocab_size": 20, "max_position_embeddings": 8}
+
+
+def layered(kind, layers):
+    """Return a classifier of transformers, tiny and with so many layers."""
+    with torch.device("meta"):
+        if kind == "GPT2":
+            config = transformers.GPT2Config(vocab_size=20, n_embd=8, n_head=2, n_positions=8, n_layer=layers)
+        elif kind == "DistilBert":
+            config = transformers.DistilBertConfig(dim=8, hidden_dim=8, n_heads=2, n_layers=layers, **WORDS)
+        else:
+            config = getattr(transformers, f"{kind}Config")(num_hidden_layers=layers, **SIZES, **WORDS)
+        return getattr(transformers, f"{kind}ForSequenceClassification")(config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stack", "below", "above"),
+    [
+        ("Bert", r"bert\.encoder\.layer", r"bert\.embeddings\.", r"bert\.pooler\.|classifier\."),
+        ("Roberta", r"roberta\.encoder\.layer", r"roberta\.embeddings\.", r"classifier\."),
+        ("Electra", r"electra\.encoder\.layer", r"electra\.embeddings", r"classifier\."),
+        ("GPT2", r"transformer\.h", r"transformer\.w[tp]e\.", r"transformer\.ln_f\.|score\."),
+        ("DistilBert", r"distilbert\.transformer\.layer", r"distilbert\.embeddings\.", r"(pre_)?classifier\."),
+    ],
+)
+def test_embeddings_are_0_layer_i_is_i_and_1_and_what_stands_after_is_the_top(kind, stack, below, above):
+    found = depths(layered(kind, 12))
+    assert list(found) == [name for name, _ in layered(kind, 12).named_parameters()]
+    for name, depth in found.items():
+        layer = re.match(rf"{stack}\.(\d+)\.", name)
+        expected = int(layer[1]) + 1 if layer else 0 if re.match(below, name) else 13 if re.match(above, name) else None
+        assert depth == expected, name
+    assert set(found.values()) == set(range(14))
+
+
+def test_layer_1_and_layers_10_and_11_have_their_own_depths():
+    found = depths(layered("Bert", 12))
+    names = [f"bert.encoder.layer.{layer}.output.dense.weight" for layer in (0, 1, 2, 9, 10, 11)]
+    assert [found[name] for name in names] == [1, 2, 3, 10, 11, 12]
+
+
+def test_the_stages_of_a_resnet_are_its_layers():
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 32], depths=[1, 2, 1], num_labels=2)
+    found = depths(transformers.ResNetForImageClassification(config))
+    for name, depth in found.items():
+        stage = re.match(r"resnet\.encoder\.stages\.(\d)\.", name)
+        assert depth == (int(stage[1]) + 1 if stage else 0 if ".embedder." in name else 4), name
+    assert set(found.values()) == {0, 1, 2, 3, 4}
+
+
+def test_a_plain_chain_counts_its_parts_that_have_parameters():
+    chain = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)), nn.Linear(3, 1))
+    expected = {"0.weight": 0, "0.bias": 0, "2.0.weight": 1, "2.0.bias": 1, "2.1.weight": 1, "2.1.bias": 1}
+    assert depths(chain) == expected | {"3.weight": 2, "3.bias": 2}
+    inside = nn.ModuleDict({"silent": nn.ReLU(), "net": chain})
+    assert depths(inside) == {f"net.{name}": depth for name, depth in depths(chain).items()}
+    assert depths(nn.Linear(2, 2)) == {"weight": 0, "bias": 0}
+
+
+def test_of_several_lists_the_largest_holds_the_layers_and_an_embedding_after_it_is_at_the_bottom():
+    net = nn.ModuleDict(
+        {
+            "inputs": nn.ModuleList([nn.Linear(2, 2)]),
+            "layers": nn.ModuleList([nn.ModuleList([nn.Linear(4, 4)]), nn.ModuleList([nn.Linear(4, 4)])]),
+            "positions": nn.Embedding(3, 4),
+            "heads": nn.ModuleList([nn.Linear(4, 1), nn.Linear(4, 1)]),
+            "empty": nn.ModuleList(),
+        }
+    )
+    found = {name.removesuffix(".weight"): depth for name, depth in depths(net).items() if name.endswith("weight")}
+    assert found == {"inputs.0": 0, "layers.0.0": 1, "layers.1.0": 2, "positions": 0, "heads.0": 3, "heads.1": 3}
+
+
+def test_weights_that_two_layers_share_have_the_depth_of_the_first():
+    net = nn.Sequential(nn.Embedding(4, 2), nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), nn.Linear(2, 4))
+    net[1][1].weight, net[2].weight = net[1][0].weight, net[0].weight
+    assert depths(net) == {"0.weight": 0, "1.0.weight": 1, "1.0.bias": 1, "1.1.bias": 2, "2.bias": 3}

@@ -7,8 +7,8 @@ from typing import ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import check_number
-from ftlab.parameters import Pattern, Tensors, roles, select
+from ftlab.errors import check_number, check_whole, misused
+from ftlab.parameters import Pattern, Tensors, depths, roles, select
 from ftlab.rule import Now, Prepare
 
 
@@ -104,5 +104,48 @@ class Redraw(Prepare):
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         names = select([name for name, _ in model.named_parameters()], self.pattern)
+        redraw_in(model, names, self.std, now.generator)
+        return model
+
+
+@final
+@dataclass(frozen=True)
+class RedrawTop(Prepare):
+    """θ ← ε on the layers nearest to the head, and on the pooler where there is one. See :func:`redraw`.
+
+    The layers are counted down from what stands above them (:func:`~ftlab.parameters.depths`). The head itself stays: a
+    new one is drawn anew in any case, one that was loaded is kept.
+    """
+
+    example: ClassVar[str] = "RedrawTop(1)"
+    neutral: ClassVar[str] = "A layer drawn anew is never the layer that was loaded."
+
+    layers: int = 1
+    std: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_whole("RedrawTop", "layers", self.layers, "1 or 2 of six layers is a first try", at_least=1)
+        check_number("RedrawTop", "std", self.std, "0.02 is usual", at_least=0)
+
+    @property
+    def equation(self) -> str:
+        return f"θ₀[top {self.layers}, pooler] ← ε,  ε ~ N(0, {self.std:g}²)"
+
+    @property
+    def sentence(self) -> str:
+        what = "top layer" if self.layers == 1 else f"top {self.layers} layers"
+        return f"draw the {what} and the pooler anew: normal with standard deviation {self.std:g}, gains 1, biases 0"
+
+    def prepare(self, model: nn.Module, now: Now) -> nn.Module:
+        depth = depths(model)
+        head = max(depth.values())  # the layers stand at 1, 2, ... below it
+        if self.layers >= head:
+            do = "To begin wholly anew say Redraw('*')"
+            raise misused("RedrawTop", "layers", f"be at most {head - 1}, which the model has", str(self.layers), do)
+        names = [
+            name
+            for name, place in depth.items()
+            if head - self.layers <= place < head or (place == head and "pooler" in name.split("."))
+        ]
         redraw_in(model, names, self.std, now.generator)
         return model

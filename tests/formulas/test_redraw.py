@@ -9,8 +9,9 @@ import torch
 from scipy import stats
 from torch import nn
 
+from ftlab.contract import model as small_bert
 from ftlab.errors import Misused
-from ftlab.formulas import Redraw, redraw
+from ftlab.formulas import Redraw, RedrawTop, redraw
 from ftlab.recipe import parse
 from ftlab.rule import Now, Prepare
 
@@ -143,7 +144,73 @@ def test_rule_tells_what_it_draws():
     assert "draw pooler.* anew: normal with standard deviation 0.02" in Redraw("pooler.*").sentence
 
 
+def changed_by(rule, net):
+    before = copy.deepcopy(net)
+    assert rule.prepare(net, Now(seed=3)) is net
+    return {name for name, one in before.named_parameters() if not torch.equal(one, net.get_parameter(name))}
+
+
+@pytest.mark.parametrize(("layers", "blocks"), [(1, [1]), (2, [0, 1])])
+def test_the_top_layers_and_the_pooler_begin_anew_as_in_the_authors_loop(layers, blocks):
+    net = small_bert()
+    with torch.no_grad():
+        for param in net.parameters():
+            param.fill_(5)
+    assert len(net.bert.encoder.layer) == 2
+    expected = {f"bert.pooler.dense.{one}" for one in ("weight", "bias")}
+    for block in blocks:
+        expected |= {
+            f"bert.encoder.layer.{block}.{name}" for name, _ in net.bert.encoder.layer[block].named_parameters()
+        }
+    assert changed_by(RedrawTop(layers), net) == expected
+    for module in [net.bert.pooler, *(net.bert.encoder.layer[block] for block in blocks)]:
+        for one in module.modules():
+            if isinstance(one, nn.Linear):
+                assert abs(one.weight.mean()) < 0.01
+                assert one.weight.std().item() == pytest.approx(0.02, rel=0.25)
+                assert not one.bias.any()
+            if isinstance(one, nn.LayerNorm):
+                assert torch.equal(one.weight, torch.ones(16))
+                assert not one.bias.any()
+
+
+def test_the_top_is_what_redraw_gives_for_the_same_names_and_seed():
+    first, second = small_bert(), small_bert()
+    RedrawTop(1, 0.5).prepare(first, Now(seed=4))
+    Redraw(("*.layer.1.*", "*.pooler.*"), 0.5).prepare(second, Now(seed=4))
+    assert all(torch.equal(one, second.get_parameter(name)) for name, one in first.named_parameters())
+
+
+def test_a_model_without_a_list_of_layers_is_a_chain_whose_last_part_is_the_head():
+    net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False), nn.ReLU(), nn.Linear(4, 2))
+    assert changed_by(RedrawTop(1), net) == {"1.weight"}
+
+
+@pytest.mark.parametrize("layers", [0, -1, 1.5, "1", None])
+def test_a_number_of_layers_that_cannot_be_meant_is_refused(layers):
+    with pytest.raises(Misused, match="^RedrawTop: layers must be a whole number of at least 1. Got .* 1 or 2 of six"):
+        RedrawTop(layers)
+
+
+def test_more_layers_than_there_are_and_a_spread_below_zero_are_refused():
+    with pytest.raises(Misused, match="RedrawTop: layers must be at most 2, which the model has. Got 3. To begin whol"):
+        RedrawTop(3).prepare(small_bert(), Now())
+    with pytest.raises(Misused, match="RedrawTop: std must be a number at least 0. Got -1"):
+        RedrawTop(1, -1)
+
+
+def test_the_rule_of_the_top_is_a_value_and_tells_what_it_draws():
+    assert parse(repr(RedrawTop(2, 0.1))) == RedrawTop(2, std=0.1)
+    assert RedrawTop.__final__
+    assert RedrawTop(2).equation == "θ₀[top 2, pooler] ← ε,  ε ~ N(0, 0.02²)"
+    assert "draw the top layer and the pooler anew" in RedrawTop().sentence
+    assert "draw the top 2 layers and the pooler anew" in RedrawTop(2).sentence
+
+
 MUTANTS = (
+    ("head - self.layers <= place < head", "head - self.layers < place < head"),
+    (' or (place == head and "pooler" in name.split("."))', ""),
+    ("if self.layers >= head:", "if self.layers > head:"),
     ("new[name] = torch.ones_like(param)", "new[name] = torch.zeros_like(param)"),
     ("generator=generator) * std", "generator=generator) + std"),
     ("torch.randn(param.shape", "torch.rand(param.shape"),

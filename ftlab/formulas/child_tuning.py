@@ -1,0 +1,175 @@
+"""Child-Tuning: only part of the network gets a gradient, drawn anew at each step or chosen once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import nn
+
+from ftlab.errors import check_number, check_whole
+from ftlab.fisher import squared_gradients
+from ftlab.parameters import Pattern, Tensors, largest, select
+from ftlab.rule import GradientRule, Memory, Now, Rule
+
+DECAYS = "gets no gradient at a step, yet AdamW's weight decay"
+
+
+def child_tuning(grads: Tensors, share: float, generator: torch.Generator) -> Tensors:
+    r"""Keep a random part of all gradient entries, and lengthen them so that the mean stays.
+
+    .. math:: g \leftarrow \frac{M\odot g}{p}, \qquad M \sim \mathrm{Bernoulli}(p)
+
+    ============  =================  ========================================
+    symbol        code               meaning
+    ============  =================  ========================================
+    :math:`g`     ``grads``          the gradients, by name
+    :math:`p`     ``share``          chance that an entry is kept
+    :math:`M`                        0 or 1, drawn for each entry
+    ============  =================  ========================================
+
+    Args:
+        grads: Tensors by name, any shapes.
+        share: Greater than 0, at most 1; 1 changes nothing.
+        generator: On the CPU. For gradients on a GPU it seeds that GPU's own, whose masks are others.
+
+    Returns:
+        New tensors under the same names. An entry that is not kept is 0; what came in is not changed.
+
+    Raises:
+        Misused: If ``share`` is outside its range.
+
+    Source:
+        Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687, section 2.2 (Child-Tuning-F).
+        Departure: none.
+
+    Example:
+        With p = 1/2 what is kept is doubled.
+
+        >>> child_tuning({"w": torch.ones(4)}, 0.5, torch.Generator().manual_seed(1))
+        {'w': tensor([0., 2., 2., 0.])}
+    """
+    _check("child_tuning", share)
+    new, chance = {}, generator
+    for name, grad in grads.items():
+        if grad.is_cuda and chance.device != grad.device:
+            seed = int(torch.randint(2**62, (), generator=generator))
+            chance = torch.Generator(grad.device).manual_seed(seed)
+        mask = torch.rand(grad.shape, generator=chance, device=chance.device) < share
+        new[name] = grad * mask.to(grad.device) / share
+    return new
+
+
+def child_network(fisher: Tensors, share: float) -> Tensors:
+    r"""Choose the entries on which the model's answers hang most: those of the largest Fisher information.
+
+    .. math:: M_i = \left[F_i \text{ is among the largest } p\,d\right], \qquad
+              F_i = \frac{1}{n}\sum_{j=1}^{n}\left(\frac{\partial \log p(y_j|x_j)}{\partial\theta_i}\right)^2
+
+    ============  =================  ======================================================
+    symbol        code               meaning
+    ============  =================  ======================================================
+    :math:`F`     ``fisher``         squared gradients, the mean over samples, by name
+    :math:`p`     ``share``          how much of all d entries is chosen, over all tensors
+    :math:`M`                        true where an entry belongs to the child network
+    ============  =================  ======================================================
+
+    Args:
+        fisher: Tensors by name, at least 0; squared sample by sample, never after the mean over a batch.
+        share: Greater than 0, at most 1; 1 chooses everything.
+
+    Returns:
+        Masks of the same names and shapes. Their number of true entries is exact; equal entries are chosen by place.
+
+    Raises:
+        Misused: If ``share`` is outside its range.
+
+    Source:
+        Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687, section 2.3 (Child-Tuning-D).
+        Departure: none; the authors' code squares the mean gradient of each batch instead.
+
+    Example:
+        >>> child_network({"a": torch.tensor([1.0, 9.0]), "b": torch.tensor([5.0, 0.0])}, 0.5)
+        {'a': tensor([False,  True]), 'b': tensor([ True, False])}
+    """
+    _check("child_network", share)
+    return largest(fisher, share)
+
+
+def _check(where: str, share: float) -> None:
+    check_number(where, "share", share, "0.3 is usual, 1 switches it off", above=0, at_most=1)
+
+
+@final
+@dataclass(frozen=True)
+class ChildTuningF(GradientRule):
+    """Another random part of the gradient at each step. See :func:`child_tuning`.
+
+    An entry without gradient still moves by Adam's first moment and by weight decay, as in the authors' code.
+    """
+
+    example: ClassVar[str] = "ChildTuningF(0.3)"
+    neutral: ClassVar[str] = "ChildTuningF(1.0)"
+
+    share: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check("ChildTuningF", self.share)
+
+    @property
+    def equation(self) -> str:
+        return f"g ← M⊙g/{self.share:g},  M ~ Bernoulli({self.share:g})"
+
+    @property
+    def sentence(self) -> str:
+        return f"keep {self.share:.0%} of all gradient entries, drawn at each step, and divide them by {self.share:g}"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        return [f"What ChildTuningF drops {DECAYS} and moments still move it."] if self.share < 1 else []
+
+    def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+        return child_tuning(grads, self.share, now.generator), memory
+
+
+@final
+@dataclass(frozen=True)
+class ChildTuningD(GradientRule):
+    """The part with the largest Fisher information learns, the same at every step. See :func:`child_network`.
+
+    The Fisher information is that of the loaded weights on the first ``samples`` training rows, with their labels. What
+    has no θ₀ (a new head) always learns. A weight outside of the child network still decays, as in the authors' code.
+    """
+
+    example: ClassVar[str] = "ChildTuningD(0.3)"
+    neutral: ClassVar[str] = "ChildTuningD(1.0)"
+    needs_origin: ClassVar[bool] = True
+
+    share: float = 0.3
+    samples: int = 128
+    pattern: Pattern = "*"
+
+    def __post_init__(self) -> None:
+        _check("ChildTuningD", self.share)
+        check_whole("ChildTuningD", "samples", self.samples, "128 rows are usual", at_least=1)
+
+    @property
+    def equation(self) -> str:
+        return f"g ← M⊙g,  M = [F is among its largest {self.share:.0%}]"
+
+    @property
+    def sentence(self) -> str:
+        what = "all weights" if self.pattern == "*" else f"the parameters {self.pattern}"
+        rows = f"{self.samples} training rows"
+        return f"let of {what} only the {self.share:.0%} with the largest Fisher information on {rows} learn"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        return [f"What ChildTuningD leaves out {DECAYS} still moves it."] if self.share < 1 else []
+
+    def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
+        names = [name for name in select(now.params, self.pattern) if name in now.origin]
+        if self.share == 1:
+            return {}
+        return child_network(squared_gradients(model, batches, loss, names, self.samples), self.share)
+
+    def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+        return {name: grad * memory[name] if name in memory else grad for name, grad in grads.items()}, memory

@@ -1,0 +1,92 @@
+"""Clip rate: the learning rate is kept between two bounds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from ftlab.errors import check_number, misused
+from ftlab.rule import Memory, Now, Rates, Rule, Schedule
+
+
+def clip_rate(rate: float, low: float, high: float) -> float:
+    r"""Keep a learning rate between a lower and an upper bound.
+
+    .. math:: \alpha \leftarrow \min\big(\max(\alpha, \alpha_{low}), \alpha_{high}\big)
+
+    =======================  ===========  ===================================
+    symbol                   code         meaning
+    =======================  ===========  ===================================
+    :math:`\alpha`           ``rate``     the learning rate
+    :math:`\alpha_{low}`     ``low``      the least that it may be
+    :math:`\alpha_{high}`    ``high``     the most that it may be
+    =======================  ===========  ===================================
+
+    Args:
+        rate: At least 0.
+        low: At least 0; 0 sets no lower bound. Above 0 it lifts a rate of 0 too.
+        high: At least ``low``; ``math.inf`` sets no upper bound.
+
+    Returns:
+        The rate itself where it lies between the bounds, else the bound that it passed.
+
+    Raises:
+        Misused: If a number is outside its range, or ``low`` is above ``high``.
+
+    Source:
+        Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843, Algorithm 2
+        (AdaBound). Departure: constant bounds, on the rate of a whole parameter; AdaBound's bounds move together, and
+        clip Adam's rate of every entry.
+
+    Example:
+        >>> [clip_rate(rate, 0.25, 0.5) for rate in (0.125, 0.375, 1.0)]
+        [0.25, 0.375, 0.5]
+    """
+    check_number("clip_rate", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    _check("clip_rate", low, high)
+    return min(max(rate, low), high)
+
+
+def _check(where: str, low: float, high: float) -> None:
+    check_number(where, "low", low, "0 sets no lower bound", at_least=0)
+    check_number(where, "high", high, "inf sets no upper bound", at_least=0, finite=False)
+    if low > high:
+        raise misused(where, "low", f"be at most high, {high:g}", f"{low!r}", "Give the lower bound first")
+
+
+@final
+@dataclass(frozen=True)
+class ClipRate(Schedule):
+    """Learning-rate clipping: bounds for the rate of every parameter. See :func:`clip_rate`."""
+
+    example: ClassVar[str] = "ClipRate(1e-6, 1e-4)"
+    neutral: ClassVar[str] = "ClipRate(0.0, inf)"
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _check("ClipRate", self.low, self.high)
+
+    @property
+    def equation(self) -> str:
+        return f"α ← min(max(α, {self.low:g}), {self.high:g})"
+
+    @property
+    def sentence(self) -> str:
+        if math.isinf(self.high):
+            return f"keep every learning rate at {self.low:g} or above"
+        return f"keep every learning rate between {self.low:g} and {self.high:g}"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        found = []
+        place = max((place for place, rule in enumerate(recipe) if rule == self), default=len(recipe))
+        later = [type(rule).__name__ for rule in recipe[place + 1 :] if isinstance(rule, Schedule)]
+        if later:
+            found.append(f"{' and '.join(later)} acts after ClipRate, so the rate may leave the bounds again.")
+        if self.low > 0:
+            found.append(f"A rate of 0, with which a rule keeps a parameter still, becomes {self.low:g}.")
+        return found
+
+    def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
+        return {name: clip_rate(rate, self.low, self.high) for name, rate in rates.items()}, memory

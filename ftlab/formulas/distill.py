@@ -1,0 +1,82 @@
+"""Distillation: a student learns from a teacher's probabilities beside the labels."""
+
+import torch
+from torch import Tensor
+
+from ftlab.errors import check_number, misused
+
+
+def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, alpha: float) -> Tensor:
+    r"""Return the student's cross-entropy, mixed with how far it is from the teacher at a temperature.
+
+    .. math:: J = \frac{1}{N}\sum_{i=1}^{N}\left[-(1-\alpha)\log\mathrm{softmax}(s_i)_{y_i}
+              + \alpha\,T^2\,\mathrm{KL}\big(\mathrm{softmax}(t_i/T)\,\Vert\,\mathrm{softmax}(s_i/T)\big)\right]
+
+    ==============  ===============  ==============================================================
+    symbol          code             meaning
+    ==============  ===============  ==============================================================
+    :math:`s`       ``student``      the scores of the model in training
+    :math:`t`       ``teacher``      the scores of the model that it learns from
+    :math:`y`       ``labels``       the true class of each sample
+    :math:`T`       ``temperature``  how much both are evened out before they are compared
+    :math:`\alpha`  ``alpha``        the teacher's share; the labels have the rest
+    ==============  ===============  ==============================================================
+
+    A greater temperature shows which wrong classes the teacher finds near. It makes the gradient smaller by its square,
+    which the factor T² makes good.
+
+    Args:
+        student: Logits of shape (N, C).
+        teacher: Logits of the same shape; no gradient goes into them.
+        labels: Shape (N,), whole numbers from 0 to C - 1.
+        temperature: Greater than 0.
+        alpha: From 0 (the labels alone: cross-entropy) to 1 (the teacher alone).
+
+    Returns:
+        A scalar.
+
+    Raises:
+        Misused: If the shapes do not fit, a label is no class, or a number is outside its range.
+
+    Source:
+        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531, section 2.
+        Departure: the divergence from the teacher instead of the cross-entropy with it. The two differ by the teacher's
+        entropy, so they have one gradient, and a student that equals its teacher has 0.
+
+    Example:
+        A student that knows nothing, a teacher with 3 parts of 4. At T = 1 the teacher's part alone is
+        3/4 · log(3/2) + 1/4 · log(1/2) = 0.1308.
+
+        >>> student, teacher = torch.zeros(1, 2), torch.tensor([[3.0, 1.0]]).log()
+        >>> distill(student, teacher, torch.tensor([0]), 1.0, 1.0), distill(student, teacher, torch.tensor([0]), 1.0, 0.0)
+        (tensor(0.1308), tensor(0.6931))
+    """
+    check_number("distill", "temperature", temperature, "2.0 is usual", above=0)
+    check_number("distill", "alpha", alpha, "0.5 is usual, 0 leaves the teacher out", at_least=0, at_most=1)
+    _check(student, teacher, labels)
+    true = torch.nn.functional.one_hot(labels, student.shape[1]).to(student)
+    entropy = -(true * student.log_softmax(dim=1)).sum()
+    wanted = (teacher.detach().to(student) / temperature).log_softmax(dim=1)
+    found = (student / temperature).log_softmax(dim=1)
+    distance = (wanted.exp() * (wanted - found)).sum()
+    return ((1 - alpha) * entropy + alpha * temperature**2 * distance) / len(labels)
+
+
+def _check(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
+    if student.ndim != 2 or student.shape != teacher.shape:
+        raise misused(
+            "distill",
+            "teacher",
+            "have the shape of student, (N, C)",
+            f"{tuple(teacher.shape)} beside {tuple(student.shape)}",
+            "Both are logits of the same samples for the same labels",
+        )
+    fits = labels.shape == student.shape[:1] and len(labels) > 0 and not labels.is_floating_point()
+    if not fits or labels.min() < 0 or labels.max() >= student.shape[1]:
+        raise misused(
+            "distill",
+            "labels",
+            "be whole numbers from 0 to C - 1 of shape (N,) beside logits of shape (N, C)",
+            f"{labels.dtype} {tuple(labels.shape)} beside {tuple(student.shape)}",
+            "One label a row of logits; the model needs as many classes as the data has",
+        )

@@ -1,0 +1,66 @@
+"""FreeLB: several small attacks on the embeddings, and one update for all of them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ftlab.errors import check_number, check_whole, misused
+
+
+def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1, steps: int = 2) -> Tensor:
+    r"""Return the mean loss along a walk that makes the input worse step by step.
+
+    .. math:: J = \frac{1}{K}\sum_{k=0}^{K-1} L(\delta_k),\qquad
+              \delta_{k+1} = \delta_k + \alpha\,\frac{\nabla_\delta L(\delta_k)}{\lVert\nabla_\delta L(\delta_k)\rVert_2}
+
+    ==================  ==============  ==================================================================
+    symbol              code            meaning
+    ==================  ==============  ==================================================================
+    :math:`L`           ``loss``        the function from what is added to the input to the mean loss
+    :math:`\delta_0`    ``start``       what is added first
+    :math:`\alpha`      ``rate``        how far each sample goes in a step
+    :math:`K`           ``steps``       how many passes there are
+    ==================  ==============  ==================================================================
+
+    The gradient of a mean is the mean of the gradients, so one backward pass gives what the paper adds up in K passes;
+    the graphs of all K passes are held until then. The walk itself is a constant.
+
+    Args:
+        loss: Takes a tensor of the shape of ``start`` and returns a scalar, the same for the same tensor: dropout is held
+            fixed by whoever makes it.
+        start: Shape (N, ...), a sample an entry; zeros begin at the clean input.
+        rate: At least 0, the length of a step in the input's unit.
+        steps: At least 1; one step from zeros is the plain loss.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        Misused: If a number is outside its range, or ``start`` has fewer than two dimensions.
+
+    Source:
+        Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, "FreeLB: Enhanced Adversarial Training for Natural Language
+        Understanding", arXiv 1909.11764, Algorithm 1. Departure: no bound on the length of δ, which is ``rate`` times
+        ``steps`` at most beyond the start; the length is each sample's own.
+
+    Example:
+        L(δ) = δ² from 1 with steps of 1: the walk is 1, 2, and the losses 1, 4 have the mean 2.5.
+
+        >>> free_lb(lambda delta: delta.square().sum(), torch.ones(1, 1), rate=1.0, steps=2).item()
+        2.5
+    """
+    check_number("free_lb", "rate", rate, "0.1 is a first try", at_least=0)
+    check_whole("free_lb", "steps", steps, "2 is usual", at_least=1)
+    if start.ndim < 2:
+        raise misused("free_lb", "start", "have the shape (N, ...)", str(tuple(start.shape)), "Add a dimension")
+    delta, losses = start.detach(), []
+    for number in range(steps):
+        with torch.enable_grad():
+            delta = delta.clone().requires_grad_()
+            losses.append(loss(delta))
+        if number + 1 < steps:
+            (grad,) = torch.autograd.grad(losses[-1], delta, retain_graph=True)
+            length = torch.linalg.vector_norm(grad, dim=tuple(range(1, grad.ndim)), keepdim=True)
+            delta = delta.detach() + rate * torch.where(length > 0, grad / length, 0.0)
+    return torch.stack(losses).sum() / steps

@@ -1,0 +1,151 @@
+"""Mixout: at each pass some inputs of a layer meet the pretrained weights instead of the current ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.errors import check_number, misused
+from ftlab.parameters import Pattern, select
+from ftlab.rule import Memory, Now, Prepare, Rule
+
+
+def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.Generator | None = None) -> Tensor:
+    r"""Put back the pretrained values of random columns of a matrix, so that its mean is still the matrix.
+
+    .. math:: \tilde W = \frac{M\odot W + (1-M)\odot W_0 - p\,W_0}{1-p}
+              = W_0 + \frac{M\odot(W-W_0)}{1-p}, \qquad M_j \sim \mathrm{Bernoulli}(1-p)
+
+    =================  =================  =================================================
+    symbol             code               meaning
+    =================  =================  =================================================
+    :math:`W`          ``weight``         a matrix of shape (outputs, inputs)
+    :math:`W_0`        ``origin``         the same matrix as it was loaded
+    :math:`p`          ``probability``    chance that a column is the pretrained one
+    :math:`M`                             1 where the column stays; one draw per input
+    =================  =================  =================================================
+
+    One number is drawn per column, that is per input neuron, and holds for all outputs. With :math:`W_0 = 0` this is
+    dropout of the layer's inputs. The second form is what is computed: where W is W₀, it gives W₀ without rounding.
+    The gradient that reaches W is :math:`M\odot\nabla_{\tilde W}/(1-p)`.
+
+    Args:
+        weight: Shape (outputs, inputs), or one dimension, whose entries are then drawn one by one.
+        origin: Of the same shape.
+        probability: At least 0 and less than 1; 0 changes nothing, 0.9 is the greatest that the paper tries.
+        generator: On the CPU; left out, torch's own, which the training seeds at each step.
+
+    Returns:
+        A new tensor like ``weight``. It can be differentiated.
+
+    Raises:
+        Misused: If ``probability`` is outside its range, or the shapes differ.
+
+    Source:
+        Lee, Cho and Kang 2020, "Mixout", arXiv 1909.11299, section 3; one draw per column as in the authors' code.
+        Departure: none in the formula; the authors' backward lacks the division by 1 - p, autograd has it.
+
+    Example:
+        With p = 1/2 each column is the pretrained one, or twice as far from it.
+
+        >>> mixed = mixout(torch.tensor([[3.0, 3.0]]), torch.ones(1, 2), 0.5, torch.Generator().manual_seed(0))
+        >>> mixed
+        tensor([[1., 5.]])
+    """
+    _check("mixout", probability)
+    if weight.shape != origin.shape:
+        got = f"{tuple(origin.shape)} beside {tuple(weight.shape)}"
+        raise misused("mixout", "origin", "have the shape of weight", got, "Give the weights as they were loaded")
+    if probability == 0:
+        return weight.clone()
+    kept = (torch.rand(weight.shape[-1], generator=generator) >= probability).to(weight)
+    return origin + kept * (weight - origin) / (1 - probability)
+
+
+def _check(where: str, probability: float) -> None:
+    do = "0.9 is usual, 0 switches it off; at 1 nothing could be learned"
+    check_number(where, "probability", probability, do, at_least=0, at_most=1 - 1e-9)
+
+
+class _Mixed:
+    """Stands in for the ``forward`` of a linear module: while it trains, it sees a mixed weight."""
+
+    def __init__(self, module: nn.Module, origin: Tensor, probability: float) -> None:
+        self.module, self.origin, self.probability = module, origin, probability
+        self.transposed = _is_conv1d(module)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        module: Any = self.module
+        if not module.training:
+            return type(module).forward(module, *args, **kwargs)
+        weight, origin = (one.T if self.transposed else one for one in (module.weight, self.origin))
+        mixed = mixout(weight, origin, self.probability)
+        module.__dict__["weight"] = mixed.T if self.transposed else mixed  # found before the parameter of that name
+        try:
+            return type(module).forward(module, *args, **kwargs)
+        finally:
+            del module.__dict__["weight"]
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    """Return whether a module is the linear module of GPT-2, whose weight has the shape (inputs, outputs)."""
+    return type(module).__name__ == "Conv1D"
+
+
+@final
+@dataclass(frozen=True)
+class Mixout(Prepare):
+    """Mixout of the weights of linear modules while they train. See :func:`mixout`.
+
+    Each pass of a part of a batch draws anew. What has no θ₀ (a new head) or is frozen is not mixed; biases, embeddings
+    and normalising modules never are. The model's own dropout stays, where the paper puts mixout in its place.
+    """
+
+    example: ClassVar[str] = "Mixout(0.9)"
+    neutral: ClassVar[str] = "Mixout(0.0)"
+    needs_origin: ClassVar[bool] = True
+
+    probability: float = 0.9
+    pattern: Pattern = "*"
+
+    def __post_init__(self) -> None:
+        _check("Mixout", self.probability)
+
+    @property
+    def equation(self) -> str:
+        return f"W̃ = W₀ + M⊙(W − W₀)/{1 - self.probability:g},  M ~ Bernoulli({1 - self.probability:g})"
+
+    @property
+    def sentence(self) -> str:
+        what = "every linear module" if self.pattern == "*" else f"the linear modules among {self.pattern}"
+        return f"compute {what} with the loaded weights for {self.probability:.0%} of its inputs, drawn at each pass"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        found = []
+        if sum(isinstance(rule, Mixout) for rule in recipe) > 1:
+            found.append("Where two Mixout rules choose the same module, the later one alone acts.")
+        if self.probability > 0:
+            found.append("Mixout leaves the model's own dropout on; the paper puts mixout in its place.")
+        return found
+
+    def prepare(self, model: nn.Module, now: Now) -> nn.Module:
+        params = dict(model.named_parameters())
+        chosen = select(params, self.pattern)
+        origins = {id(params[name]): now.origin[name] for name in chosen if name in now.origin}
+        linear: list[Any] = [one for one in model.modules() if type(one) is nn.Linear or _is_conv1d(one)]
+        mixed = [one for one in linear if id(one.weight) in origins]
+        if not mixed:
+            do = "Choose weights of linear modules that were loaded, such as '*.dense.weight'"
+            raise misused("Mixout", f"pattern {self.pattern!r}", "match a loaded matrix", f"none of {len(chosen)}", do)
+        for module in mixed:
+            if self.probability > 0 and module.weight.requires_grad:
+                module.forward = _Mixed(module, origins[id(module.weight)], self.probability)
+        return model
+
+    def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
+        for module in model.modules():
+            if isinstance(module.__dict__.get("forward"), _Mixed):
+                del module.__dict__["forward"]
+        return model

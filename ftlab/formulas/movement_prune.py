@@ -1,0 +1,194 @@
+"""Movement prune: the weights that the training moves towards zero are pruned, whatever their size."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import nn
+
+from ftlab.errors import check_choice, check_number, misused
+from ftlab.parameters import Pattern, Tensors, largest, matrices, select
+from ftlab.rule import Memory, Now, Project, Rule
+
+RENEWALS = 100
+"""Ranking ten million scores costs as much as a step: a longer run renews its masks so many times, evenly."""
+
+
+def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, rate: float = 1.0) -> Tensors:
+    r"""Add up how far each weight is pushed away from zero.
+
+    .. math:: S_{t+1} = S_t - \alpha_S\,\frac{\partial J}{\partial W'}\odot W
+
+    ============================  ============  =====================================================
+    symbol                        code          meaning
+    ============================  ============  =====================================================
+    :math:`S`                     ``scores``    what was added up so far, 0 at first
+    :math:`W`                     ``params``    the dense weights, those of the pruned entries too
+    :math:`\partial J/\partial W'`  ``grads``   the gradient at the pruned weights W'
+    :math:`\alpha_S`              ``rate``      the scores' learning rate
+    ============================  ============  =====================================================
+
+    A step against the gradient makes a weight larger where the gradient's sign is the opposite of its own, and that
+    adds to its score. This is what a sign can tell about pruning.
+
+    Args:
+        scores: Tensors by name.
+        params: Tensors by name, before the update.
+        grads: Tensors by name. A name without gradient keeps its scores.
+        rate: Greater than 0. A constant one changes no ranking.
+
+    Returns:
+        New scores under the names of ``scores``; what came in is not changed.
+
+    Raises:
+        Misused: If ``rate`` is not greater than 0.
+
+    Source:
+        Sanh, Wolf and Rush 2020, "Movement Pruning", arXiv 2005.07683, section 4. Departure: none.
+
+    Example:
+        A negative gradient makes both weights grow: away from 0 the first, towards 0 the second.
+
+        >>> movement_scores({"w": torch.zeros(2)}, {"w": torch.tensor([2.0, -1.0])}, {"w": torch.tensor([-1.0, -1.0])})
+        {'w': tensor([ 2., -1.])}
+    """
+    check_number("movement_scores", "rate", rate, "1.0 is usual; it changes no ranking", above=0)
+    return {
+        name: torch.addcmul(score, grads[name], params[name], value=-rate) if name in grads else score.clone()
+        for name, score in scores.items()
+    }
+
+
+def movement_prune(params: Tensors, scores: Tensors, sparsity: float, scope: str = "matrix") -> Tensors:
+    r"""Set the entries with the lowest scores to zero.
+
+    .. math:: W' = W\odot\mathrm{Top}_v(S), \qquad v = 1 - s
+
+    ==================  =============  ==============================================
+    symbol              code           meaning
+    ==================  =============  ==============================================
+    :math:`W`           ``params``     the dense weights, by name
+    :math:`S`           ``scores``     their scores, see :func:`movement_scores`
+    :math:`s`           ``sparsity``   the share of entries that becomes zero
+    ==================  =============  ==============================================
+
+    Args:
+        params: Tensors by name.
+        scores: Tensors by name, each of its parameter's shape.
+        sparsity: From 0 to 1. Of n entries, round(s·n) become zero; 0 changes nothing.
+        scope: ``"matrix"``: each tensor loses the same share; ``"global"``: one threshold for all.
+
+    Returns:
+        New tensors under the same names. Among equal scores the earlier entries go first. What came in is not changed.
+
+    Raises:
+        Misused: If the sparsity is outside its range, or the scope is unknown.
+
+    Source:
+        Sanh, Wolf and Rush 2020, "Movement Pruning", arXiv 2005.07683, section 4.
+        Departure: n - round(s·n) entries are kept, not the whole part of v·n.
+
+    Example:
+        >>> movement_prune({"w": torch.tensor([9.0, 1.0])}, {"w": torch.tensor([-0.1, 0.1])}, 0.5)
+        {'w': tensor([0., 1.])}
+    """
+    _check("movement_prune", sparsity, scope)
+    masks = largest({name: scores[name] for name in params}, sparsity, together=scope == "global")
+    return {name: param.masked_fill(~masks[name], 0) for name, param in params.items()}
+
+
+def _check(where: str, sparsity: Any, scope: Any) -> None:
+    do = "0.5 is a first try, 0 switches it off"
+    check_number(where, "sparsity", sparsity, do, at_least=0, at_most=1)
+    check_choice(where, "scope", scope, ("matrix", "global"))
+
+
+@final
+@dataclass(frozen=True)
+class MovementPrune(Project):
+    """Prune weight matrices by their movement, step by step. See :func:`movement_scores`, :func:`movement_prune`.
+
+    The model computes with the pruned weights; the dense ones are kept beside them and take every update of the
+    optimizer (straight through the mask), so a pruned weight can come back. Departures from the paper: the gradient is
+    the one that the optimizer saw, clipped where it was; decoupled weight decay does not reach a pruned weight; the
+    share of zeros is cubic from 0; masks are renewed at most a hundred times a run. Chosen are the matrices inside the model's layers.
+    """
+
+    example: ClassVar[str] = "MovementPrune(0.5)"
+    neutral: ClassVar[str] = "MovementPrune(0.0)"
+
+    sparsity: float
+    scope: str = "matrix"
+    begin: float = 0.1
+    end: float = 0.7
+    pattern: Pattern = "*"
+
+    def __post_init__(self) -> None:
+        _check("MovementPrune", self.sparsity, self.scope)
+        check_number("MovementPrune", "begin", self.begin, "0.1 is a first try", at_least=0, at_most=1)
+        do = "0.7 leaves time to recover"
+        check_number("MovementPrune", "end", self.end, do, at_least=self.begin, at_most=1)
+
+    @property
+    def equation(self) -> str:
+        return f"S ← S − ∇J⊙W,  θ ← W⊙Top(S),  zeros: 0 → {self.sparsity:g}"
+
+    @property
+    def sentence(self) -> str:
+        where = "of each chosen matrix" if self.scope == "matrix" else "of all chosen matrices together"
+        when = f"from {self.begin:.0%} to {self.end:.0%} of the run"
+        what = f"set the entries {where} that training moves towards zero to zero"
+        return f"{what}, more and more {when}, up to {self.sparsity:.0%}"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        later = list(recipe)[list(recipe).index(self) + 1 :] if self in recipe else []
+        names = [type(rule).__name__ for rule in later if isinstance(rule, Project)]
+        said = "MovementPrune takes what {} changes after it for a part of the next update; put it last."
+        return [said.format(", ".join(names))] if names and self.sparsity > 0 else []
+
+    def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
+        chosen = set(select(now.params, self.pattern))
+        names = [name for name in matrices(model, layers=True) if name in chosen]
+        if not names:
+            do = "Embeddings, gains, biases and the head are left alone; choose matrices, such as '*.dense.weight'"
+            raise misused("MovementPrune", f"pattern {self.pattern!r}", "match a trainable matrix", "none", do)
+        if self.sparsity == 0:
+            return None
+        dense = {name: now.params[name].clone() for name in names}
+        scores = {name: torch.zeros_like(param) for name, param in dense.items()}
+        return {"dense": dense, "scores": scores, "masks": {}}
+
+    def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+        if memory is None:
+            return {}, memory
+        scores, masks = movement_scores(memory["scores"], memory["dense"], now.grads), memory["masks"]
+        dense = {name: _straight_through(old, params[name], masks.get(name)) for name, old in memory["dense"].items()}
+        made = now.step + 1
+        sparsity = self._sparsity(made, now.steps)
+        if sparsity > 0 and (made % math.ceil(now.steps / RENEWALS) == 0 or made == now.steps):
+            masks = largest(scores, sparsity, together=self.scope == "global")
+        memory = {"dense": dense, "scores": scores, "masks": masks}
+        return {name: dense[name].masked_fill(~mask, 0) for name, mask in masks.items()}, memory
+
+    def _sparsity(self, made: int, steps: int) -> float:
+        """Return the share of zeros after so many updates, cubic between begin and end."""
+        if made >= self.end * steps:
+            return self.sparsity
+        if made <= self.begin * steps:
+            return 0.0
+        progress = (made / steps - self.begin) / (self.end - self.begin)
+        return self.sparsity * (1 - (1 - progress) ** 3)
+
+    def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
+        params = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, mask in (memory or {"masks": {}})["masks"].items():
+                params[name].masked_fill_(~mask, 0)
+        return model
+
+
+def _straight_through(old: torch.Tensor, new: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Return the dense weights after an update of the pruned ones: a pruned entry moved from 0 by what it is now."""
+    return new.clone() if mask is None else torch.where(mask, new, old + new)

@@ -1,0 +1,118 @@
+"""Plateau: the learning rate falls when the validation loss no longer does."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from ftlab.errors import check_number, check_whole, misused
+from ftlab.rule import Memory, Now, Rates, Rule, Schedule
+
+
+def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, threshold: float) -> float:
+    r"""Multiply a learning rate by a factor each time that the loss has not improved for too many epochs.
+
+    .. math:: \alpha \leftarrow \alpha\cdot\gamma \quad\text{whenever}\quad
+              J_e \ge J_{best}\,(1-\tau) \;\text{ for } n + 1 \text{ epochs in a row}
+
+    ===================  ===============  =====================================================
+    symbol               code             meaning
+    ===================  ===============  =====================================================
+    :math:`\alpha`       ``rate``         the learning rate at the start
+    :math:`J_e`          ``losses``       the validation loss after each epoch
+    :math:`\gamma`       ``factor``       what a reduction leaves of the rate
+    :math:`n`            ``patience``     epochs without improvement that are borne
+    :math:`\tau`         ``threshold``    the part of the best loss by which a better one is less
+    :math:`J_{best}`                      the best loss so far
+    ===================  ===============  =====================================================
+
+    After a reduction the count begins anew. The best loss stays, so it has to be beaten still.
+
+    Args:
+        rate: At least 0.
+        losses: One number per epoch that has ended. NaN is no improvement.
+        factor: Greater than 0 and at most 1; 1 changes nothing.
+        patience: A whole number of at least 0; 0 reduces after every epoch that is no better.
+        threshold: From 0 to 1; 0 takes every lower loss for better.
+
+    Returns:
+        The rate after those epochs.
+
+    Raises:
+        Misused: If a number is outside its range.
+
+    Source:
+        ``torch.optim.lr_scheduler.ReduceLROnPlateau``, in its relative mode. Departure: torch drops a reduction by less
+        than 1e-8, here each counts.
+
+    Example:
+        >>> plateau(1.0, [0.7, 0.5, 0.6, 0.5], factor=0.5, patience=1, threshold=0.0)
+        0.5
+        >>> plateau(1.0, [0.7, 0.5, 0.6, 0.4], factor=0.5, patience=1, threshold=0.0)
+        1.0
+    """
+    check_number("plateau", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    _check("plateau", factor, patience, threshold)
+    best, bad = math.inf, 0
+    for loss in losses:
+        if loss < best * (1 - threshold):
+            best, bad = loss, 0
+        else:
+            bad += 1
+        if bad > patience:
+            rate, bad = rate * factor, 0
+    return rate
+
+
+def _check(where: str, factor: float, patience: int, threshold: float) -> None:
+    check_number(where, "factor", factor, "0.1 is usual, 1 switches it off", above=0, at_most=1)
+    check_whole(where, "patience", patience, "Count the epochs without improvement that are borne")
+    check_number(where, "threshold", threshold, "1e-4 is usual", at_least=0, at_most=1)
+
+
+@final
+@dataclass(frozen=True)
+class Plateau(Schedule):
+    """Reduce the rate when the loss on the validation split no longer falls. See :func:`plateau`."""
+
+    example: ClassVar[str] = "Plateau(0.1, patience=1)"
+    neutral: ClassVar[str] = "Plateau(1.0)"
+
+    factor: float = 0.1
+    patience: int = 1
+    threshold: float = 1e-4
+
+    def __post_init__(self) -> None:
+        _check("Plateau", self.factor, self.patience, self.threshold)
+
+    @property
+    def equation(self) -> str:
+        return f"α ← α·{self.factor:g} if J ≥ J_best·(1 − {self.threshold:g}) for {self.patience + 1} epochs in a row"
+
+    @property
+    def sentence(self) -> str:
+        count = f"{self.patience + 1} epochs in a row" if self.patience else "an epoch"
+        return f"multiply the learning rate by {self.factor:g} after {count} without a better validation loss"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        found = ["Plateau never acts where there is no validation split."]
+        others = [
+            type(rule).__name__ for rule in recipe if isinstance(rule, Schedule) and not isinstance(rule, Plateau)
+        ]
+        if others:
+            found.append(f"A loss that stands still because of {' and '.join(others)} counts as a plateau too.")
+        return found
+
+    def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
+        losses = [_loss(one) for one in now.evaluations]
+        new = {name: plateau(rate, losses, self.factor, self.patience, self.threshold) for name, rate in rates.items()}
+        return new, memory
+
+
+def _loss(evaluation: dict[str, Any]) -> float:
+    """Return the loss of an evaluation; one that was not finite is recorded as None."""
+    if "loss" not in evaluation:
+        do = "Evaluate with the loss, or use a schedule that needs none"
+        raise misused("Plateau", "evaluations", "hold the loss", f"only {', '.join(evaluation)}", do)
+    loss = evaluation["loss"]
+    return math.nan if loss is None else float(loss)

@@ -1,0 +1,78 @@
+"""R-Drop: two passes with different dropout, which are to agree."""
+
+import torch
+from torch import Tensor
+
+from ftlab.errors import check_number, misused
+
+
+def r_drop(first: Tensor, second: Tensor, labels: Tensor, alpha: float) -> Tensor:
+    r"""Return the cross-entropy of two passes over the same samples, and how far the passes disagree.
+
+    .. math:: J = \frac{1}{N}\sum_{i=1}^{N}\left[-\frac{\log p_{iy_i} + \log q_{iy_i}}{2}
+              + \alpha\,\frac{\mathrm{KL}(p_i\Vert q_i) + \mathrm{KL}(q_i\Vert p_i)}{2}\right]
+
+    ==============  ==============  ================================================================
+    symbol          code            meaning
+    ==============  ==============  ================================================================
+    :math:`p`       ``first``       the first pass: its scores, which a softmax makes probabilities
+    :math:`q`       ``second``      the second pass over the same samples, with other dropout
+    :math:`y`       ``labels``      the true class of each sample
+    :math:`\alpha`  ``alpha``       how much the disagreement counts
+    ==============  ==============  ================================================================
+
+    The two divergences together are :math:`\sum_c (p_c-q_c)(\log p_c-\log q_c)`, which no term can make negative.
+
+    Args:
+        first: Logits of shape (N, C).
+        second: Logits of the same shape.
+        labels: Shape (N,), whole numbers from 0 to C - 1.
+        alpha: At least 0; 0 leaves the mean of both cross-entropies.
+
+    Returns:
+        A scalar. Equal passes give the cross-entropy of one, whatever ``alpha`` is.
+
+    Raises:
+        Misused: If the shapes do not fit, a label is no class, or ``alpha`` is not a number of at least 0.
+
+    Source:
+        Liang, Wu, Li and others 2021, "R-Drop: Regularized Dropout for Neural Networks", arXiv 2106.14448,
+        section 2. Departure: half the sum of both cross-entropies, so that equal passes give one cross-entropy, and means
+        over the samples. The authors' code for text classification sums the divergence over the batch, so that there a
+        batch twice as large has twice the ``alpha``.
+
+    Example:
+        Passes that give the true class 1 part and 3 parts of 4. Cross-entropy: (log 4 + log 4/3)/2 = 0.8370.
+        Disagreement: (1/2 · log 3 + 1/2 · log 3)/2 = 0.5493.
+
+        >>> first, second = torch.tensor([[1.0, 3.0]]).log(), torch.tensor([[3.0, 1.0]]).log()
+        >>> r_drop(first, second, torch.tensor([0]), 0.0), r_drop(first, second, torch.tensor([0]), 1.0)
+        (tensor(0.8370), tensor(1.3863))
+    """
+    check_number("r_drop", "alpha", alpha, "1.0 is usual, 0 switches it off", at_least=0)
+    _check(first, second, labels)
+    p, q = first.log_softmax(dim=1), second.log_softmax(dim=1)
+    true = torch.nn.functional.one_hot(labels, first.shape[1]).to(first)
+    entropy = -((true * p).sum() + (true * q).sum()) / 2
+    disagreement = ((p.exp() - q.exp()) * (p - q)).sum() / 2
+    return (entropy + alpha * disagreement) / len(labels)
+
+
+def _check(first: Tensor, second: Tensor, labels: Tensor) -> None:
+    if first.ndim != 2 or first.shape != second.shape:
+        raise misused(
+            "r_drop",
+            "second",
+            "have the shape of first, (N, C)",
+            f"{tuple(second.shape)} beside {tuple(first.shape)}",
+            "Both are logits of the same samples",
+        )
+    fits = labels.shape == first.shape[:1] and len(labels) > 0 and not labels.is_floating_point()
+    if not fits or labels.min() < 0 or labels.max() >= first.shape[1]:
+        raise misused(
+            "r_drop",
+            "labels",
+            "be whole numbers from 0 to C - 1 of shape (N,) beside logits of shape (N, C)",
+            f"{labels.dtype} {tuple(labels.shape)} beside {tuple(first.shape)}",
+            "One label a row of logits; the model needs as many classes as the data has",
+        )

@@ -1,0 +1,97 @@
+"""Slanted triangle: a learning rate that rises steeply, then falls slowly. The schedule of ULMFiT."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from ftlab.errors import check_number, check_whole, misused
+from ftlab.rule import Memory, Now, Rates, Schedule
+
+
+def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: float) -> float:
+    r"""Let the learning rate rise in a short straight line, then fall in a long one, between two rates above 0.
+
+    .. math:: \alpha_t = \alpha\cdot\frac{1 + p\,(r-1)}{r}, \qquad
+              p = \begin{cases} t/w & t < w \\ 1 - \frac{t-w}{T-w} & t \ge w \end{cases}, \qquad
+              w = \lfloor T\cdot c\rfloor
+
+    ================  ===========  =============================================
+    symbol            code         meaning
+    ================  ===========  =============================================
+    :math:`\alpha`    ``rate``     the learning rate at the peak
+    :math:`t`         ``step``     updates made so far, 0 at the first one
+    :math:`T`         ``steps``    updates of the whole run
+    :math:`c`         ``cut``      share of the updates in which the rate rises
+    :math:`r`         ``ratio``    how many times the peak is the least rate
+    :math:`w`                      updates before the peak
+    :math:`p`                      how far up the triangle: 0 at a foot, 1 at the peak
+    ================  ===========  =============================================
+
+    Args:
+        rate: At least 0.
+        step: From 0 to ``steps`` - 1.
+        steps: At least 1.
+        cut: From 0 to 1; 0 starts at the peak.
+        ratio: At least 1; 1 changes nothing.
+
+    Returns:
+        The rate of that update, from ``rate / ratio`` to ``rate``.
+
+    Raises:
+        Misused: If a number is outside its range.
+
+    Source:
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, equation (3). Departure: where T·c is not whole, the paper's
+        fall of w·(1/c - 1) updates ends before the run does and the rate becomes negative, and where it is below 1 the
+        paper divides by 0; here the fall lasts T - w updates, which is the same where T·c is whole.
+
+    Example:
+        >>> [slanted_triangular(1.0, step, steps=8, cut=0.25, ratio=2) for step in (0, 1, 2, 5)]
+        [0.5, 0.75, 1.0, 0.75]
+    """
+    check_number("slanted_triangular", "rate", rate, "0.01 is what the paper peaks at", at_least=0)
+    check_whole("slanted_triangular", "steps", steps, "Count the updates of the whole run", at_least=1)
+    check_whole("slanted_triangular", "step", step, f"It lies below the {steps} steps of the run")
+    if step >= steps:
+        raise misused("slanted_triangular", "step", f"be less than steps, {steps}", repr(step), "Count from 0")
+    _check("slanted_triangular", cut, ratio)
+    peak = math.floor(steps * cut + 1e-9)  # 100·0.29 is 28.999999999999996
+    share = step / peak if step < peak else 1 - (step - peak) / (steps - peak)
+    return rate * (1 + share * (ratio - 1)) / ratio
+
+
+def _check(where: str, cut: float, ratio: float) -> None:
+    check_number(where, "cut", cut, "0.1 is usual: a tenth of the updates", at_least=0, at_most=1)
+    check_number(where, "ratio", ratio, "32 is usual, 1 switches it off", at_least=1)
+
+
+@final
+@dataclass(frozen=True)
+class SlantedTriangular(Schedule):
+    """A steep rise over a share of the run, then a slow fall. See :func:`slanted_triangular`."""
+
+    example: ClassVar[str] = "SlantedTriangular(0.1, 32)"
+    neutral: ClassVar[str] = "SlantedTriangular(0.1, 1)"
+
+    cut: float = 0.1
+    ratio: float = 32
+
+    def __post_init__(self) -> None:
+        _check("SlantedTriangular", self.cut, self.ratio)
+
+    @property
+    def equation(self) -> str:
+        return f"α_t = α·(1 + p·({self.ratio:g} − 1))/{self.ratio:g},  p = t/w, then 1 − (t−w)/(T−w)"
+
+    @property
+    def sentence(self) -> str:
+        foot = f"1/{self.ratio:g} of the learning rate"
+        return (
+            f"rise from {foot} to the whole over the first {self.cut:.0%} of the updates, then fall in a line to {foot}"
+        )
+
+    def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
+        new = {
+            name: slanted_triangular(rate, now.step, now.steps, self.cut, self.ratio) for name, rate in rates.items()
+        }
+        return new, memory

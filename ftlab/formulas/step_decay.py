@@ -1,0 +1,85 @@
+"""Step decay: the learning rate falls in stairs of several epochs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from ftlab.errors import check_number, check_whole
+from ftlab.rule import Memory, Now, Rates, Rule, Schedule
+
+
+def step_decay(rate: float, gamma: float, epoch: int, every: int) -> float:
+    r"""Multiply a learning rate by the same factor each time that a number of epochs has passed.
+
+    .. math:: \alpha_e = \alpha_0\cdot\gamma^{\lfloor e/n\rfloor}
+
+    ===================  ===========  ==========================================
+    symbol               code         meaning
+    ===================  ===========  ==========================================
+    :math:`\alpha_0`     ``rate``     the learning rate at the start
+    :math:`\gamma`       ``gamma``    the factor of one stair
+    :math:`e`            ``epoch``    epochs that have ended, 0 in the first one
+    :math:`n`            ``every``    epochs that a stair is wide
+    ===================  ===========  ==========================================
+
+    With n = 1 it is the decay per epoch.
+
+    Args:
+        rate: At least 0.
+        gamma: Greater than 0; 1 changes nothing, above 1 the rate grows.
+        epoch: A whole number of at least 0.
+        every: A whole number of at least 1.
+
+    Returns:
+        The rate in that epoch.
+
+    Raises:
+        Misused: If a number is outside its range.
+
+    Source:
+        ``torch.optim.lr_scheduler.StepLR``; the article's formula (4) with a stair for a step. Departure: none.
+
+    Example:
+        >>> [step_decay(1.0, 0.5, epoch, every=2) for epoch in range(5)]
+        [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+    check_number("step_decay", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    check_whole("step_decay", "epoch", epoch, "Count the epochs from 0")
+    _check("step_decay", gamma, every)
+    return rate * gamma ** (epoch // every)
+
+
+def _check(where: str, gamma: float, every: int) -> None:
+    check_number(where, "gamma", gamma, "0.1 is usual, 1 switches it off", above=0)
+    check_whole(where, "every", every, "1 is a stair an epoch", at_least=1)
+
+
+@final
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """A learning rate in stairs of epochs. See :func:`step_decay`."""
+
+    example: ClassVar[str] = "StepDecay(0.1, every=2)"
+    neutral: ClassVar[str] = "StepDecay(1.0)"
+
+    gamma: float
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        _check("StepDecay", self.gamma, self.every)
+
+    @property
+    def equation(self) -> str:
+        return f"α_e = α·{self.gamma:g}^⌊e/{self.every}⌋"
+
+    @property
+    def sentence(self) -> str:
+        when = "every epoch" if self.every == 1 else f"every {self.every} epochs"
+        return f"multiply the learning rate by {self.gamma:g} after {when}"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        return ["γ above 1 makes the learning rate grow."] if self.gamma > 1 else []
+
+    def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
+        epoch = now.step // now.steps_per_epoch
+        return {name: step_decay(rate, self.gamma, epoch, self.every) for name, rate in rates.items()}, memory

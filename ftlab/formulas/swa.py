@@ -1,0 +1,114 @@
+"""SWA: the plain mean of the weights over the last part of a run."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import nn
+
+from ftlab.errors import check_number, check_whole, mention
+from ftlab.parameters import Tensors
+from ftlab.rule import Finish, Memory, Now, Project, Rule
+
+
+def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
+    r"""Take one more set of parameters into a plain mean.
+
+    .. math:: \bar\theta_{n+1} = \frac{n\,\bar\theta_n + \theta}{n+1} = \bar\theta_n + \frac{\theta-\bar\theta_n}{n+1}
+
+    =======================  ===========  ==================================================
+    symbol                   code         meaning
+    =======================  ===========  ==================================================
+    :math:`\bar\theta_n`     ``mean``     the mean of n sets, by name; not read where n = 0
+    :math:`\theta`           ``params``   the set to take in, by name
+    :math:`n`                ``count``    how many sets the mean holds
+    =======================  ===========  ==================================================
+
+    Args:
+        mean: Tensors by name; may be empty where ``count`` is 0.
+        params: Tensors by name, each of its mean's shape.
+        count: A whole number of at least 0; with 0 the mean becomes ``params``.
+
+    Returns:
+        The mean of n + 1 sets, new tensors under the names of ``params``; what came in is not changed.
+
+    Raises:
+        Misused: If ``count`` is not a whole number of at least 0.
+
+    Source:
+        Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization", arXiv 1803.05407,
+        Algorithm 1. Departure: none.
+
+    Example:
+        >>> swa({"w": torch.tensor([2.0])}, {"w": torch.tensor([8.0])}, count=2)
+        {'w': tensor([4.])}
+    """
+    check_whole("swa", "count", count, "Count the sets that the mean holds, from 0")
+    if count == 0:
+        return {name: param.clone() for name, param in params.items()}
+    return {name: torch.lerp(mean[name], param, 1 / (count + 1)) for name, param in params.items()}
+
+
+@final
+@dataclass(frozen=True)
+class SWA(Project):
+    """The mean of the weights from a share of the run on; the model ends as the mean. See :func:`swa`.
+
+    The first set is that after update ⌈start·T⌉, then every ``every`` updates one. The validation during the run sees the
+    weights themselves.
+    """
+
+    example: ClassVar[str] = "SWA(0.75)"
+    neutral: ClassVar[str] = "SWA(1.0)"
+
+    start_at: float = 0.75
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        do = "0.75 is usual: the last quarter of the run; 1 keeps the last weights"
+        check_number("SWA", "start_at", self.start_at, do, at_least=0, at_most=1)
+        check_whole("SWA", "every", self.every, "1 takes in each update's weights", at_least=1)
+
+    @property
+    def equation(self) -> str:
+        return f"θ* = mean of θ_t over t = {self.start_at:g}T, {self.start_at:g}T+{self.every}, … up to T"
+
+    @property
+    def sentence(self) -> str:
+        when = "update" if self.every == 1 else f"{self.every} updates"
+        return f"end with the mean of the weights, taken after every {when} from {self.start_at:.0%} of the run on"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        found = []
+        later = [rule for rule in recipe[recipe.index(self) :] if isinstance(rule, Finish)] if self in recipe else []
+        if later:
+            names = ", ".join(type(rule).__name__ for rule in later)
+            found.append(f"The mean is put in last, over what {names} did: list SWA after it.")
+        falling = [rule for rule in recipe if type(rule).__name__ in ("WarmupLinear", "WarmupCosine")]
+        if falling and self.start_at < 1:
+            what = type(falling[0]).__name__
+            found.append(f"SWA wants a rate that stays up; under {what} the weights that it averages hardly differ.")
+        return found
+
+    def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+            mention("SWA", "the running statistics of batch normalisation stay those of the last weights.")
+        return {"count": 0, "mean": {}}
+
+    def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+        since = now.step + 1 - max(1, math.ceil(self.start_at * now.steps))
+        if since < 0 or since % self.every:
+            return {}, memory
+        mean = swa(memory["mean"], params, memory["count"])
+        return {}, {"count": memory["count"] + 1, "mean": mean}
+
+    def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
+        mean = memory["mean"]
+        params = {name: param.detach() for name, param in model.named_parameters() if name in mean}
+        if len(params) < len(mean):
+            mention("SWA", f"{len(mean) - len(params)} averaged parameters are no longer there; list SWA later.")
+        for name, param in params.items():
+            param.copy_(mean[name])
+        return model

@@ -1,0 +1,272 @@
+"""Child-Tuning: by hand, against per-sample gradients and numpy, its laws, and what it does to real steps."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ftlab.contract import batch, begun, freeze, go_on, model as small_bert
+from ftlab.errors import Misused
+from ftlab.fisher import squared_gradients
+from ftlab.formulas import ChildTuningD, ChildTuningF, child_network, child_tuning
+from ftlab.losses import CrossEntropy
+from ftlab.models import Pretrained
+from ftlab.recipe import parse
+from ftlab.rule import GradientRule, Now
+from ftlab.training import begin, step
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def grads():
+    shapes = {"weight": (4, 3), "bias": (3,), "scale": ()}
+    return {name: torch.randn(shape, generator=seeded(5)) for name, shape in shapes.items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_entry_is_dropped_or_divided_by_the_share_worked_by_hand():
+    # p = 1/4: 3 becomes 0 or 12
+    new = child_tuning({"w": torch.full((1000,), 3.0)}, 0.25, seeded())["w"]
+    assert set(new.tolist()) == {0.0, 12.0}
+    # p = 1/2 of four entries: 9 and 5 are the largest two
+    chosen = child_network({"a": torch.tensor([1.0, 9.0]), "b": torch.tensor([5.0, 0.0])}, 0.5)
+    assert [chosen[name].tolist() for name in "ab"] == [[False, True], [True, False]]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.9])
+def test_the_share_that_is_kept_and_the_mean_are_those_of_bernoulli(share):
+    new = child_tuning({"w": torch.ones(200_000)}, share, seeded())["w"].double()
+    spread = math.sqrt(share * (1 - share) / 200_000)
+    assert abs((new != 0).double().mean() - share) < 5 * spread
+    assert abs(new.mean() - 1) < 5 * spread / share
+
+
+def test_it_is_dropout_of_the_gradient_as_torch_defines_it():
+    torch.manual_seed(0)
+    ours, theirs = (
+        child_tuning({"w": torch.ones(50_000)}, 0.7, seeded())["w"],
+        functional.dropout(torch.ones(50_000), 0.3),
+    )
+    torch.testing.assert_close(ours.unique(), theirs.unique(), rtol=1e-6, atol=0)
+    assert abs(ours.mean() - theirs.mean()) < 0.02
+
+
+def test_every_tensor_and_every_seed_has_its_own_mask():
+    ones = {"a": torch.ones(1000), "b": torch.ones(1000)}
+    first, again, other = (child_tuning(ones, 0.5, seeded(seed)) for seed in (1, 1, 2))
+    assert same(first, again)
+    assert not torch.equal(first["a"], other["a"])
+    assert not torch.equal(first["a"], first["b"])
+
+
+def test_share_one_changes_nothing_at_all(grads):
+    assert same(child_tuning(grads, 1, seeded()), grads)
+    assert all(mask.all() for mask in child_network(grads, 1).values())
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+def test_the_child_network_is_what_numpy_sorts_to_the_top(share):
+    fisher = {name: torch.rand(shape, generator=seeded(3)).square() for name, shape in {"a": (7, 5), "b": (5,)}.items()}
+    chosen = child_network(fisher, share)
+    flat = np.concatenate([one.numpy().ravel() for one in fisher.values()])
+    count = 40 - round(40 * (1 - share))
+    expected = np.zeros(40, bool)
+    expected[np.argsort(flat)[-count:]] = True
+    assert np.array_equal(np.concatenate([one.numpy().ravel() for one in chosen.values()]), expected)
+
+
+def test_what_came_in_is_not_changed(grads):
+    before = {name: grad.clone() for name, grad in grads.items()}
+    for share in (0.5, 1):
+        for new in child_tuning(grads, share, seeded()).values():
+            new.fill_(7)
+        child_network(grads, share)
+    assert same(grads, before)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_names_dtype_device_and_shape_are_kept(grads, dtype, device):
+    new = child_tuning({name: grad.to(device, dtype) for name, grad in grads.items()}, 0.5, seeded())
+    assert list(new) == list(grads)
+    for name, one in new.items():
+        assert (one.dtype, one.device.type, one.shape) == (dtype, device, grads[name].shape)
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1, math.nan, "0.3", None, True])
+def test_a_share_that_cannot_be_meant_is_refused(grads, share):
+    match = ": share must be a number greater than 0 and at most 1. Got .* 0.3 is usual, 1 switches it off"
+    with pytest.raises(Misused, match=f"^child_tuning{match}"):
+        child_tuning(grads, share, seeded())
+    with pytest.raises(Misused, match=f"^child_network{match}"):
+        child_network(grads, share)
+    for rule in (ChildTuningF, ChildTuningD):
+        with pytest.raises(Misused, match=f"^{rule.__name__}{match}"):
+            rule(share)
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1.5, "9"])
+def test_a_number_of_samples_that_cannot_be_meant_is_refused(samples):
+    with pytest.raises(Misused, match="^ChildTuningD: samples must be a whole number of at least 1. Got .* 128 rows"):
+        ChildTuningD(0.3, samples)
+
+
+class Linear(nn.Module):
+    """Scores of four inputs."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.drop = nn.Linear(4, 3), nn.Dropout(0.5)
+
+    def forward(self, inputs):
+        return self.layer(self.drop(inputs))
+
+
+def rows(count=6):
+    inputs = torch.randn(count, 4, generator=seeded(1))
+    return {"inputs": inputs, "labels": torch.arange(count) % 3}
+
+
+def test_fisher_is_the_mean_of_squared_gradients_worked_by_hand_for_a_linear_softmax():
+    net, data = Linear(), rows()
+    found = squared_gradients(net, [data], CrossEntropy(), ["layer.weight", "layer.bias"], 99)
+    probabilities = net.eval()(data["inputs"]).softmax(1).detach()
+    gap = probabilities - functional.one_hot(data["labels"], 3)  # the gradient by the scores, row by row
+    expected = (gap[:, :, None] * data["inputs"][:, None, :]).square().mean(0)
+    torch.testing.assert_close(found["layer.weight"], expected, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(found["layer.bias"], gap.square().mean(0), rtol=1e-5, atol=1e-8)
+
+
+def test_fisher_equals_that_of_per_sample_gradients_by_vmap_and_not_the_square_of_the_mean():
+    net, data = Linear().eval(), rows()
+    params = {name: param.detach() for name, param in net.named_parameters()}
+
+    def loss(params, inputs, label):
+        scores = torch.func.functional_call(net, params, (inputs[None],))
+        return functional.cross_entropy(scores, label[None])
+
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(params, data["inputs"], data["labels"])
+    found = squared_gradients(net, [data], CrossEntropy(), params, 99)
+    torch.testing.assert_close(found, {n: g.square().mean(0) for n, g in each.items()}, rtol=1e-5, atol=1e-8)
+    wrong = {name: grad.mean(0).square() for name, grad in each.items()}  # as the authors' code does for each batch
+    assert all((wrong[name] < found[name]).all() for name in wrong)
+    assert wrong["layer.weight"].sum() < found["layer.weight"].sum() / 2
+
+
+def test_fisher_takes_the_first_rows_of_batches_and_of_their_parts_and_leaves_the_model():
+    net, data = Linear(), rows()
+    split = [{name: one[:2] for name, one in data.items()}, [{name: one[2:3] for name, one in data.items()}] * 2]
+    firsts = {name: torch.cat([one[:3], one[2:3]]) for name, one in data.items()}
+    names = ["layer.weight"]
+    for many, few, samples in ((split, [firsts], 9), ([data], [{n: o[:4] for n, o in data.items()}], 4)):
+        left, right = (squared_gradients(net, some, CrossEntropy(), names, samples) for some in (many, few))
+        torch.testing.assert_close(left, right, rtol=1e-6, atol=0)
+    assert net.training
+    assert net.layer.weight.grad is None
+    assert list(left) == names
+
+
+def test_rule_f_shapes_the_gradient_by_its_own_generator(grads):
+    now = Now(seed=3, step=4, place=1)
+    new, memory = ChildTuningF(0.5).shape(grads, "memory", now)
+    assert same(new, child_tuning(grads, 0.5, now.generator))
+    assert memory == "memory"
+    later, _ = ChildTuningF(0.5).shape({"w": torch.ones(100)}, None, Now(step=1))
+    first, _ = ChildTuningF(0.5).shape({"w": torch.ones(100)}, None, Now(step=0))
+    assert not torch.equal(later["w"], first["w"])
+
+
+def test_rule_f_in_a_real_step_of_gradient_descent_moves_only_what_it_keeps():
+    net, data = Linear(), rows()
+    net.drop.p = 0.0
+    before = net.layer.weight.detach().clone()
+    state = begin(net, [data], [ChildTuningF(0.5)], lr=0.1, optimizer="sgd", seed=1)
+    loss = functional.cross_entropy(data["inputs"] @ before.T + net.layer.bias.detach(), data["labels"])
+    assert step(state, data)["loss"] == pytest.approx(loss.item(), rel=1e-6)
+    weight = before.clone().requires_grad_()
+    score = data["inputs"] @ weight.T + Linear().layer.bias.detach()
+    (grad,) = torch.autograd.grad(functional.cross_entropy(score, data["labels"]), weight)
+    shaped = child_tuning({"layer.weight": grad}, 0.5, Now(seed=1).generator)["layer.weight"]
+    torch.testing.assert_close(net.layer.weight.detach(), before - 0.1 * shaped, rtol=1e-5, atol=1e-7)
+    assert (shaped == 0).any()
+
+
+def test_rule_d_lets_the_top_of_the_fisher_information_learn_and_nothing_else():
+    rule = ChildTuningD(0.25, samples=5)
+    state = begun([rule])
+    state.optimizer.param_groups[0]["weight_decay"] = 0.0
+    fisher = squared_gradients(small_bert(), [batch(0)], CrossEntropy(), list(state.params), 5)
+    assert same(state.memory[0], child_network(fisher, 0.25))
+    before = {name: param.detach().clone() for name, param in state.params.items()}
+    go_on(state, 4)
+    entries = sum(param.numel() for param in before.values())
+    assert sum(int(mask.sum()) for mask in state.memory[0].values()) == entries - round(0.75 * entries)
+    for name, param in state.params.items():
+        assert not (param != before[name])[~state.memory[0][name]].any()
+    moved = sum(int((param != before[name]).sum()) for name, param in state.params.items())
+    assert moved > 0.9 * 0.25 * entries
+
+
+def test_what_rule_d_leaves_out_still_decays_as_in_the_authors_code():
+    state = begun([ChildTuningD(0.25, samples=5)])
+    name = "bert.encoder.layer.0.output.dense.weight"
+    before, mask = state.params[name].detach().clone(), state.memory[0][name]
+    go_on(state, 1)  # AdamW decays by 1 - lr·0.01 = 1 - 1e-4
+    torch.testing.assert_close(state.params[name].detach()[~mask], before[~mask] * (1 - 1e-4), rtol=1e-6, atol=0)
+    assert "weight decay still moves it" in ChildTuningD().cautions([])[0]
+    assert "weight decay and moments still move it" in ChildTuningF().cautions([])[0]
+
+
+def test_a_new_head_and_what_does_not_match_always_learn():
+    fresh = frozenset({"classifier.weight", "classifier.bias"})
+    state = begin(Pretrained(small_bert(), None, "small", None, fresh), [batch(0)], [ChildTuningD(0.1, 4)])
+    assert set(state.memory[0]) == set(state.params) - fresh
+    grads = {"classifier.weight": torch.ones(2, 16)}
+    assert same(ChildTuningD(0.1).shape(grads, state.memory[0], Now())[0], grads)
+    chosen = begun([ChildTuningD(0.1, 4, "*.layer.*")]).memory[0]
+    assert chosen
+    assert all(".layer." in name for name in chosen)
+    assert begun([ChildTuningD(1.0)]).memory[0] == {}
+    assert "bert.embeddings.word_embeddings.weight" not in begun([ChildTuningD(0.1, 4)], change=freeze).memory[0]
+
+
+@pytest.mark.parametrize(
+    "rule", [ChildTuningF(), ChildTuningF(0.5), ChildTuningD(), ChildTuningD(0.5, 9, ("a", "b.*"))]
+)
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert isinstance(rule, GradientRule)
+    assert type(rule).__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="share"):
+        rule.share = 0.1
+
+
+def test_rules_tell_what_they_keep():
+    assert ChildTuningF(0.25).equation == "g ← M⊙g/0.25,  M ~ Bernoulli(0.25)"
+    assert "keep 25% of all gradient entries, drawn at each step" in ChildTuningF(0.25).sentence
+    assert ChildTuningD(0.25).equation == "g ← M⊙g,  M = [F is among its largest 25%]"
+    assert "of all weights only the 25%" in ChildTuningD(0.25).sentence
+    assert "of the parameters a.* only" in ChildTuningD(0.25, pattern="a.*").sentence
+    assert ChildTuningF(1).cautions([]) == ChildTuningD(1).cautions([]) == []
+
+
+MUTANTS = (
+    ("mask.to(grad.device) / share", "mask.to(grad.device)"),
+    ("< share\n", "> share\n"),
+    ("generator=chance, device", "generator=torch.Generator().manual_seed(0), device"),
+    ("return largest(fisher, share)", "return largest(fisher, share, together=False)"),
+    ("return largest(fisher, share)", "return largest(fisher, 1 - share)"),
+    ("if name in now.origin]", "]"),
+    ("grad * memory[name] if name", "grad * ~memory[name] if name"),
+)

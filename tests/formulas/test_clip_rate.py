@@ -1,0 +1,120 @@
+"""Learning-rate clipping: by hand, against numpy, in real steps, and its laws."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ftlab.contract import begun, go_on, trained, weights
+from ftlab.errors import Misused
+from ftlab.formulas import ClipRate, Decay, SignPrune, clip_rate
+from ftlab.recipe import parse
+from ftlab.rule import Now, Schedule
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [(0.0, 1e-3), (5e-4, 1e-3), (1e-3, 1e-3), (4e-3, 4e-3), (1e-2, 1e-2), (0.7, 1e-2)],  # bounds 0.001 and 0.01
+)
+def test_a_rate_outside_its_bounds_becomes_the_bound_worked_by_hand(rate, expected):
+    assert clip_rate(rate, 1e-3, 1e-2) == expected
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (1e-4, 1e-2), (0.5, 0.5), (0.0, 0.0), (0.0, math.inf)])
+def test_rates_equal_those_that_numpy_clips(low, high):
+    rates = np.concatenate([[0.0, low, min(high, 1e9)], 10.0 ** np.random.default_rng(0).uniform(-8, 2, 200)])
+    assert [clip_rate(float(rate), low, high) for rate in rates] == np.clip(rates, low, high).tolist()
+
+
+def test_bounds_of_zero_and_infinity_change_nothing_at_all():
+    for rate in (0.0, 5e-324, 1e-5, 0.1, 1e300):
+        assert clip_rate(rate, 0, math.inf) == rate
+
+
+def test_clipping_twice_is_clipping_once_and_keeps_the_order_of_rates():
+    once = [clip_rate(rate / 100, 0.2, 0.7) for rate in range(101)]
+    assert [clip_rate(rate, 0.2, 0.7) for rate in once] == once
+    assert once == sorted(once)
+    assert (min(once), max(once)) == (0.2, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((-0.1, 0.0, 1.0), "rate must be a number at least 0. Got -0.1"),
+        ((math.nan, 0.0, 1.0), "rate must be a number at least 0. Got nan"),
+        ((0.1, -1.0, 1.0), "low must be a number at least 0. Got -1.0. 0 sets no lower bound"),
+        ((0.1, math.inf, math.inf), "low must be a number at least 0. Got inf"),
+        ((0.1, 0.0, math.nan), "high must be a number at least 0. Got nan. inf sets no upper bound"),
+        ((0.1, 0.5, 0.25), "low must be at most high, 0.25. Got 0.5. Give the lower bound first"),
+    ],
+)
+def test_numbers_outside_their_range_are_refused(arguments, match):
+    with pytest.raises(Misused, match=f"^clip_rate: {match}"):
+        clip_rate(*arguments)
+
+
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, -1.0), (1.0, 0.5), (True, 1.0), ("0", 1.0), (0.0, None)])
+def test_rule_refuses_bounds_that_cannot_be_meant(bounds):
+    with pytest.raises(Misused, match=r"^ClipRate: (low|high) must be "):
+        ClipRate(*bounds)
+
+
+def test_rule_clips_the_rate_of_every_parameter_and_passes_its_memory_on():
+    rates = {"head": 2.0, "body": 0.5, "words": 0.0}
+    new, memory = ClipRate(0.25, 1.0).schedule(rates, "memory", Now())
+    assert new == {"head": 1.0, "body": 0.5, "words": 0.25}
+    assert rates == {"head": 2.0, "body": 0.5, "words": 0.0}
+    assert memory == "memory"
+
+
+def test_in_real_steps_the_rate_that_is_applied_is_the_clipped_one():
+    state = begun([Decay(0.5, per="step"), ClipRate(2e-3, 6e-3)])
+    applied = []
+    for steps in range(1, 6):
+        go_on(state, steps)
+        applied.append({group["lr"] for group in state.optimizer.param_groups})
+    # 0.01 halved at each step: 0.01, 0.005, 0.0025, 0.00125, 0.000625
+    assert applied == [{6e-3}, {5e-3}, {2.5e-3}, {2e-3}, {2e-3}]
+
+
+def test_between_equal_bounds_a_run_is_one_with_that_constant_rate():
+    both = [weights(trained(recipe, 3)) for recipe in ([Decay(0.3, per="step"), ClipRate(1e-2, 1e-2)], [])]
+    assert all(torch.equal(both[0][name], both[1][name]) for name in both[1])
+
+
+@pytest.mark.parametrize("rule", [ClipRate(1e-6, 1e-4), ClipRate(0, math.inf)])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert isinstance(rule, Schedule)
+    assert ClipRate.__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="high"):
+        rule.high = 2.0
+
+
+def test_rule_warns_of_schedules_that_act_after_it_and_of_rates_that_are_zero():
+    rule, decay = ClipRate(0.0, 1e-4), Decay(0.9, per="epoch")
+    assert rule.cautions([decay, rule, SignPrune(0.0)]) == []
+    said = ["Decay acts after ClipRate, so the rate may leave the bounds again."]
+    assert rule.cautions([rule, decay]) == said
+    assert rule.cautions([rule, decay, rule]) == []
+    assert ClipRate(1e-6, 1.0).cautions([]) == [
+        "A rate of 0, with which a rule keeps a parameter still, becomes 1e-06."
+    ]
+
+
+def test_rule_tells_its_bounds():
+    assert ClipRate(1e-6, 1e-4).equation == "α ← min(max(α, 1e-06), 0.0001)"
+    assert ClipRate(1e-6, 1e-4).sentence == "keep every learning rate between 1e-06 and 0.0001"
+    assert ClipRate(1e-6, math.inf).sentence == "keep every learning rate at 1e-06 or above"
+
+
+MUTANTS = (
+    ("return min(max(rate, low), high)", "return max(rate, low)"),
+    ("return min(max(rate, low), high)", "return min(rate, high)"),
+    ("if low > high:", "if low >= high:"),
+    ("recipe[place + 1 :]", "recipe"),
+    ("max((place for place", "min((place for place"),
+)

@@ -1,0 +1,172 @@
+"""Reduce on plateau: by hand, against torch over many losses, in real steps, and its laws."""
+
+import dataclasses
+import math
+import random
+
+import pytest
+import torch
+
+from ftlab.contract import batch, begun
+from ftlab.errors import Misused
+from ftlab.formulas import Decay, LayerwiseDecay, Plateau, plateau
+from ftlab.recipe import parse
+from ftlab.rule import Now, Schedule
+from ftlab.training import step
+
+
+def torchs(losses, factor, patience, threshold):
+    """Return torch's rate after each loss."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=factor, patience=patience, threshold=threshold, eps=0.0
+    )
+    rates = []
+    for loss in losses:
+        scheduler.step(loss)
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([], 8.0),
+        ([5.0, 4.0, 3.0], 8.0),  # always better
+        ([5.0, 5.0], 8.0),  # one bad epoch is borne
+        ([5.0, 5.0, 5.0], 4.0),  # the second one is not
+        ([5.0, 5.0, 5.0, 5.0], 4.0),  # the count begins anew
+        ([5.0, 5.0, 5.0, 5.0, 5.0], 2.0),
+        ([5.0, 6.0, 4.0, 6.0, 3.0, 6.0], 8.0),  # never two in a row
+        ([5.0, 9.0, 9.0, 6.0, 6.0], 2.0),  # 6 is better than 9, but 5 is the best
+        ([math.nan, math.nan], 4.0),  # NaN is no improvement, even on nothing
+    ],
+)
+def test_rate_is_halved_after_two_epochs_without_improvement_worked_by_hand(losses, expected):
+    assert plateau(8.0, losses, 0.5, 1, 0.0) == expected
+
+
+def test_a_loss_must_be_less_by_the_threshold_worked_by_hand():
+    # a tenth of 10 is 1: 9 is not below 9, 8.9 is; without patience each epoch counts
+    assert plateau(1.0, [10.0, 9.0], 0.5, 0, 0.1) == 0.5
+    assert plateau(1.0, [10.0, 8.9], 0.5, 0, 0.1) == 1.0
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-4, 0.1, 1.0])
+@pytest.mark.parametrize("patience", [0, 1, 2, 5])
+@pytest.mark.parametrize("factor", [0.1, 0.5, 0.9])
+def test_rates_equal_those_of_torch_over_many_sequences_of_losses(factor, patience, threshold):
+    chance = random.Random(0)
+    odd = [math.nan, math.inf, 0.0, 1.0, 1.0]
+    for _ in range(30):
+        level, losses = chance.uniform(0.5, 3), []
+        for _ in range(25):
+            level *= chance.choice([1.0, 0.9999, 0.95, 1.1, chance.uniform(0.5, 1.2)])
+            losses.append(chance.choice(odd) if chance.random() < 0.1 else level)
+        expected = torchs(losses, factor, patience, threshold)
+        found = [plateau(0.3, losses[: epoch + 1], factor, patience, threshold) for epoch in range(25)]
+        assert found == expected
+
+
+def test_torch_drops_a_small_reduction_and_ours_does_not():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-8)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.1, patience=0)
+    for _ in range(2):
+        scheduler.step(1.0)
+    assert optimizer.param_groups[0]["lr"] == 1e-8
+    assert plateau(1e-8, [1.0, 1.0], 0.1, 0, 1e-4) == 1e-8 * 0.1
+
+
+def test_a_factor_of_one_and_no_losses_change_nothing_at_all():
+    assert plateau(0.1, [1.0] * 50, 1, 0, 0.0) == 0.1
+    assert plateau(0.1, [], 0.5, 0, 0.0) == 0.1
+
+
+def test_losses_in_another_unit_give_the_same_rates():
+    chance = random.Random(1)
+    losses = [chance.uniform(1, 2) for _ in range(40)]
+    for end in range(40):
+        scaled = [loss * 1024 for loss in losses[:end]]
+        assert plateau(1.0, losses[:end], 0.5, 2, 0.01) == plateau(1.0, scaled, 0.5, 2, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((-0.1, [], 0.5, 1, 0.0), "rate must be a number at least 0. Got -0.1"),
+        ((0.1, [], 0, 1, 0.0), "factor must be a number greater than 0 and at most 1. Got 0. 0.1 is usual"),
+        ((0.1, [], 1.5, 1, 0.0), "factor must be a number greater than 0 and at most 1. Got 1.5"),
+        ((0.1, [], 0.5, -1, 0.0), "patience must be a whole number of at least 0. Got -1"),
+        ((0.1, [], 0.5, 1.0, 0.0), "patience must be a whole number of at least 0. Got 1.0"),
+        ((0.1, [], 0.5, 1, -0.1), "threshold must be a number at least 0 and at most 1. Got -0.1. 1e-4 is usual"),
+        ((0.1, [], 0.5, 1, math.nan), "threshold must be a number at least 0 and at most 1. Got nan"),
+    ],
+)
+def test_numbers_outside_their_range_are_refused(arguments, match):
+    with pytest.raises(Misused, match=f"^plateau: {match}"):
+        plateau(*arguments)
+
+
+@pytest.mark.parametrize("fields", [(0,), (2.0,), (True,), (0.1, -1), (0.1, 1.5), (0.1, 1, 2.0), (0.1, 1, "0")])
+def test_rule_refuses_numbers_outside_their_range(fields):
+    with pytest.raises(Misused, match=r"^Plateau: (factor|patience|threshold) must be a (whole )?number"):
+        Plateau(*fields)
+
+
+def test_rule_reads_the_validation_losses_where_none_stands_for_one_that_is_not_finite():
+    seen = ({"loss": 0.5, "accuracy": 0.9}, {"loss": None}, {"loss": 0.6})
+    rates = {"head": 2.0, "body": 1.0}
+    for epochs, share in ((0, 1.0), (1, 1.0), (2, 1.0), (3, 0.5)):
+        new, memory = Plateau(0.5).schedule(rates, "memory", Now(step=6, evaluations=seen[:epochs]))
+        assert new == {"head": 2.0 * share, "body": share}
+        assert memory == "memory"
+    assert rates == {"head": 2.0, "body": 1.0}
+
+
+def test_rule_refuses_evaluations_without_a_loss():
+    now = Now(evaluations=({"accuracy": 0.5, "n": 10},))
+    with pytest.raises(Misused, match="^Plateau: evaluations must hold the loss. Got only accuracy, n."):
+        Plateau().schedule({"w": 1.0}, None, now)
+
+
+def test_in_real_steps_the_rate_falls_after_the_epochs_that_are_no_better():
+    state, applied = begun([Plateau(0.5, patience=0), LayerwiseDecay(1.0)]), []
+    for loss in (0.7, 0.6, 0.65, 0.6, 0.5, 0.5):
+        step(state, batch(0))
+        applied += {group["lr"] for group in state.optimizer.param_groups}
+        state.evaluations.append({"loss": loss})
+    # the losses seen before each update: none, 0.7, 0.6 (better), 0.65 and 0.6 (not better than 0.6), 0.5 (better)
+    assert applied == [1e-2, 1e-2, 1e-2, 5e-3, 2.5e-3, 2.5e-3]
+
+
+@pytest.mark.parametrize("rule", [Plateau(0.5, 3, 0.01), Plateau(1)])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert Plateau() == Plateau(factor=0.1, patience=1, threshold=1e-4)
+    assert isinstance(rule, Schedule)
+    assert Plateau.__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="factor"):
+        rule.factor = 0.5
+
+
+def test_rule_tells_its_numbers_and_warns_of_a_missing_split_and_of_other_schedules():
+    rule = Plateau(0.5, 2)
+    assert rule.equation == "α ← α·0.5 if J ≥ J_best·(1 − 0.0001) for 3 epochs in a row"
+    assert rule.sentence == "multiply the learning rate by 0.5 after 3 epochs in a row without a better validation loss"
+    assert "after an epoch without" in Plateau(0.5, 0).sentence
+    alone = ["Plateau never acts where there is no validation split."]
+    assert rule.cautions([rule]) == alone
+    decay = Decay(0.9, per="epoch")
+    assert rule.cautions([rule, decay]) == [
+        *alone,
+        "A loss that stands still because of Decay counts as a plateau too.",
+    ]
+
+
+MUTANTS = (
+    ("best * (1 - threshold)", "best - threshold"),
+    ("if bad > patience:", "if bad >= patience:"),
+    ("rate, bad = rate * factor, 0", "rate = rate * factor"),
+    ("best, bad = loss, 0", "best, bad = loss, bad"),
+    ("            bad += 1", "            best, bad = loss, bad + 1"),
+)

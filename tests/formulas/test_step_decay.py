@@ -1,0 +1,109 @@
+"""Step decay: by hand, against torch, in real steps, and its laws."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from ftlab.contract import begun, go_on
+from ftlab.errors import Misused
+from ftlab.formulas import StepDecay, decay, step_decay
+from ftlab.recipe import parse
+from ftlab.rule import Now, Schedule
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"),
+    [(0, 8.0), (1, 8.0), (2, 8.0), (3, 4.0), (5, 4.0), (6, 2.0), (9, 1.0)],  # halved after 3, 6 and 9 epochs
+)
+def test_rate_falls_by_the_factor_at_each_stair_worked_by_hand(epoch, expected):
+    assert step_decay(8.0, 0.5, epoch, 3) == expected
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 30])
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0, 1.3])
+def test_rates_equal_those_of_torch_step_lr(gamma, every):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, every, gamma)
+    for epoch in range(25):
+        assert step_decay(0.3, gamma, epoch, every) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_factor_one_and_the_first_stair_change_nothing_at_all():
+    assert [step_decay(0.1, 1, epoch, 2) for epoch in range(9)] == [0.1] * 9
+    assert [step_decay(0.1, 0.5, epoch, 9) for epoch in range(9)] == [0.1] * 9
+    assert step_decay(0, 0.5, 3, 1) == 0
+
+
+def test_stairs_of_one_epoch_are_the_decay_per_epoch():
+    assert [step_decay(0.3, 0.7, epoch, 1) for epoch in range(9)] == [decay(0.3, 0.7, epoch) for epoch in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((-0.1, 0.9, 1, 1), "rate must be a number at least 0. Got -0.1"),
+        ((0.1, 0, 1, 1), "gamma must be a number greater than 0. Got 0. 0.1 is usual, 1 switches it off"),
+        ((0.1, math.nan, 1, 1), "gamma must be a number greater than 0. Got nan"),
+        ((0.1, 0.9, -1, 1), "epoch must be a whole number of at least 0. Got -1. Count the epochs from 0"),
+        ((0.1, 0.9, 1.5, 1), "epoch must be a whole number of at least 0. Got 1.5"),
+        ((0.1, 0.9, 1, 0), "every must be a whole number of at least 1. Got 0. 1 is a stair an epoch"),
+    ],
+)
+def test_numbers_outside_their_range_are_refused(arguments, match):
+    with pytest.raises(Misused, match=f"^step_decay: {match}"):
+        step_decay(*arguments)
+
+
+@pytest.mark.parametrize(("gamma", "every"), [(0, 1), (-1.0, 1), ("0.9", 1), (True, 1), (0.9, 0), (0.9, 1.0)])
+def test_rule_refuses_numbers_outside_their_range(gamma, every):
+    with pytest.raises(Misused, match=r"^StepDecay: (gamma|every) must be a (whole )?number"):
+        StepDecay(gamma, every)
+
+
+def test_rule_counts_epochs_that_have_ended_not_updates():
+    powers = [0] * 6 + [1] * 6 + [2] * 2  # three updates an epoch, two epochs a stair
+    rates = {"head": 1.0, "body": 0.25}
+    for step, power in enumerate(powers):
+        new, memory = StepDecay(0.5, 2).schedule(rates, "memory", Now(step=step, steps=14, steps_per_epoch=3))
+        assert new == {"head": 0.5**power, "body": 0.25 * 0.5**power}
+        assert memory == "memory"
+    assert rates == {"head": 1.0, "body": 0.25}
+
+
+def test_in_real_steps_the_optimizer_has_the_rates_of_the_stairs():
+    state, applied = begun([StepDecay(0.5)]), []
+    for steps in range(1, 7):
+        go_on(state, steps)
+        applied += {group["lr"] for group in state.optimizer.param_groups}
+    assert applied == [1e-2, 1e-2, 5e-3, 5e-3, 2.5e-3, 2.5e-3]  # two updates an epoch
+
+
+@pytest.mark.parametrize("rule", [StepDecay(0.1, 2), StepDecay(1)])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert StepDecay(0.5) == StepDecay(0.5, every=1)
+    assert isinstance(rule, Schedule)
+    assert StepDecay.__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="gamma"):
+        rule.gamma = 0.5
+
+
+def test_rule_tells_its_stairs_and_warns_of_a_rate_that_grows():
+    assert StepDecay(0.1, 2).equation == "α_e = α·0.1^⌊e/2⌋"
+    assert StepDecay(0.1, 2).sentence == "multiply the learning rate by 0.1 after every 2 epochs"
+    assert StepDecay(0.1).sentence == "multiply the learning rate by 0.1 after every epoch"
+    assert StepDecay(1.1).cautions([]) == ["γ above 1 makes the learning rate grow."]
+    assert StepDecay(1.0).cautions([]) == []
+
+
+MUTANTS = (
+    ("gamma ** (epoch // every)", "gamma ** (epoch / every)"),
+    ("gamma ** (epoch // every)", "gamma ** ((epoch + 1) // every)"),
+    ("gamma ** (epoch // every)", "gamma ** (epoch % every)"),
+    ("now.step // now.steps_per_epoch", "now.step"),
+    ("at_least=1)", "at_least=0)"),
+)
