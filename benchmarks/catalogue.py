@@ -1,6 +1,5 @@
 """Every strategy that ftlab has, read off the package itself, and the page that lists them."""
 
-import dataclasses
 import importlib
 import inspect
 import json
@@ -44,19 +43,33 @@ def entries() -> list[Entry]:
                 source = source_of(inspect.getmodule(type(rule)), type(rule))
                 words = rule.sentence[0].upper() + rule.sentence[1:]
                 found.append(Entry(group, repr(rule), f"`{rule.equation}`", words, source, {"recipe": [rule]}))
-    for name in optimizers.NAMES:
-        if name != "adamw":
-            arguments = {"optimizer": name} | ({"lr": 1e-1} if name == "sgd" else {})
-            found.append(from_formula("opt, the optimizer", name, OPTIMIZERS[name], arguments))
-    for name, call in vars(losses).items():
-        if dataclasses.is_dataclass(call) and name in LOSSES:
-            found.append(from_formula("J, the loss", name, LOSSES[name], {"loss": LOSS_EXAMPLES.get(name, call)()}))
+    for name, stem in OPTIMIZERS.items():
+        if name in optimizers.NAMES:
+            found.append(from_formula("opt, the optimizer", name, stem, {"optimizer": name, "lr": RATES[name]}))
+    for loss, stem in LOSSES:
+        found.append(from_formula("J, the loss", repr(loss), stem, {"loss": loss}))
     return found
 
 
-OPTIMIZERS = {"sgd": "gradient_descent"}
-LOSSES: dict[str, str] = {}
-LOSS_EXAMPLES: dict[str, Any] = {}
+OPTIMIZERS = {
+    "sgd": "gradient_descent",
+    "signsgd": "signum",
+    "signum": "signum",
+    "lion": "lion",
+    "adabound": "adabound",
+}
+"""Which formula an optimizer's name stands for."""
+RATES = {"sgd": 1e-1, "signsgd": 2e-5, "signum": 2e-5, "lion": 2e-5, "adabound": 5e-5}
+"""Sign steps are as long as their rate, so they take a smaller one; plain descent takes a greater."""
+LOSSES = (
+    (losses.CrossEntropy(smoothing=0.1), "cross_entropy"),
+    (losses.Focal(), "focal"),
+    (losses.RDrop(), "r_drop"),
+    (losses.SupervisedContrastive(), "contrastive"),
+    (losses.Smart(), "smart"),
+    (losses.FreeLB(), "free_lb"),
+)
+"""Losses as they would usually be written, with their formulas. ``Distill`` needs a teacher and is not among them."""
 
 
 def from_formula(group: str, name: str, stem: str, arguments: dict[str, Any]) -> Entry:

@@ -14,24 +14,64 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ftlab.comparing import compare
     from ftlab.data import load_data, load_pairs
     from ftlab.errors import Diverged, Interrupted, Misused, Refused
     from ftlab.formulas import (
+        EMA,
+        EWC,
+        L2SP,
+        SWA,
+        ChildTuningD,
+        ChildTuningF,
         ClipNorm,
+        ClipRate,
+        ClipValue,
+        ClipWeights,
         Decay,
+        Freeze,
+        HeadFirst,
+        Interpolate,
+        LayerwiseDecay,
+        LoRA,
+        MagnitudePrune,
+        Mixout,
+        MovementPrune,
+        NEFTune,
+        Plateau,
+        RecAdam,
         Redraw,
+        RedrawTop,
         Reinit,
+        RemoveLayers,
+        RemoveNeurons,
         SignPrune,
+        SlantedTriangular,
+        SoftThreshold,
+        StepDecay,
         WarmupCosine,
         WarmupLinear,
     )
     from ftlab.health import doctor
     from ftlab.inference import embed, evaluate, predict
-    from ftlab.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
+    from ftlab.losses import (
+        BinaryCrossEntropy,
+        CrossEntropy,
+        Distill,
+        Focal,
+        FreeLB,
+        MeanSquaredError,
+        RDrop,
+        Smart,
+        SupervisedContrastive,
+    )
     from ftlab.models import load_model
     from ftlab.procedure import finetune
+    from ftlab.range_test import find_rate
     from ftlab.recipe import explain, parse
+    from ftlab.soups import greedy_soup, soup
     from ftlab.training import begin, finish, step
+    from ftlab.trying import trial
 
 __version__ = "0.1.0"
 
@@ -56,9 +96,46 @@ _HOME = {
     "WarmupLinear": "formulas",
     "WarmupCosine": "formulas",
     "SignPrune": "formulas",
+    "ChildTuningD": "formulas",
+    "ChildTuningF": "formulas",
+    "ClipRate": "formulas",
+    "ClipValue": "formulas",
+    "ClipWeights": "formulas",
+    "EMA": "formulas",
+    "EWC": "formulas",
+    "Freeze": "formulas",
+    "HeadFirst": "formulas",
+    "Interpolate": "formulas",
+    "L2SP": "formulas",
+    "LayerwiseDecay": "formulas",
+    "LoRA": "formulas",
+    "MagnitudePrune": "formulas",
+    "Mixout": "formulas",
+    "MovementPrune": "formulas",
+    "NEFTune": "formulas",
+    "RemoveNeurons": "formulas",
+    "Plateau": "formulas",
+    "RecAdam": "formulas",
+    "RedrawTop": "formulas",
+    "RemoveLayers": "formulas",
+    "SlantedTriangular": "formulas",
+    "SoftThreshold": "formulas",
+    "StepDecay": "formulas",
+    "SWA": "formulas",
     "CrossEntropy": "losses",
     "BinaryCrossEntropy": "losses",
     "MeanSquaredError": "losses",
+    "Focal": "losses",
+    "RDrop": "losses",
+    "Distill": "losses",
+    "SupervisedContrastive": "losses",
+    "Smart": "losses",
+    "FreeLB": "losses",
+    "compare": "comparing",
+    "trial": "trying",
+    "find_rate": "range_test",
+    "soup": "soups",
+    "greedy_soup": "soups",
     "doctor": "health",
     "Refused": "errors",
     "Misused": "errors",

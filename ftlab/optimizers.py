@@ -12,9 +12,10 @@ from ftlab.rule import Rates
 
 Group = dict[str, Any]
 MakeOptimizer = Callable[[list[Group]], torch.optim.Optimizer]
-NAMES = ("adamw", "sgd")
+NAMES = ("adamw", "sgd", "signsgd", "signum", "lion")
+WITHOUT_DECAY = ("sgd", "signsgd", "signum")
 WEIGHT_DECAY = 0.01
-"""AdamW's decay of weights; biases and the gains of normalising modules have none."""
+"""The decay of weights where the optimizer has one; biases and the gains of normalising modules have none."""
 
 
 def make_optimizer(
@@ -23,7 +24,8 @@ def make_optimizer(
     """Make an optimizer from two groups of parameters: weights, and those that no decay pulls.
 
     Args:
-        optimizer: ``"adamw"``, ``"sgd"`` (plain gradient descent), or a function from groups to a torch optimizer.
+        optimizer: ``"adamw"``, ``"sgd"`` (plain gradient descent), ``"signsgd"``, ``"signum"``, ``"lion"``, or a
+            function from groups to a torch optimizer.
         net: Its modules' types tell which parameters are biases and gains.
         params: What to train, by name.
         lr: The learning rate to begin with.
@@ -37,8 +39,14 @@ def make_optimizer(
     if callable(optimizer):
         return optimizer(groups)
     check_choice("begin", "optimizer", optimizer, NAMES)
+    if optimizer in WITHOUT_DECAY:
+        groups = [group | {"weight_decay": 0.0} for group in groups]
     if optimizer == "sgd":
-        return torch.optim.SGD([group | {"weight_decay": 0.0} for group in groups], lr=lr)
+        return torch.optim.SGD(groups, lr=lr)
+    if optimizer != "adamw":
+        from ftlab.formula_optimizers import UPDATES, FormulaOptimizer
+
+        return FormulaOptimizer(groups, lr, UPDATES[optimizer])
     on_mps = next(iter(params.values())).device.type == "mps"
     return torch.optim.AdamW(groups, lr=lr, fused=not on_mps)
 

@@ -158,3 +158,18 @@ def _chain(model: nn.Module, prefix: str = "") -> dict[str, int]:
         return _chain(parts[0][1], f"{prefix}{parts[0][0]}.")
     place = {name: number for number, (name, _) in enumerate(parts)}
     return {f"{prefix}{name}": place.get(name.partition(".")[0], 0) for name, _ in model.named_parameters()}
+
+
+def stack(model: nn.Module, where: str = "stack") -> tuple[str, nn.ModuleList]:
+    """Return a transformer's layers with the name of their list.
+
+    >>> stack(nn.Linear(2, 2))
+    Traceback (most recent call last):
+    ftlab.errors.Misused: stack: model must have a list of layers as long as its config says. Got Linear. Use a transformer such as BERT or GPT-2.
+    """
+    count = getattr(getattr(model, "config", None), "num_hidden_layers", None)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return name, module
+    do = "Use a transformer such as BERT or GPT-2"
+    raise misused(where, "model", "have a list of layers as long as its config says", type(model).__name__, do)

@@ -230,3 +230,47 @@ def test_weights_that_two_layers_share_have_the_depth_of_the_first():
     net = nn.Sequential(nn.Embedding(4, 2), nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), nn.Linear(2, 4))
     net[1][1].weight, net[2].weight = net[1][0].weight, net[0].weight
     assert depths(net) == {"0.weight": 0, "1.0.weight": 1, "1.0.bias": 1, "1.1.bias": 2, "2.bias": 3}
+
+
+def test_matrices_are_those_of_linear_and_convolving_modules():
+    net = nn.ModuleDict(
+        {
+            "words": nn.Embedding(5, 4),
+            "layers": nn.ModuleList([nn.Linear(4, 4), nn.Sequential(nn.Conv1d(4, 4, 3), nn.BatchNorm1d(4))]),
+            "norm": nn.LayerNorm((4, 4)),
+            "head": nn.Linear(4, 2),
+        }
+    )
+    net.first_token = nn.Parameter(torch.zeros(1, 4))
+    assert matrices(net) == ["layers.0.weight", "layers.1.0.weight", "head.weight"]
+    assert matrices(net, layers=True) == ["layers.0.weight", "layers.1.0.weight"]
+    assert matrices(nn.Sequential(nn.Linear(2, 2)), layers=True) == ["0.weight"]  # no stack of layers: all of them
+    net["head"].weight = net["layers"][0].weight
+    assert matrices(net) == ["layers.0.weight", "layers.1.0.weight"]  # what is tied is named once
+
+
+def test_largest_marks_an_exact_number_and_of_equals_the_later():
+    given = {"a": torch.tensor([[1.0, 2.0], [2.0, 2.0]]), "b": torch.tensor([2.0, 0.0])}
+    assert {name: one.int().tolist() for name, one in largest(given, 0.5).items()} == {
+        "a": [[0, 0], [1, 1]],
+        "b": [1, 0],
+    }
+    apart = largest(given, 0.5, together=False)
+    assert {name: one.int().tolist() for name, one in apart.items()} == {"a": [[0, 0], [1, 1]], "b": [1, 0]}
+    assert [int(sum(one.sum() for one in largest(given, share).values())) for share in (0, 0.1, 0.34, 1)] == [
+        6,
+        5,
+        4,
+        0,
+    ]
+    assert largest({}, 0.5) == {}
+
+
+def test_stack_is_the_list_of_layers_that_the_config_counts():
+    net = small_bert()
+    name, layers = stack(net)
+    assert name == "bert.encoder.layer"
+    assert layers is net.bert.encoder.layer
+    net.config.num_hidden_layers = 3
+    with pytest.raises(Misused, match="^cut: model must have a list of layers as long as its config says"):
+        stack(net, "cut")

@@ -80,17 +80,21 @@ def test_ten_times_the_curvature_gives_a_tenth_of_the_suggestion():
 
 
 def test_smoothing_averages_with_both_neighbours_worked_by_hand():
-    # a rate of almost 0 and a loss that batches dictate: 1, 2, 3; the weights are 1, 1/2, 1/4
-    batches = [{"labels": torch.tensor([level])} for level in (1.0, 2.0, 3.0)]
-
+    # the batches dictate the loss: 3, 2, 1; the weights are 1, 1/2, 1/4
     def loss(net, part):
         return part["labels"].sum() + 0 * net.at.sum()
 
-    found = find_rate(Parabola(), batches, low=1e-9, high=2e-9, steps=3, smoothing=0.5, loss=loss)
-    assert found.losses == (1.0, 2.0, 3.0)
-    # (1 + 2/2 + 3/4)/1.75, (1/2 + 2 + 3/2)/2, (1/4 + 2/2 + 3)/1.75
-    assert found.smoothed == pytest.approx([11 / 7, 2.0, 17 / 7])
-    assert found.suggestion is None
+    batches = [{"labels": torch.tensor([level])} for level in (3.0, 2.0, 1.0)]
+    how = {"low": 1e-9, "high": 4e-9, "steps": 3, "smoothing": 0.5, "loss": loss}
+    found = find_rate(Parabola(), batches, **how)
+    assert found.losses == (3.0, 2.0, 1.0)
+    # (3 + 2/2 + 1/4)/1.75, (3/2 + 2 + 1/2)/2, (3/4 + 2/2 + 1)/1.75
+    assert found.smoothed == pytest.approx([17 / 7, 2.0, 11 / 7])
+    assert found.suggestion == found.rates[1] == pytest.approx(2e-9)
+    rising = find_rate(Parabola(), batches[::-1], **how)  # what comes after the best is cut to the worst before it
+    assert rising.losses == (1.0, 2.0, 3.0)
+    assert rising.smoothed == pytest.approx([1.0, 1.0, 1.0])
+    assert rising.suggestion is None
 
 
 def test_smoothing_does_not_move_a_steady_fall_to_later_rates():

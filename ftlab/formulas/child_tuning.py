@@ -93,7 +93,7 @@ def child_network(fisher: Tensors, share: float) -> Tensors:
         {'a': tensor([False,  True]), 'b': tensor([ True, False])}
     """
     _check("child_network", share)
-    return largest(fisher, share)
+    return largest(fisher, 1 - share)
 
 
 def _check(where: str, share: float) -> None:

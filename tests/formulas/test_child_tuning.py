@@ -265,8 +265,8 @@ MUTANTS = (
     ("mask.to(grad.device) / share", "mask.to(grad.device)"),
     ("< share\n", "> share\n"),
     ("generator=chance, device", "generator=torch.Generator().manual_seed(0), device"),
-    ("return largest(fisher, share)", "return largest(fisher, share, together=False)"),
-    ("return largest(fisher, share)", "return largest(fisher, 1 - share)"),
+    ("return largest(fisher, 1 - share)", "return largest(fisher, 1 - share, together=False)"),
+    ("return largest(fisher, 1 - share)", "return largest(fisher, share)"),
     ("if name in now.origin]", "]"),
     ("grad * memory[name] if name", "grad * ~memory[name] if name"),
 )

@@ -1,0 +1,90 @@
+"""How small and fast a model becomes with half its neurons and a third of its layers, and what that costs.
+
+    python -m benchmarks.structure [--sst2 DIR]
+
+The embedded MiniLM is fine-tuned on the embedded reviews, or on SST-2 where its folder is given (see
+``benchmarks.main_job``), cut, measured, and fine-tuned again. Both models then predict the test split in turns.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import ftlab
+from benchmarks.main_job import as_csv, read
+from benchmarks.record import keep
+from ftlab.batches import Batches, encode
+from ftlab.inference import run_over
+from ftlab.losses import loss_for
+from ftlab.structure import remove_layers, remove_neurons
+
+SHARE, LAYERS, LENGTH, ROUNDS = 0.5, 4, 128, 7
+
+
+def main() -> None:
+    """Fine-tune, cut, recover; measure accuracy, folder and speed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sst2", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        data, how = ftlab.load_data("reviews"), {"epochs": 4, "lr": 1e-4, "recipe": ["ClipNorm(1.0)"]}
+        if given.sst2:
+            files = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+            rows = {split: read(given.sst2 / file, "\t", label_first=False) for split, file in files.items()}
+            data, how = ftlab.load_data(as_csv(rows, folder / "sst2")), {"epochs": 3, "lr": 5e-5}
+        dense = ftlab.finetune("minilm", data, max_length=LENGTH, progress=False, **how)
+        dense.save(folder / "dense")
+        cut = ftlab.load_model(folder / "dense", data)
+        batches = Batches(encode(cut, data["train"], LENGTH), 32)
+        remove_layers(cut.net, LAYERS)
+        remove_neurons(cut.net, SHARE, batches, loss_for(cut.task.kind))
+        before = ftlab.evaluate(cut, data["test"], split="test", max_length=LENGTH)
+        again = ftlab.finetune(cut, data, max_length=LENGTH, progress=False, **how)
+        again.save(folder / "cut")
+        models = {name: ftlab.load_model(folder / name, data) for name in ("dense", "cut")}
+        size = {name: sum(file.stat().st_size for file in (folder / name).iterdir()) for name in models}
+        seconds = in_turns(models, data)
+    result: dict[str, Any] = {
+        "data": "sst2" if given.sst2 else "reviews",
+        "how": f"{how}; {SHARE:.0%} of the neurons out, {LAYERS} of 6 layers kept; the same fine-tuning again",
+        "accuracy of the dense model, low, high": three(dense.metrics),
+        "accuracy after the cut, low, high": three(before),
+        "accuracy after recovery, low, high": three(again.metrics),
+        "parameters in millions": {
+            name: round(sum(param.numel() for param in one.net.parameters()) / 1e6, 2) for name, one in models.items()
+        },
+        "folder size, cut to dense": round(size["cut"] / size["dense"], 4),
+        "at least 20 % smaller": size["cut"] <= 0.8 * size["dense"],
+        "seconds to predict the test split": {name: [round(one, 3) for one in some] for name, some in seconds.items()},
+    }
+    ratios = [slow / fast for slow, fast in zip(seconds["dense"], seconds["cut"], strict=True)]
+    result["speed, cut to dense, median of the rounds"] = round(statistics.median(ratios), 3)
+    result["at least 1.8 times as fast"] = statistics.median(ratios) >= 1.8
+    keep("structure", result)
+
+
+def three(metrics: Any) -> list[float]:
+    """Return the accuracy with its 95 % interval."""
+    flat = metrics.flat()
+    return [round(flat[name], 4) for name in ("accuracy", "accuracy_low", "accuracy_high")]
+
+
+def in_turns(models: dict[str, Any], data: Any) -> dict[str, list[float]]:
+    """Let the models predict the test split one after the other, again and again; the first round is not counted."""
+    encoded = {name: encode(model, data["test"], LENGTH) for name, model in models.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for number in range(ROUNDS + 1):
+        for name, model in models.items():
+            began = time.perf_counter()
+            run_over(model, encoded[name])
+            if number:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()

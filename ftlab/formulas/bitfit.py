@@ -1,0 +1,87 @@
+"""BitFit: only the biases and the head are trained."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import nn
+
+from ftlab.parameters import roles as roles_of
+from ftlab.rule import Memory, Now, Prepare, Rule
+
+
+def bitfit(roles: Mapping[str, str], head: Collection[str] = ()) -> list[str]:
+    r"""Choose the parameters that are trained: the biases, and all of the head.
+
+    .. math:: \theta_i \leftarrow \theta_i - \alpha\,[i \in B \cup H]\,\nabla_i J
+
+    ============  ===========  ==========================================================
+    symbol        code         meaning
+    ============  ===========  ==========================================================
+    :math:`i`     ``roles``    every parameter's name, and whether it is a bias
+    :math:`B`                  those that are
+    :math:`H`     ``head``     the names of the head
+    ============  ===========  ==========================================================
+
+    Args:
+        roles: ``weight``, ``bias`` or ``gain`` by name, as :func:`ftlab.parameters.roles` tells them.
+        head: Names that are trained whatever their role.
+
+    Returns:
+        The names that are trained, in their order.
+
+    Raises:
+        Nothing.
+
+    Source:
+        Ben Zaken, Goldberg and Ravfogel 2022, "BitFit", arXiv 2106.10199, section 3. Departure: none; the biases of
+        normalising modules are trained with the others, their gains are not.
+
+    Example:
+        >>> bitfit({"layer.weight": "weight", "layer.bias": "bias", "head.weight": "weight"}, ["head.weight"])
+        ['layer.bias', 'head.weight']
+    """
+    return [name for name, role in roles.items() if role == "bias" or name in head]
+
+
+@final
+@dataclass(frozen=True)
+class BitFit(Prepare):
+    """Biases and head are trained, everything else is frozen; afterwards it may be trained again. See :func:`bitfit`.
+
+    The head is what was not in the checkpoint; in a model that is wholly from one, what stands outside the base model.
+    """
+
+    example: ClassVar[str] = "BitFit()"
+    neutral: ClassVar[str] = "The weights are frozen, so it never trains what the empty recipe trains."
+    needs_origin: ClassVar[bool] = True
+
+    @property
+    def equation(self) -> str:
+        return "θ = θ₀ except the biases and the head"
+
+    @property
+    def sentence(self) -> str:
+        return "train the biases and the head alone, and keep everything else as it was loaded"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        return ["BitFit moves few numbers, and usually wants a greater learning rate than full fine-tuning."]
+
+    def prepare(self, model: nn.Module, now: Now) -> nn.Module:
+        params = dict(model.named_parameters())
+        prefix = getattr(model, "base_model_prefix", "")
+        head = [name for name in params if name not in now.origin]
+        if not head and prefix:
+            head = [name for name in params if not name.startswith(f"{prefix}.")]
+        role = roles_of(model)
+        for name in params.keys() - set(bitfit({name: role[name] for name in params}, head)):
+            if params[name].requires_grad:
+                params[name].requires_grad_(False)
+                vars(params[name])["frozen_by_rule"] = True  # so that finish knows its own
+        return model
+
+    def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
+        for param in model.parameters():
+            if vars(param).pop("frozen_by_rule", False):
+                param.requires_grad_(True)
+        return model

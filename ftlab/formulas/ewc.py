@@ -1,0 +1,94 @@
+"""EWC: a penalty that holds most firmly what mattered most before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.errors import check_number, check_whole
+from ftlab.fisher import squared_gradients
+from ftlab.parameters import Tensors
+from ftlab.rule import Memory, Now, Penalty, Rule
+
+
+def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> Tensor:
+    r"""Measure how far the parameters are from the pretrained ones, each entry weighed by its importance.
+
+    .. math:: \Omega(\theta) = \frac{\lambda}{2}\sum_i F_i\,(\theta_i - \theta_{0,i})^2
+
+    ==================  ==============  =====================================================
+    symbol              code            meaning
+    ==================  ==============  =====================================================
+    :math:`\theta`      ``params``      the parameters, by name
+    :math:`\theta_0`    ``origin``      the pretrained ones
+    :math:`F`           ``fisher``      importance: mean of squared gradients, per sample
+    :math:`\lambda`     ``strength``    how firmly
+    ==================  ==============  =====================================================
+
+    Args:
+        params: Tensors by name.
+        origin: Tensors by name; a parameter that is not in it is free.
+        fisher: Tensors by name, at least 0, for every name that is both in ``params`` and in ``origin``.
+        strength: At least 0.
+
+    Returns:
+        One number of at least 0.
+
+    Raises:
+        Misused: If ``strength`` is not a number of at least 0.
+
+    Source:
+        Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", arXiv 1612.00796, equation (3).
+        Departure: none here; :class:`EWC` measures the importance on the new task's data, since the pretraining's
+        data are not at hand.
+
+    Example:
+        >>> one = {"w": torch.tensor([1.0, 1.0])}
+        >>> ewc({"w": torch.tensor([3.0, 2.0])}, one, {"w": torch.tensor([0.5, 4.0])}, 2.0)  # 0.5·2² + 4·1²
+        tensor(6.)
+    """
+    check_number("ewc", "strength", strength, "1 is a first try, 0 switches it off", at_least=0)
+    terms = [(fisher[name] * (params[name] - origin[name]).square()).sum() for name in params if name in origin]
+    none = torch.zeros(()) if not params else next(iter(params.values())).new_zeros(())
+    return strength / 2 * (torch.stack(terms).sum() if terms else none)
+
+
+@final
+@dataclass(frozen=True)
+class EWC(Penalty):
+    """Elastic weight consolidation around θ₀. See :func:`ewc`.
+
+    The importance is the empirical Fisher information at the start: squared gradients of single samples, without
+    dropout, with the labels of the data.
+    """
+
+    example: ClassVar[str] = "EWC(1.0, samples=16)"
+    neutral: ClassVar[str] = "EWC(0.0)"
+    needs_origin: ClassVar[bool] = True
+
+    strength: float = 1.0
+    samples: int = 128
+
+    def __post_init__(self) -> None:
+        check_number("EWC", "strength", self.strength, "1 is a first try, 0 switches it off", at_least=0)
+        check_whole("EWC", "samples", self.samples, "128 is usual", at_least=1)
+
+    @property
+    def equation(self) -> str:
+        return f"Ω = {self.strength / 2:g}·Σ F·(θ − θ₀)²"
+
+    @property
+    def sentence(self) -> str:
+        return f"hold each loaded entry at θ₀ by its Fisher information over {self.samples} samples, times {self.strength:g}"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        return ["EWC's Fisher information is that of the new task at θ₀: the pretraining's data are not at hand."]
+
+    def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
+        names = [name for name in now.params if name in now.origin]
+        return squared_gradients(model, batches, loss, names, self.samples)
+
+    def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor:
+        return ewc(params, now.origin, memory, self.strength)

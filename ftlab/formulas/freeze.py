@@ -1,0 +1,78 @@
+"""Freeze: parameters that keep their pretrained values."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import nn
+
+from ftlab.parameters import Pattern, select
+from ftlab.rule import Memory, Now, Prepare
+
+
+def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
+    r"""Choose the parameters that stay as they are, and return the others, which are trained.
+
+    .. math:: \theta_i \leftarrow \theta_i - \alpha\,[i \notin F]\,\nabla_i J
+
+    ============  ===============  =====================================
+    symbol        code             meaning
+    ============  ===============  =====================================
+    :math:`i`     ``names``        every parameter's name
+    :math:`F`     ``pattern``      which are frozen
+    ============  ===============  =====================================
+
+    Args:
+        names: The names of all parameters.
+        pattern: With stars, or several such; one that matches nothing is refused. ``()`` freezes nothing.
+
+    Returns:
+        The names that are trained, in their order.
+
+    Raises:
+        Misused: If a pattern matches no name.
+
+    Source:
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, section 3.2, for the practice. Departure: none.
+
+    Example:
+        >>> freeze(["embeddings.weight", "head.weight"], "embeddings.*")
+        ['head.weight']
+    """
+    names = list(names)
+    frozen = set(select(names, pattern)) if pattern else set()
+    return [name for name in names if name not in frozen]
+
+
+@final
+@dataclass(frozen=True)
+class Freeze(Prepare):
+    """What matches the pattern is not trained; afterwards it may be again. See :func:`freeze`."""
+
+    example: ClassVar[str] = "Freeze('*.embeddings.*')"
+    neutral: ClassVar[str] = "Freeze(())"
+
+    pattern: Pattern
+
+    @property
+    def equation(self) -> str:
+        return f"θ[{self.pattern}] = θ₀"
+
+    @property
+    def sentence(self) -> str:
+        return f"keep {self.pattern or 'nothing'} as it was loaded"
+
+    def prepare(self, model: nn.Module, now: Now) -> nn.Module:
+        params = dict(model.named_parameters())
+        for name in params.keys() - set(freeze(params, self.pattern)):
+            if params[name].requires_grad:
+                params[name].requires_grad_(False)
+                params[name].frozen_by_rule = True  # type: ignore[attr-defined]  # so that finish knows its own
+        return model
+
+    def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
+        for param in model.parameters():
+            if getattr(param, "frozen_by_rule", False):
+                param.requires_grad_(True)
+                del param.frozen_by_rule  # type: ignore[attr-defined]
+        return model

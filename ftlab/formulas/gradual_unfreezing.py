@@ -1,0 +1,115 @@
+"""Gradual unfreezing: the head learns first, then with every epoch one layer more, from the top down."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch  # noqa: F401  (for the examples)
+from torch import nn
+
+from ftlab.errors import check_number, check_whole, mention, misused
+from ftlab.parameters import Tensors, depths as depths_of
+from ftlab.rule import GradientRule, Memory, Now, Project, Rule
+
+
+def gradual_unfreezing(grads: Tensors, depths: Mapping[str, int], groups: int) -> Tensors:
+    r"""Let only the upper groups of layers learn, and leave out the gradients of those below.
+
+    .. math:: g_i \leftarrow \begin{cases} g_i & k_i > D - n \\ \text{none} & \text{else} \end{cases}
+
+    ==============  =============  =======================================================
+    symbol          code           meaning
+    ==============  =============  =======================================================
+    :math:`g`       ``grads``      gradients by name
+    :math:`k_i`     ``depths``     how far above the input a parameter stands, by name
+    :math:`D`                      the greatest depth of all, that of the head
+    :math:`n`       ``groups``     how many groups learn, counted from the top
+    ==============  =============  =======================================================
+
+    In a model of L layers there are L + 2 groups: what stands above the layers, each layer, the embeddings.
+
+    Args:
+        grads: Tensors by name.
+        depths: Whole numbers by name, as :func:`ftlab.parameters.depths` counts them. It may hold further names, which
+            count for the greatest depth.
+        groups: A whole number of at least 0; from D + 1 on everything learns.
+
+    Returns:
+        The gradients of the names that learn, as they are; a name that is left out is not updated at all.
+
+    Raises:
+        Misused: If ``groups`` is not such a number, or a name has no depth.
+
+    Source:
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, section 3.3 (gradual unfreezing). Departure: none.
+
+    Example:
+        >>> grads = {"words": torch.ones(1), "layer": torch.ones(1), "head": torch.ones(1)}
+        >>> [list(gradual_unfreezing(grads, {"words": 0, "layer": 1, "head": 2}, groups)) for groups in (1, 2, 3)]
+        [['head'], ['layer', 'head'], ['words', 'layer', 'head']]
+    """
+    check_whole("gradual_unfreezing", "groups", groups, "1 is the head alone")
+    missing = [name for name in grads if name not in depths]
+    if missing:
+        do = "Take them from ftlab.parameters.depths(model)"
+        raise misused("gradual_unfreezing", "depths", "hold every name of grads", f"none of {missing[0]}", do)
+    bottom = max(depths.values(), default=0) - groups
+    return {name: grad for name, grad in grads.items() if depths[name] > bottom}
+
+
+@final
+@dataclass(frozen=True)
+class GradualUnfreezing(GradientRule):
+    """One group of layers more after every so many epochs, from the top down. See :func:`gradual_unfreezing`.
+
+    ULMFiT has a group an epoch, the default. Two of its companions are rules of their own: discriminative rates and
+    slanted triangular rates.
+    """
+
+    example: ClassVar[str] = "GradualUnfreezing(0.5)"
+    neutral: ClassVar[str] = "GradualUnfreezing(0.0)"
+
+    epochs_per_layer: float = 1.0
+
+    def __post_init__(self) -> None:
+        do = "1 is ULMFiT's, 0 lets everything learn at once"
+        check_number("GradualUnfreezing", "epochs_per_layer", self.epochs_per_layer, do, at_least=0)
+
+    @property
+    def equation(self) -> str:
+        if not self.epochs_per_layer:
+            return "g ← g"
+        return f"g_k ← none while k ≤ D − 1 − ⌊epochs/{self.epochs_per_layer:g}⌋"
+
+    @property
+    def sentence(self) -> str:
+        if not self.epochs_per_layer:
+            return "let everything learn from the start"
+        every = "epoch" if self.epochs_per_layer == 1 else f"{self.epochs_per_layer:g} epochs"
+        return f"train what stands above the layers, and with every {every} the next layer below too"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project)]
+        if not moving or not self.epochs_per_layer:
+            return []
+        return [f"{' and '.join(moving)} may move layers that GradualUnfreezing still holds."]
+
+    def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
+        """Remember the depth of every parameter; mention it where the run ends before the last one learns."""
+        depths = depths_of(model)
+        top = max(depths.values(), default=0)
+        lowest = min((depths[name] for name in now.params), default=top)
+        reached = self._groups(now.steps - 1, now, top)
+        if reached < top - lowest + 1:
+            mention("GradualUnfreezing", f"{reached} of {top - lowest + 1} groups will learn; the run is too short.")
+        return depths
+
+    def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+        top = max(memory.values(), default=0)
+        return gradual_unfreezing(grads, memory, self._groups(now.step, now, top)), memory
+
+    def _groups(self, step: int, now: Now, top: int) -> int:
+        """Return how many groups learn at a step; a group has at least one update before the next joins."""
+        if not self.epochs_per_layer:
+            return top + 1
+        return min(top + 1, 1 + max(0, step) // max(1, round(self.epochs_per_layer * now.steps_per_epoch)))

@@ -1,0 +1,88 @@
+"""Head first: the new head is trained alone, then everything (LP-FT)."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch  # noqa: F401  (for the examples)
+
+from ftlab.errors import check_number
+from ftlab.parameters import Tensors
+from ftlab.rule import GradientRule, Memory, Now, Prepare, Rule
+
+
+def head_first(grads: Tensors, body: Collection[str], step: int, alone: int) -> Tensors:
+    r"""Leave the pretrained body out of the first updates, so that only the head moves.
+
+    .. math:: g_i \leftarrow \begin{cases} \text{none} & i \in B,\; t < k \\ g_i & \text{else} \end{cases}
+
+    ============  ===========  ==============================================
+    symbol        code         meaning
+    ============  ===========  ==============================================
+    :math:`g`     ``grads``    gradients by name
+    :math:`B`     ``body``     the names of what was pretrained
+    :math:`t`     ``step``     updates made so far, 0 at the first one
+    :math:`k`     ``alone``    how many updates the head has for itself
+    ============  ===========  ==============================================
+
+    Args:
+        grads: Tensors by name.
+        body: Names that wait.
+        step: At least 0.
+        alone: At least 0; 0 lets nothing wait.
+
+    Returns:
+        The gradients of what is updated; a name that is left out is not touched at all: no decay, no moments.
+
+    Raises:
+        Nothing.
+
+    Source:
+        Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features", arXiv 2202.10054, section 4 (LP-FT).
+        Departure: the head is trained for a share of the run, not until it converges, and with dropout.
+
+    Example:
+        >>> grads = {"body": torch.ones(1), "head": torch.ones(1)}
+        >>> list(head_first(grads, {"body"}, step=0, alone=1)), list(head_first(grads, {"body"}, step=1, alone=1))
+        (['head'], ['body', 'head'])
+    """
+    return {name: grad for name, grad in grads.items() if step >= alone or name not in body}
+
+
+@final
+@dataclass(frozen=True)
+class HeadFirst(GradientRule):
+    """For a share of the run only what was not in the checkpoint is trained. See :func:`head_first`.
+
+    In a model that is wholly from a checkpoint, the last modules with parameters outside the base model are the head.
+    """
+
+    example: ClassVar[str] = "HeadFirst(0.3)"
+    neutral: ClassVar[str] = "HeadFirst(0.0)"
+    needs_origin: ClassVar[bool] = True
+
+    share: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_number("HeadFirst", "share", self.share, "0.3 is a first try, 0 switches it off", at_least=0, at_most=1)
+
+    @property
+    def equation(self) -> str:
+        return f"g[body] ← none while t < {self.share:g}·T"
+
+    @property
+    def sentence(self) -> str:
+        return f"train the head alone for the first {self.share:.0%} of the updates, then everything"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        if any(isinstance(rule, Prepare) and type(rule).__name__ in ("LoRA", "BitFit") for rule in recipe):
+            return ["HeadFirst lets what LoRA or BitFit trains wait too, wherever it is not in the head."]
+        return ["HeadFirst(1.0) never trains the body: it is a linear probe."] if self.share == 1 else []
+
+    def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+        body: Collection[str] = now.origin.keys()
+        if all(name in body for name in now.params):  # nothing is new: the head is what stands outside the base model
+            prefix = next(iter(now.params)).partition(".")[0] + "."
+            body = {name for name in now.params if name.startswith(prefix)}
+        return head_first(grads, body, now.step, math.ceil(self.share * now.steps)), memory

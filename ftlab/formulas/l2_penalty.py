@@ -1,0 +1,93 @@
+"""L2 penalty: the loss grows with the squares of the weights, so that its gradient pulls them towards zero."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.errors import check_number, misused
+from ftlab.parameters import Pattern, Tensors, roles, select
+from ftlab.rule import Memory, Now, Penalty, Rule
+
+
+def l2_penalty(params: Tensors, strength: float) -> Tensor:
+    r"""Add up the squares of all entries, and take half of them times the strength.
+
+    .. math:: \Omega(\theta) = \frac{\lambda}{2}\sum_i \theta_i^2, \qquad \nabla\Omega = \lambda\,\theta
+
+    ==================  ==============  ===============================
+    symbol              code            meaning
+    ==================  ==============  ===============================
+    :math:`\theta`      ``params``      the parameters, by name
+    :math:`\lambda`     ``strength``    how strong the pull is
+    ==================  ==============  ===============================
+
+    Under plain gradient descent it is :func:`weight_decay`. Under Adam it is not: its gradient is divided by the size
+    of the whole gradient, so weights whose gradients are large are hardly pulled.
+
+    Args:
+        params: Tensors by name, any shapes.
+        strength: At least 0; 0 is no penalty.
+
+    Returns:
+        One number, at least 0, through which a gradient flows to each parameter.
+
+    Raises:
+        Misused: If ``strength`` is not a number of at least 0.
+
+    Source:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101, section 2 (what it calls
+        L2 regularization). Departure: none.
+
+    Example:
+        >>> l2_penalty({"w": torch.tensor([3.0, 4.0])}, 0.5)
+        tensor(6.2500)
+    """
+    check_number("l2_penalty", "strength", strength, "0.01 is usual, 0 switches it off", at_least=0)
+    squares = [param.square().sum() for param in params.values()]
+    return strength / 2 * torch.stack(squares).sum() if squares else torch.zeros(())
+
+
+@final
+@dataclass(frozen=True)
+class L2Penalty(Penalty):
+    """The classical, coupled form of weight decay. See :func:`l2_penalty`.
+
+    Biases and the gains of normalising modules are left alone, whatever they are called.
+    """
+
+    example: ClassVar[str] = "L2Penalty(0.01)"
+    neutral: ClassVar[str] = "L2Penalty(0.0)"
+
+    strength: float
+    pattern: Pattern = "*"
+
+    def __post_init__(self) -> None:
+        check_number("L2Penalty", "strength", self.strength, "0.01 is usual, 0 switches it off", at_least=0)
+
+    @property
+    def equation(self) -> str:
+        return f"Ω = {self.strength / 2:g}·Σθ²"
+
+    @property
+    def sentence(self) -> str:
+        what = "every weight" if self.pattern == "*" else f"the weights among {self.pattern}"
+        return f"add {self.strength / 2:g} times the square of {what}, but of no bias or gain, to the loss"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        return [
+            "Under Adam an L2 penalty is no weight decay: where gradients are large it hardly pulls. WeightDecay pulls all alike."
+        ]
+
+    def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
+        role = roles(model)
+        found = [name for name in select(now.params, self.pattern) if role[name] == "weight"]
+        if not found:
+            do = "Biases and gains are left alone; choose weights, such as '*.weight'"
+            raise misused("L2Penalty", f"pattern {self.pattern!r}", "match a trainable weight", "none", do)
+        return found
+
+    def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor:
+        return l2_penalty({name: params[name] for name in memory if self.strength}, self.strength)

@@ -1,0 +1,205 @@
+"""Neuron importance: feed-forward neurons that matter least are cut out, so that the model becomes smaller and faster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.errors import check_number, misused
+from ftlab.parameters import largest, stack
+from ftlab.rule import Now, Prepare, Rule
+
+PLACES = (("intermediate.dense", "output.dense"), ("mlp.c_fc", "mlp.c_proj"), ("ffn.lin1", "ffn.lin2"))
+"""The two linear modules of a feed-forward block in BERT and RoBERTa, in GPT-2, and in DistilBERT."""
+FIELDS = ("intermediate_size", "n_inner", "hidden_dim")
+"""What their configs call the number of neurons."""
+
+
+def neuron_importance(into: Tensor, out: Tensor, grads: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    r"""Say how much each neuron of a feed-forward block matters, by its weights or by its weights and gradients.
+
+    .. math:: I_i = \lVert w^{in}_i\rVert_2\cdot\lVert w^{out}_i\rVert_2
+              \qquad\text{or}\qquad I_i = \sum_{w\in w^{in}_i\cup w^{out}_i}\left|w\cdot\frac{\partial J}{\partial w}\right|
+
+    ========================  =========  ==========================================================
+    symbol                    code       meaning
+    ========================  =========  ==========================================================
+    :math:`w^{in}_i`          ``into``   row i: what neuron i reads with, its bias as one column more
+    :math:`w^{out}_i`         ``out``    column i: what neuron i writes with
+    :math:`\partial J`        ``grads``  the gradients of both
+    ========================  =========  ==========================================================
+
+    The product does not change when a neuron reads louder and writes softer by the same factor, and it is 0 for a
+    neuron that writes nothing. The sum is a bound on the first-order change of the loss when the neuron goes.
+
+    Args:
+        into: Shape (neurons, inputs).
+        out: Shape (outputs, neurons).
+        grads: Left out, the weights alone are looked at; else two tensors of these shapes.
+
+    Returns:
+        Shape (neurons,), at least 0; what came in is not changed.
+
+    Raises:
+        Misused: If the shapes do not belong together.
+
+    Source:
+        The sum: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", arXiv 1906.10771, section 3.
+        Departure: sizes are added up, where the paper squares the sum. The product is the plain magnitude criterion.
+
+    Example:
+        >>> neuron_importance(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
+        tensor([10.,  0.])
+    """
+    shapes = [
+        (tuple(one.shape), tuple(other.shape)) for one, other in zip((into, out), grads or (into, out), strict=True)
+    ]
+    if into.ndim != 2 or out.ndim != 2 or into.shape[0] != out.shape[1] or any(one != other for one, other in shapes):
+        do = "Transpose the weights of a Conv1D"
+        raise misused("neuron_importance", "out", "have a column for each row of into", str(shapes), do)
+    if grads is None:
+        return into.norm(dim=1) * out.norm(dim=0)
+    return (into * grads[0]).abs().sum(1) + (out * grads[1]).abs().sum(0)
+
+
+def keep_neurons(importance: Tensor, share: float) -> Tensor:
+    r"""Choose the neurons that stay: all but a share of the least important ones.
+
+    .. math:: K = \{1,\dots,n\}\setminus\{\text{the } \mathrm{round}(p\,n) \text{ least } I_i\}
+
+    =============  ===============  =====================================
+    symbol         code             meaning
+    =============  ===============  =====================================
+    :math:`I`      ``importance``   a number for each neuron
+    :math:`p`      ``share``        the share of neurons that goes
+    :math:`K`                       the numbers of those that stay
+    =============  ===============  =====================================
+
+    Args:
+        importance: Shape (neurons,).
+        share: At least 0 and less than 1; 0 keeps all.
+
+    Returns:
+        Whole numbers in rising order. Among equals the later neurons stay.
+
+    Raises:
+        Misused: If the share is outside its range, or leaves no neuron.
+
+    Source:
+        As :func:`neuron_importance`. Departure: none.
+
+    Example:
+        >>> keep_neurons(torch.tensor([3.0, 1.0, 2.0, 4.0]), 0.5)
+        tensor([0, 3])
+    """
+    _check("keep_neurons", share)
+    kept = largest({"": importance}, share)[""].nonzero().flatten()
+    if not len(kept):
+        raise misused("keep_neurons", "share", "leave a neuron", f"{share} of {len(importance)}", "Take less")
+    return kept
+
+
+def _check(where: str, share: Any) -> None:
+    do = "0.5 is a first try, 0 removes nothing"
+    check_number(where, "share", share, do, at_least=0, at_most=1 - 1e-9)
+
+
+def feed_forwards(net: nn.Module) -> list[tuple[Any, Any]]:
+    """Return the two linear modules of each layer's feed-forward block."""
+    found = []
+    for layer in stack(net, "RemoveNeurons")[1]:
+        inside = dict(layer.named_modules())
+        pair = next(((inside[one], inside[two]) for one, two in PLACES if one in inside and two in inside), None)
+        if pair is None or not any(hasattr(net.config, field) for field in FIELDS):
+            do = "BERT, RoBERTa, DistilBERT and GPT-2 have one"
+            got = type(net).__name__
+            raise misused("RemoveNeurons", "model", "have feed-forward blocks of a known kind", got, do)
+        found.append(pair)
+    return found
+
+
+def as_linear(module: Any, weight: Tensor) -> Tensor:
+    """Return a weight, or its gradient, as (outputs, inputs); GPT-2's Conv1D has it the other way round."""
+    return weight.T if type(module).__name__ == "Conv1D" else weight
+
+
+def by_weights(into: Any, out: Any) -> Tensor:
+    """Return the importance of a block's neurons by its weights alone."""
+    rows = as_linear(into, into.weight.detach())
+    rows = rows if into.bias is None else torch.cat([rows, into.bias.detach()[:, None]], 1)
+    return neuron_importance(rows, as_linear(out, out.weight.detach()))
+
+
+def remove_neurons_in(net: nn.Module, share: float, importances: Sequence[Tensor] | None = None) -> None:
+    """Cut a share of the feed-forward neurons out of every layer, in place; the config says how many are left.
+
+    Each layer loses as many, since a config has one number for all. Layers that share a matrix lose the same ones.
+    """
+    pairs = feed_forwards(net)
+    found = [by_weights(*pair) for pair in pairs] if importances is None else list(importances)
+    groups: list[int] = []
+    for place, pair in enumerate(pairs):
+        own = {id(module.weight) for module in pair}
+        shared = (groups[i] for i in range(place) if own & {id(module.weight) for module in pairs[i]})
+        groups.append(next(shared, place))
+    kept = {g: keep_neurons(sum(one for one, of in zip(found, groups, strict=True) if of == g), share) for g in groups}
+    if all(len(one) == len(found[0]) for one in kept.values()):
+        return
+    cut: dict[int, nn.Parameter] = {}
+    for (into, out), group in zip(pairs, groups, strict=True):
+        _cut(into, kept[group], cut, outputs=True)
+        _cut(out, kept[group], cut, outputs=False)
+    config: Any = net.config
+    setattr(config, next(field for field in FIELDS if hasattr(config, field)), len(kept[groups[0]]))
+
+
+def _cut(module: Any, kept: Tensor, cut: dict[int, nn.Parameter], *, outputs: bool) -> None:
+    """Keep some outputs or inputs of a linear module; what was tied or frozen stays so."""
+    conv = type(module).__name__ == "Conv1D"
+    for name, dim in (("weight", int(outputs == conv)), ("bias", 0)):
+        old = getattr(module, name)
+        if old is None or (name == "bias" and not outputs):
+            continue
+        if id(old) not in cut:
+            cut[id(old)] = nn.Parameter(old.detach().index_select(dim, kept), requires_grad=old.requires_grad)
+        setattr(module, name, cut[id(old)])
+    fields = {(False, True): "out_features", (False, False): "in_features", (True, True): "nf", (True, False): "nx"}
+    setattr(module, fields[conv, outputs], len(kept))
+
+
+@final
+@dataclass(frozen=True)
+class RemoveNeurons(Prepare):
+    """Cut the least important feed-forward neurons out of every layer, before the training, by their weights.
+
+    The model that is saved is smaller, faster, and an ordinary one. See :func:`neuron_importance`.
+    """
+
+    example: ClassVar[str] = "RemoveNeurons(0.5)"
+    neutral: ClassVar[str] = "RemoveNeurons(0.0)"
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check("RemoveNeurons", self.share)
+
+    @property
+    def equation(self) -> str:
+        return f"θ₀ ← θ₀ without the {self.share:.0%} neurons of least ‖w_in‖·‖w_out‖"
+
+    @property
+    def sentence(self) -> str:
+        return f"cut the {self.share:.0%} least important feed-forward neurons out of every layer"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        if self.share > 0 and any(rule.needs_origin for rule in recipe):
+            return [
+                "What RemoveNeurons has cut has no θ₀ any more: rules that need it leave the feed-forward blocks out."
+            ]
+        return []
+
+    def prepare(self, model: nn.Module, now: Now) -> nn.Module:
+        remove_neurons_in(model, self.share)
+        return model

@@ -1,0 +1,61 @@
+"""Signum: a sign step along the running mean of the gradients; without memory it is signSGD."""
+
+import torch
+
+from ftlab.errors import check_number
+from ftlab.parameters import Tensors
+
+
+def signum(
+    params: Tensors, grads: Tensors, momentum: Tensors, rate: float, *, beta: float = 0.9
+) -> tuple[Tensors, Tensors]:
+    r"""Move every entry by the same length, against the sign of the running mean of its gradients.
+
+    .. math:: m_t = \beta\, m_{t-1} + (1-\beta)\, g_t, \qquad \theta_t = \theta_{t-1} - \alpha\,\mathrm{sign}(m_t)
+
+    ==========================  ===================  ===============================================
+    symbol                      code                 meaning
+    ==========================  ===================  ===============================================
+    :math:`\theta`, :math:`g`   ``params, grads``    parameters and gradients, by name
+    :math:`m`                   ``momentum``         running mean of the gradients, by name
+    :math:`\alpha`              ``rate``             the learning rate: how far each entry moves
+    :math:`\beta`               ``beta``             how long the mean remembers; 0 is signSGD
+    ==========================  ===================  ===============================================
+
+    d entries move α√d in all, whatever the gradient: a rate that suits Adam suits it, one that suits gradient descent
+    is far too large. The step does not shrink near a minimum, only with the rate.
+
+    Args:
+        params: Tensors by name. A name without a gradient stays as it is.
+        grads: Tensors by name, each of its parameter's shape.
+        momentum: An empty dictionary at the first step, then what the last step gave back.
+        rate: At least 0; 0 changes no parameter.
+        beta: From 0 to below 1. With 0 the momentum is the last gradient, and is not needed.
+
+    Returns:
+        New parameters and the new momentum; what came in is not changed.
+
+    Raises:
+        Misused: If a number is outside its range.
+
+    Source:
+        Bernstein et al. 2018, "signSGD", arXiv 1802.04434, Algorithms 1 (signSGD) and 2 (Signum). Departure: none.
+
+    Example:
+        m = 2, then 1 - 1/2 = 1/2: the second step goes on although its gradient points back.
+
+        >>> params, momentum = signum({"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])}, {}, 0.25, beta=0.5)
+        >>> signum(params, {"w": torch.tensor([-1.0])}, momentum, 0.25, beta=0.5)
+        ({'w': tensor([0.5000])}, {'w': tensor([0.5000])})
+    """
+    check_number("signum", "rate", rate, "1e-5 is a first try for fine-tuning", at_least=0)
+    check_number("signum", "beta", beta, "0.9 is usual, 0 is signSGD", at_least=0, at_most=1 - 1e-9)
+    new, means = {}, dict(momentum)
+    for name, param in params.items():
+        if name not in grads:
+            new[name] = param.clone()
+            continue
+        grad = grads[name]
+        means[name] = beta * means.get(name, torch.zeros_like(grad)) + (1 - beta) * grad
+        new[name] = param - rate * means[name].sign()
+    return new, means

@@ -1,0 +1,128 @@
+"""EWC: by hand, its gradient, the per-sample Fisher information against torch.func, and its place in a step."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from ftlab.contract import batch, begun, go_on, model
+from ftlab.errors import Misused
+from ftlab.fisher import squared_gradients
+from ftlab.formulas import EWC, ewc
+from ftlab.losses import CrossEntropy
+from ftlab.rule import parts
+
+
+def draw(seed):
+    chance = torch.Generator().manual_seed(seed)
+    shapes = {"weight": (4, 3), "bias": (3,)}
+    return {name: torch.randn(shape, generator=chance, dtype=torch.double) for name, shape in shapes.items()}
+
+
+def test_three_numbers_by_hand():
+    # 3 / 2 * (2 * 1^2 + 0 * 5^2 + 1 * 2^2) = 9; the parameter without origin is free
+    params = {"w": torch.tensor([2.0, 6.0, -1.0]), "new": torch.tensor([7.0])}
+    origin = {"w": torch.tensor([1.0, 1.0, 1.0])}
+    assert ewc(params, origin, {"w": torch.tensor([2.0, 0.0, 1.0])}, 3.0) == 9
+
+
+def test_it_is_numpys_weighed_distance():
+    params, origin, fisher = draw(0), draw(1), {name: one.square() for name, one in draw(2).items()}
+    expected = sum((fisher[n].numpy() * np.subtract(params[n].numpy(), origin[n].numpy()) ** 2).sum() for n in params)
+    assert ewc(params, origin, fisher, 0.8).item() == pytest.approx(0.4 * expected, rel=1e-12)
+
+
+def test_gradcheck_and_the_pull():
+    params, origin, fisher = draw(0), draw(1), {name: one.square() for name, one in draw(2).items()}
+    leaves = [param.requires_grad_() for param in params.values()]
+    assert torch.autograd.gradcheck(
+        lambda *values: ewc(dict(zip(params, values, strict=True)), origin, fisher, 0.8), tuple(leaves)
+    )
+    ewc(params, origin, fisher, 0.8).backward()
+    for name, leaf in params.items():
+        torch.testing.assert_close(leaf.grad, 0.8 * fisher[name] * (leaf.detach() - origin[name]))
+
+
+def test_with_equal_importance_it_is_half_the_squared_distance_and_at_the_origin_0():
+    params, origin = draw(0), draw(1)
+    ones = {name: torch.ones_like(one) for name, one in params.items()}
+    distance = sum((params[name] - origin[name]).norm() ** 2 for name in params)
+    assert ewc(params, origin, ones, 1.0).item() == pytest.approx(distance.item() / 2)
+    assert ewc(origin, origin, ones, 1.0) == 0
+    assert ewc(params, {}, {}, 1.0) == 0
+
+
+class Mlp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.second(self.first(x).tanh())
+
+
+def test_the_fisher_information_is_the_mean_of_squares_and_not_the_square_of_the_mean():
+    torch.manual_seed(0)
+    net = Mlp()
+    data = {"x": torch.randn(12, 3), "labels": torch.arange(12) % 2}
+    params = {name: param.detach() for name, param in net.named_parameters()}
+
+    def one(values, x, label):
+        return nn.functional.cross_entropy(functional_call(net, values, (x[None],)), label[None])
+
+    each = vmap(grad(one), (None, 0, 0))(params, data["x"], data["labels"])
+    batches = [
+        {name: tensor[:5] for name, tensor in data.items()},
+        [{name: tensor[5:] for name, tensor in data.items()}],
+    ]
+    found = squared_gradients(net, batches, CrossEntropy(), list(params), 12)
+    whole = torch.autograd.grad(CrossEntropy()(net, data), list(net.parameters()))
+    for (name, value), mean in zip(found.items(), whole, strict=True):
+        torch.testing.assert_close(value, each[name].square().mean(0))
+        assert value.sum() > 2 * mean.square().sum()  # what published codes compute by squaring the batch's gradient
+    first = squared_gradients(net, batches, CrossEntropy(), ["first.bias"], 4)
+    torch.testing.assert_close(first["first.bias"], each["first.bias"][:4].square().mean(0))
+
+
+def test_measuring_leaves_the_model_as_it_was():
+    state = begun([])
+    state.model.train()
+    before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
+    squared_gradients(state.model, [batch(0)], state.loss, list(state.params), 3)
+    assert state.model.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in state.model.state_dict().items())
+    assert all(param.grad is None for param in state.model.parameters())
+
+
+def test_the_rule_remembers_the_fisher_of_its_first_samples_and_holds_the_parameters():
+    rule, free = begun([EWC(1e3, samples=10)]), begun([])
+    expected = squared_gradients(model(), [batch(0), batch(1)], CrossEntropy(), list(rule.params), 10)
+    assert all(torch.equal(rule.memory[0][name], expected[name]) for name in expected)
+    assert len(list(parts([batch(0), batch(1)]))) == 2
+    go_on(rule, 4)
+    go_on(free, 4)
+    origin, weights = dict(model().named_parameters()), [dict(one.model.named_parameters()) for one in (rule, free)]
+    held, moved = (sum((expected[n] * (one[n] - origin[n]).square()).sum() for n in expected) for one in weights)
+    assert held < moved
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf])
+def test_numbers_outside_their_range_are_refused(value):
+    with pytest.raises(Misused, match="EWC: strength must be a number at least 0"):
+        EWC(value)
+    with pytest.raises(Misused, match="ewc: strength must be a number at least 0"):
+        ewc({}, {}, {}, value)
+    with pytest.raises(Misused, match="EWC: samples must be a whole number of at least 1"):
+        EWC(1.0, samples=0)
+
+
+MUTANTS = (
+    ("(params[name] - origin[name]).square()", "(params[name] - origin[name]).abs()"),
+    ("fisher[name] * (params", "fisher[name].square() * (params"),
+    ("return strength / 2 *", "return strength *"),
+    ("names, self.samples)", "names, 1)"),
+    ("for name in params if name in origin]", "for name in fisher if name in origin][:1]"),
+)

@@ -1,0 +1,72 @@
+"""Freezing: which names are left, that the frozen stay bit for bit, and that the end gives everything back."""
+
+import pytest
+import torch
+
+from ftlab.contract import begun, go_on, model, trained
+from ftlab.errors import Misused
+from ftlab.formulas import Freeze, freeze
+
+NAMES = ["embeddings.weight", "layer.1.weight", "layer.10.weight", "head.bias"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("layer.1.*", ["embeddings.weight", "layer.10.weight", "head.bias"]),
+        (("layer.*", "*.bias"), ["embeddings.weight"]),
+        ((), NAMES),
+        ("*", []),
+    ],
+)
+def test_the_names_that_are_left(pattern, left):
+    assert freeze(NAMES, pattern) == left
+
+
+def test_a_pattern_that_matches_nothing_is_refused():
+    with pytest.raises(Misused, match="must match a parameter"):
+        freeze(NAMES, "layer.2.*")
+    with pytest.raises(Misused, match="must match a parameter"):
+        begun([Freeze("*.layer.7.*")])
+
+
+def test_frozen_parameters_stay_bit_for_bit_and_all_others_move():
+    before, after = dict(model().named_parameters()), dict(trained([Freeze("bert.*")], 3).model.named_parameters())
+    for name, param in before.items():
+        assert torch.equal(param, after[name]) == name.startswith("bert."), name
+
+
+def test_nothing_frozen_has_a_gradient_or_a_place_in_the_optimizer():
+    state = begun([Freeze("bert.*")])
+    go_on(state, 2)
+    assert sorted(state.params) == ["classifier.bias", "classifier.weight"]
+    assert sum(len(group["params"]) for group in state.optimizer.param_groups) == 2
+    assert all(param.grad is None for name, param in state.model.named_parameters() if name.startswith("bert."))
+
+
+def test_two_rules_and_what_was_frozen_before_each_give_back_their_own():
+    net = trained(
+        [Freeze("*.embeddings.*"), Freeze("*embeddings.word*")],
+        1,
+        change=lambda net: net.requires_grad_(True) and _hold(net, "classifier.bias"),
+    ).model
+    assert [name for name, param in net.named_parameters() if not param.requires_grad] == ["classifier.bias"]
+
+
+def test_everything_frozen_is_refused():
+    with pytest.raises(Misused, match="model must have parameters to train"):
+        begun([Freeze("*")])
+
+
+def _hold(net, name):
+    dict(net.named_parameters())[name].requires_grad_(False)
+    return net
+
+
+MUTANTS = (
+    ("if name not in frozen]", "if name in frozen]"),
+    ("if pattern else set()", "if pattern else set(names)"),
+    ("            if params[name].requires_grad:\n", "            if True:\n"),
+    ("param.requires_grad_(True)", "param.requires_grad_(False)"),
+    ("for name in params.keys() - set(freeze(params, self.pattern)):", "for name in freeze(params, self.pattern):"),
+)

@@ -1,0 +1,104 @@
+"""L2-SP: by hand, against numpy, its gradient, and its place in a step."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ftlab.contract import batch, begun, model
+from ftlab.errors import Misused
+from ftlab.formulas import L2SP, l2_sp
+from ftlab.models import Pretrained
+from ftlab.training import begin, step
+
+
+@pytest.fixture
+def both():
+    chance = torch.Generator().manual_seed(0)
+    shapes = {"body.weight": (4, 3), "body.bias": (3,), "head": (2, 3)}
+    params = {name: torch.randn(shape, generator=chance, dtype=torch.double) for name, shape in shapes.items()}
+    origin = {name: torch.randn(shapes[name], generator=chance, dtype=torch.double) for name in list(shapes)[:2]}
+    return params, origin
+
+
+def test_two_numbers_by_hand():
+    # 0.2 / 2 * (5 - 2)^2 = 0.9 and 0.5 / 2 * 4^2 = 4
+    params = {"body": torch.tensor([5.0]), "head": torch.tensor([4.0])}
+    assert l2_sp(params, {"body": torch.tensor([2.0])}, 0.2, 0.5).item() == pytest.approx(4.9)
+
+
+def test_it_is_numpys_squared_distance(both):
+    params, origin = both
+    near = sum(float(np.linalg.norm(params[name].numpy() - origin[name].numpy()) ** 2) for name in origin)
+    new = float(np.linalg.norm(params["head"].numpy()) ** 2)
+    assert l2_sp(params, origin, 0.3, 0.7).item() == pytest.approx(0.15 * near + 0.35 * new, rel=1e-12)
+
+
+def test_its_gradient_is_the_pull_and_gradcheck_agrees(both):
+    params, origin = both
+    leaves = {name: param.requires_grad_() for name, param in params.items()}
+    l2_sp(leaves, origin, 0.3, 0.7).backward()
+    for name, leaf in leaves.items():
+        expected = 0.3 * (leaf - origin[name]) if name in origin else 0.7 * leaf
+        torch.testing.assert_close(leaf.grad, expected.detach())
+    assert torch.autograd.gradcheck(
+        lambda *values: l2_sp(dict(zip(params, values, strict=True)), origin, 0.3, 0.7), tuple(params.values())
+    )
+
+
+def test_at_the_origin_it_is_0_and_nothing_changes_what_came_in(both):
+    params, origin = both
+    del params["head"]
+    kept = {name: tensor.clone() for name, tensor in origin.items()}
+    assert l2_sp(origin, origin, 1.0, 1.0) == 0
+    assert l2_sp(params, origin, 0.0, 1.0) == 0
+    assert all(torch.equal(kept[name], origin[name]) for name in kept)
+
+
+def test_under_plain_descent_a_step_is_the_gradient_and_the_pull():
+    """θ ← θ − η(∇J + α(θ − θ₀)), and for the new head θ ← θ − η(∇J + βθ); from the second step on both pull."""
+    fresh = frozenset({"classifier.weight", "classifier.bias"})
+    nets = [model(), model()]
+    for net in nets:
+        for module in net.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+    how = {"epochs": 3, "lr": 0.1, "optimizer": "sgd"}
+    ours = begin(Pretrained(nets[0], None, "tiny", None, fresh), [batch(0)], [L2SP(0.4, 0.2)], **how)
+    plain = nets[1].train()
+    origin = {name: param.detach().clone() for name, param in plain.named_parameters()}
+    for _ in range(2):
+        record = step(ours, batch(0))
+        loss = torch.nn.functional.cross_entropy(
+            plain(**{k: v for k, v in batch(0).items() if k != "labels"}).logits, batch(0)["labels"]
+        )
+        plain.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for name, param in plain.named_parameters():
+                param -= 0.1 * (param.grad + (0.2 * param if name in fresh else 0.4 * (param - origin[name])))
+    assert record["penalty"] > 0
+    for name, param in plain.named_parameters():
+        torch.testing.assert_close(dict(nets[0].named_parameters())[name], param, rtol=1e-5, atol=1e-7)
+
+
+def test_the_record_keeps_the_penalty_apart_from_the_loss():
+    assert step(begun([L2SP(0.4, 0.2)]), batch(0))["penalty"] == 0  # nothing is new here, and nothing has moved
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, "a"])
+def test_a_strength_below_0_is_refused(value):
+    with pytest.raises(Misused, match="L2SP: strength must be a number at least 0"):
+        L2SP(value)
+    with pytest.raises(Misused, match="l2_sp: head_strength must be a number at least 0"):
+        l2_sp({}, {}, 0.1, value)
+
+
+MUTANTS = (
+    ("(param - origin[name]).square()", "(param + origin[name]).square()"),
+    ("strength / 2 * _total(near", "strength * _total(near"),
+    ("head_strength / 2 * _total(new", "strength / 2 * _total(new"),
+    ("for name, param in params.items() if name not in origin]", "for name, param in params.items()]"),
+    ("return l2_sp(params, now.origin,", "return l2_sp(params, {},"),
+)

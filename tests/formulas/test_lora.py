@@ -1,0 +1,130 @@
+"""LoRA: by hand, against peft itself, the identity at the start, and an ordinary model at the end."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from ftlab.contract import batch, begun, freeze, go_on, model
+from ftlab.errors import Misused
+from ftlab.formulas import LoRA, lora
+from ftlab.losses import logits_of
+from ftlab.rule import Now
+from ftlab.training import finish
+
+
+def test_a_product_by_hand():
+    # 6 / 2 * [[1, 0], [1, 2]] @ [[1, 2], [0, 1]] = 3 * [[1, 2], [1, 4]]
+    a, b = torch.tensor([[1.0, 2.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 2.0]])
+    assert torch.equal(lora(torch.ones(2, 2), a, b, 6.0), torch.tensor([[4.0, 7.0], [4.0, 13.0]]))
+
+
+def test_b_of_0_is_the_identity_and_the_change_has_the_rank_of_the_factors():
+    chance = torch.Generator().manual_seed(0)
+    weight, a, b = (torch.randn(shape, generator=chance) for shape in ((6, 5), (2, 5), (6, 2)))
+    kept = weight.clone()
+    assert torch.equal(lora(weight, a, torch.zeros(6, 2), 8.0), weight)
+    assert torch.linalg.matrix_rank(lora(weight, a, b, 8.0) - weight) == 2
+    assert torch.equal(weight, kept)
+
+
+def test_gradcheck():
+    chance = torch.Generator().manual_seed(0)
+    given = [torch.randn(s, generator=chance, dtype=torch.double, requires_grad=True) for s in ((3, 4), (2, 4), (3, 2))]
+    assert torch.autograd.gradcheck(lambda *one: lora(*one, 3.0), given)
+
+
+def test_the_merged_matrices_are_the_formula_of_pefts_factors():
+    state = begun([LoRA(rank=2, alpha=6.0)])
+    go_on(state, 3)
+    factors = {name: tensor.clone() for name, tensor in state.model.state_dict().items() if "lora_" in name}
+    assert len(factors) == 8  # A and B of query and value in two layers
+    before, after = model().state_dict(), finish(state).state_dict()
+    for name in [name for name in factors if "lora_A" in name]:
+        own = name.replace(".lora_A.default", "")
+        expected = lora(before[own], factors[name], factors[name.replace("lora_A", "lora_B")], 6.0)
+        torch.testing.assert_close(after[own], expected)
+        assert not torch.equal(after[own], before[own])
+
+
+def test_only_factors_and_head_are_trained_and_all_else_stays_bit_for_bit():
+    state = begun([LoRA(rank=4)])
+    assert {name.split(".")[0] for name in state.params if "lora_" not in name} == {"classifier"}
+    # 2 layers, query and value: each A has 4 × 16 entries, each B 16 × 4
+    assert sum(param.numel() for name, param in state.params.items() if "lora_" in name) == 2 * 2 * (4 * 16 + 16 * 4)
+    go_on(state, 3)
+    before, after = model().state_dict(), finish(state).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert all("query.weight" in name or "value.weight" in name or name.startswith("classifier") for name in changed)
+    assert len(changed) == 6
+
+
+def test_it_begins_as_the_loaded_model_and_ends_with_the_logits_of_the_last_step():
+    state, plain = begun([LoRA(rank=4)]), model()
+    assert torch.equal(logits_of(state.model.eval(), batch(0)), logits_of(plain, batch(0)))
+    go_on(state, 3)
+    unmerged = logits_of(state.model.eval(), batch(0))
+    torch.testing.assert_close(logits_of(finish(state).eval(), batch(0)), unmerged, atol=1e-5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft asks for it
+def test_it_draws_the_same_factors_as_peft_counts_and_leaves_the_chance_of_torch_alone():
+    from peft import LoraConfig, get_peft_model
+
+    ours, before = LoRA(rank=3).prepare(model(), Now(seed=5)), torch.random.get_rng_state()
+    again = LoRA(rank=3).prepare(model(), Now(seed=5))
+    assert torch.equal(before, torch.random.get_rng_state())
+    pairs = zip(ours.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    theirs = get_peft_model(copy.deepcopy(model()), LoraConfig(r=3, task_type="SEQ_CLS"))
+    counted = sum(param.numel() for param in theirs.parameters() if param.requires_grad)
+    assert sum(param.numel() for param in ours.parameters() if param.requires_grad) == counted
+
+
+def test_what_was_frozen_before_is_frozen_after():
+    state = begun([LoRA()], change=lambda net: _hold(freeze(net)))
+    go_on(state, 1)
+    left = {name for name, param in finish(state).named_parameters() if not param.requires_grad}
+    assert left == {"bert.embeddings.word_embeddings.weight", "classifier.bias"}
+
+
+def test_other_targets_and_wrong_ones():
+    state = begun([LoRA(rank=2, targets=("intermediate.dense",))])
+    assert sum("lora_A" in name for name in state.params) == 2
+    with pytest.raises(Misused, match="LoRA: targets must be linear modules of the model"):
+        begun([LoRA(targets=("nowhere",))])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"rank": 0}, "rank must be a whole number of at least 1"),
+        ({"alpha": 0}, "alpha must be a number greater than 0"),
+        ({"alpha": math.nan}, "alpha must be a number greater than 0"),
+        ({"dropout": 1.0}, "dropout must be a number at least 0"),
+    ],
+)
+def test_numbers_outside_their_range_are_refused(arguments, said):
+    with pytest.raises(Misused, match=said):
+        LoRA(**arguments)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(Misused, match="lora: a and b must multiply to the shape of weight"):
+        lora(torch.ones(2, 3), torch.ones(1, 3), torch.ones(3, 1), 1.0)
+
+
+def _hold(net):
+    net.classifier.bias.requires_grad_(False)
+    return net
+
+
+MUTANTS = (
+    ("return weight + alpha / rank * (b @ a)", "return weight + alpha * (b @ a)"),
+    ("return weight + alpha / rank * (b @ a)", "return weight - alpha / rank * (b @ a)"),
+    ("lora_alpha=self.alpha", "lora_alpha=self.rank"),
+    ("                module.merge()\n", ""),
+    ('"lora_" in name or (', '"lora_A" in name or ('),
+    ("and not in_body)", "and in_body)"),
+)

@@ -1,0 +1,143 @@
+"""Remove layers: which stay, against DistilBERT's choice, and what is left of a model."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from ftlab.contract import batch, begun, examine, go_on, model as small_bert
+from ftlab.errors import Misused
+from ftlab.formulas import RemoveLayers, remove_layers
+from ftlab.formulas.remove_layers import remove_layers_in
+from ftlab.recipe import parse
+from ftlab.rule import Now, Prepare
+
+DISTILBERT = [0, 2, 4, 7, 9, 11]  # the layers of BERT that it was begun with
+
+
+def bert_of(layers):
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 50}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return BertForSequenceClassification(BertConfig(num_hidden_layers=layers, **sizes)).eval()
+
+
+def test_layers_that_stay_worked_by_hand():
+    assert remove_layers(6, 4) == [0, 1, 2, 3]
+    assert remove_layers(6, 4, "bottom") == [2, 3, 4, 5]
+    assert remove_layers(7, 3, "even") == [0, 3, 6]
+    assert remove_layers(6, 1, "even") == [0]
+    assert remove_layers(12, 6, "even") == DISTILBERT
+
+
+@pytest.mark.parametrize("drop", ["top", "bottom", "even"])
+def test_as_many_stay_as_were_asked_for_each_once_in_order(drop):
+    for layers, keep in itertools.product(range(1, 14), range(1, 16)):
+        found = remove_layers(layers, keep, drop)
+        assert len(found) == min(layers, keep)
+        assert found == sorted(set(found))
+        assert set(found) <= set(range(layers))
+    assert remove_layers(5, 5, drop) == remove_layers(5, 1000, drop) == [0, 1, 2, 3, 4]
+
+
+def test_even_spacing_keeps_the_ends_and_leaves_no_gap_wider_than_needed():
+    for layers in range(2, 25):
+        for keep in range(2, layers + 1):
+            found = remove_layers(layers, keep, "even")
+            gaps = [after - before for before, after in itertools.pairwise(found)]
+            assert (found[0], found[-1]) == (0, layers - 1)
+            assert max(gaps) - min(gaps) <= 1
+
+
+@pytest.mark.parametrize("keep", [0, -1, 1.5, "4", None, True])
+def test_a_number_that_cannot_be_meant_is_refused(keep):
+    match = ": keep must be a whole number of at least 1. Got .* 4 of 6 is a first try"
+    with pytest.raises(Misused, match=f"^remove_layers{match}"):
+        remove_layers(6, keep)
+    with pytest.raises(Misused, match=f"^RemoveLayers{match}"):
+        RemoveLayers(keep)
+
+
+def test_other_arguments_that_cannot_be_meant_are_refused():
+    with pytest.raises(Misused, match="^remove_layers: layers must be a whole number"):
+        remove_layers(0, 1)
+    for call in (lambda: remove_layers(6, 4, "odd"), lambda: RemoveLayers(4, "odd")):
+        with pytest.raises(Misused, match="drop must be one of 'top', 'bottom', 'even'. Got 'odd'"):
+            call()
+    with pytest.raises(Misused, match="^RemoveLayers: model must have a list of layers"):
+        RemoveLayers(1).prepare(nn.Linear(2, 2), Now())
+
+
+@pytest.mark.parametrize(("drop", "kept"), [("top", [0, 1, 2]), ("bottom", [2, 3, 4]), ("even", [0, 2, 4])])
+def test_the_layers_that_stay_are_the_very_same_and_run_one_after_the_other(drop, kept):
+    net = bert_of(5)
+    before = list(net.bert.encoder.layer)
+    inputs = {name: tensor for name, tensor in batch(0).items() if name != "labels"}
+    remove_layers_in(net, 3, drop)
+    assert [before.index(layer) for layer in net.bert.encoder.layer] == kept
+    assert net.config.num_hidden_layers == net.bert.config.num_hidden_layers == 3
+    assert [layer.attention.self.layer_idx for layer in net.bert.encoder.layer] == [0, 1, 2]
+    with torch.no_grad():
+        states = net(**inputs, output_hidden_states=True).hidden_states
+        expected = states[0]
+        for place in kept:
+            expected = before[place](expected)
+    torch.testing.assert_close(states[-1], expected, rtol=0, atol=1e-6)
+
+
+def test_keeping_all_leaves_the_model_as_it_is_and_says_so(mentioned):
+    net = small_bert()
+    before = dict(net.named_parameters())
+    assert RemoveLayers(2).prepare(net, Now()) is net
+    assert all(param is before[name] for name, param in net.named_parameters())
+    assert "RemoveLayers: the model has 2 layers, so none is removed." in mentioned()
+    RemoveLayers(1).prepare(net, Now())
+    assert mentioned().count("none is removed") == 1
+
+
+def test_rule_keeps_the_contract_where_it_does_remove():
+    for rule in (RemoveLayers(1), RemoveLayers(1, "bottom")):
+        assert examine(rule) == []
+
+
+def test_rule_in_a_training_trains_what_is_left():
+    state = begun([RemoveLayers(1, "bottom")])
+    upper = dict(small_bert().named_parameters())
+    names = [name for name in state.params if ".layer." in name]
+    assert names
+    assert all(".layer.0." in name for name in names)
+    assert all(torch.equal(state.params[name], upper[name.replace(".layer.0.", ".layer.1.")]) for name in names)
+    go_on(state, 1)
+    assert not torch.equal(state.params[names[0]], upper[names[0].replace(".layer.0.", ".layer.1.")])
+
+
+@pytest.mark.parametrize("rule", [RemoveLayers(), RemoveLayers(2, "even")])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert isinstance(rule, Prepare)
+    assert RemoveLayers.__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="keep"):
+        rule.keep = 1
+
+
+def test_rule_tells_which_layers_stay():
+    assert RemoveLayers(4).equation == "θ₀ ← θ₀ of 4 layers"
+    assert [
+        RemoveLayers(4, drop).sentence.split(", ")[1].removesuffix(" and take the others out")
+        for drop in ("top", "bottom", "even")
+    ] == ["the lowest", "the highest", "evenly spaced"]
+    assert RemoveLayers(4).cautions([]) == []
+
+
+MUTANTS = (
+    ('if drop == "bottom" else', 'if drop != "bottom" else'),
+    ("(layers - 1) / (keep - 1)", "layers / keep"),
+    ("round(place *", "int(place *"),
+    ("if keep >= layers:", "if keep > layers + 999:"),
+    ("config.num_hidden_layers = len(kept)", "pass"),
+    ("module.layer_idx = place", "pass"),
+)
