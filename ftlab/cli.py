@@ -50,6 +50,17 @@ EXPLAIN = """Explain a recipe, in words and as an equation.
 Example:
   ftlab explain --rule "Decay(0.9, per='epoch')" --rule "ClipNorm(1.0)"
 """
+COMPARE = """Compare recipes over paired seeds: each arm is held against the first of the file.
+
+\b
+Example of recipes.toml:
+  [plain]
+  [clipped]
+  recipe = ["ClipNorm(1.0)"]
+\b
+Example:
+  ftlab compare recipes.toml --seeds 10 --figure differences.png
+"""
 DOCTOR = """Say what this machine brings to fine-tuning, and what is embedded.
 
 \b
@@ -72,7 +83,7 @@ def finetune(
     max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the new head and of the data's order.")] = 0,
     rule: RuleOption = None,
-    optimizer: Annotated[str, typer.Option(help="adamw or sgd.")] = "adamw",
+    optimizer: Annotated[str, typer.Option(help="adamw, sgd, signsgd, signum or lion.")] = "adamw",
     engine: Annotated[str, typer.Option(help="auto, reference (fp32) or fast (bf16 products).")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     new_head: Annotated[bool, typer.Option("--new-head", help="Replace the head of a fine-tuned model.")] = False,
@@ -193,6 +204,29 @@ def explain(rule: RuleOption = None, debug: DebugOption = False) -> None:
     from ftlab.recipe import explain as run_explain
 
     print(run_explain(rule or []))
+
+
+@app.command(help=COMPARE)
+def compare(
+    recipes: Annotated[str, typer.Argument(help="A TOML file with a table an arm: recipe, lr, epochs, ...")],
+    seeds: Annotated[int, typer.Option(help="How many, at least 2.")] = 10,
+    data: DataOption = "reviews",
+    model: Annotated[str, typer.Option(help="minilm, a folder of transformers, or a hub id.")] = "minilm",
+    text: TextOption = None,
+    label: LabelOption = None,
+    task: TaskOption = None,
+    figure: Annotated[str | None, typer.Option(help="Draw the differences into this file.")] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Print the table of arms."""
+    from ftlab.comparing import compare as run_compare
+    from ftlab.data import load_data
+
+    found = run_compare(recipes, load_data(data, text=text, label=label, task=task), model, seeds=seeds)
+    print(found)
+    if figure:
+        found.figure().savefig(figure, dpi=110)
+        print(f"\ndifferences  {figure}")
 
 
 @app.command(help=DOCTOR)

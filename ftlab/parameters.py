@@ -117,7 +117,7 @@ def largest(tensors: Mapping[str, Tensor], without: float, *, together: bool = T
     marked = flat > bound
     level = (flat == bound).nonzero().flatten()
     marked[level[unmarked - int((flat < bound).sum()) :]] = True
-    pieces = marked.split([tensor.numel() for tensor in tensors.values()])
+    pieces = torch.split(marked, [tensor.numel() for tensor in tensors.values()])
     return {name: piece.view(tensor.shape) for (name, tensor), piece in zip(tensors.items(), pieces, strict=True)}
 
 

@@ -88,7 +88,7 @@ def rank_heads(net: Any, batches: Iterable[Any], loss: Loss) -> Tensor:
         (joined,) = inputs
         mask = torch.ones(len(joined), heads, device=joined.device, dtype=joined.dtype, requires_grad=True)
         masks[id(module)] = mask
-        return ((joined.unflatten(-1, (heads, -1)) * mask[:, None, :, None]).flatten(-2),)
+        return ((torch.unflatten(joined, -1, (heads, -1)) * mask[:, None, :, None]).flatten(-2),)
 
     hooks = [module.register_forward_pre_hook(masked) for module in modules]
     training = net.training
@@ -126,7 +126,7 @@ def mask_heads(net: Any, heads: Sequence[tuple[int, int]]) -> None:
     with torch.no_grad():
         for layer, head in heads:
             weight = as_linear(modules[layer], modules[layer].weight)
-            weight.unflatten(1, (count, -1))[:, head] = 0
+            torch.unflatten(weight, 1, (count, -1))[:, head] = 0
 
 
 def _projections(net: Any) -> list[Any]:

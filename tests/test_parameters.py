@@ -8,8 +8,9 @@ import torch
 import transformers
 from torch import nn
 
+from ftlab.contract import model as small_bert
 from ftlab.errors import Misused
-from ftlab.parameters import depths, distance, joint_norm, roles, select
+from ftlab.parameters import depths, distance, joint_norm, largest, matrices, roles, select, stack
 
 NAMES = [f"layer.{layer}.{part}" for layer in (0, 1, 10, 11) for part in ("weight", "bias")]
 

@@ -47,6 +47,12 @@ def build(name):
     return net.eval()
 
 
+def exact(net, batch):
+    """Return the mean loss in the model's own precision."""
+    inputs = {key: tensor for key, tensor in batch.items() if key != "labels"}
+    return functional.cross_entropy(net(**inputs).logits, batch["labels"])
+
+
 def batches(count=2, rows=6):
     generator = torch.Generator().manual_seed(0)
     drawn = [torch.randint(1, 60, (rows, 7), generator=generator) for _ in range(count)]
@@ -62,7 +68,7 @@ def blocks(net):
     """Return the two linear modules of each feed-forward block, found in another way than ftlab does."""
     ends = (".intermediate.dense", ".mlp.c_fc", ".lin1"), (".output.dense", ".mlp.c_proj", ".lin2")
     into, out = ([one for name, one in net.named_modules() if name.endswith(end)] for end in ends)
-    return list(zip(into, [one for one in out if 16 != one.weight.shape[0] or one.weight.shape[1] != 16], strict=True))
+    return list(zip(into, [one for one in out if tuple(one.weight.shape) != (16, 16)], strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,7 +96,7 @@ print(json.dumps([net.config.num_hidden_layers, getattr(net.config, {WIDTH[name]
     assert (layers, width) == (3, 32 if name == "gpt2" else 20)
     torch.testing.assert_close(torch.tensor(logits), expected, rtol=0, atol=1e-6)
     whole, cut = ((tmp_path / one / "model.safetensors").stat().st_size for one in ("whole", "cut"))
-    assert cut < 0.75 * whole
+    assert cut < 0.8 * whole
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -148,7 +154,7 @@ def test_a_training_model_stays_so_and_gradients_are_left_alone():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_heads_importance_is_how_fast_each_rows_loss_falls_when_it_is_turned_down(name):
     net = build(name).double()
-    found = rank_heads(net, batches(), CrossEntropy())
+    found = rank_heads(net, batches(), exact)
     assert found.shape == (4, 4)
     projections = {"gpt2": "attn.c_proj", "distilbert": "attention.out_lin"}.get(name, "attention.output.dense")
     modules = [one for key, one in net.named_modules() if key.endswith(projections)]
@@ -159,11 +165,8 @@ def test_a_heads_importance_is_how_fast_each_rows_loss_falls_when_it_is_turned_d
         for factor in (1 + 1e-5, 1 - 1e-5):
             with torch.no_grad():
                 part.copy_(kept * factor)
-                rows = [
-                    functional.cross_entropy(logits_of(net, one).double(), one["labels"], reduction="none")
-                    for one in batches()
-                ]
-                losses.append(torch.cat(rows))
+                rows = [{key: one[i : i + 1] for key, one in batch.items()} for batch in batches() for i in range(6)]
+                losses.append(torch.stack([exact(net, row) for row in rows]))
                 part.copy_(kept)
         slopes = (losses[0] - losses[1]) / 2e-5
         assert float(found[layer, head]) == pytest.approx(float(slopes.abs().mean()), rel=1e-3, abs=1e-7)

@@ -60,7 +60,7 @@ def neuron_importance(into: Tensor, out: Tensor, grads: tuple[Tensor, Tensor] | 
         do = "Transpose the weights of a Conv1D"
         raise misused("neuron_importance", "out", "have a column for each row of into", str(shapes), do)
     if grads is None:
-        return into.norm(dim=1) * out.norm(dim=0)
+        return torch.linalg.vector_norm(into, dim=1) * torch.linalg.vector_norm(out, dim=0)
     return (into * grads[0]).abs().sum(1) + (out * grads[1]).abs().sum(0)
 
 
@@ -144,7 +144,10 @@ def remove_neurons_in(net: nn.Module, share: float, importances: Sequence[Tensor
         own = {id(module.weight) for module in pair}
         shared = (groups[i] for i in range(place) if own & {id(module.weight) for module in pairs[i]})
         groups.append(next(shared, place))
-    kept = {g: keep_neurons(sum(one for one, of in zip(found, groups, strict=True) if of == g), share) for g in groups}
+    joint = dict.fromkeys(groups, torch.zeros_like(found[0]))
+    for one, group in zip(found, groups, strict=True):
+        joint[group] = joint[group] + one
+    kept = {group: keep_neurons(one, share) for group, one in joint.items()}
     if all(len(one) == len(found[0]) for one in kept.values()):
         return
     cut: dict[int, nn.Parameter] = {}

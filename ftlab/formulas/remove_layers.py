@@ -62,7 +62,7 @@ def _check(where: str, keep: Any, drop: Any) -> None:
 def remove_layers_in(net: nn.Module, keep: int, drop: str = "top") -> None:
     """Take layers out of a transformer, in place; the config says how many are left."""
     name, layers = stack(net, "RemoveLayers")
-    kept = [layers[place] for place in remove_layers(len(layers), keep, drop)]
+    kept: list[Any] = [layers[place] for place in remove_layers(len(layers), keep, drop)]
     if len(kept) == len(layers):
         mention("RemoveLayers", f"the model has {len(layers)} layers, so none is removed.")
         return
