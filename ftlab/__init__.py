@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from ftlab.procedure import finetune
     from ftlab.range_test import find_rate
     from ftlab.recipe import explain, parse
+    from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
     from ftlab.soups import greedy_soup, soup
     from ftlab.training import begin, finish, step
     from ftlab.trying import trial
@@ -136,6 +137,12 @@ _HOME = {
     "find_rate": "range_test",
     "soup": "soups",
     "greedy_soup": "soups",
+    "Prepare": "rule",
+    "Penalty": "rule",
+    "GradientRule": "rule",
+    "Schedule": "rule",
+    "Project": "rule",
+    "Finish": "rule",
     "doctor": "health",
     "Refused": "errors",
     "Misused": "errors",

@@ -180,10 +180,13 @@ def test_the_neutral_form_is_cross_entropy_bit_for_bit_dropout_and_all(loss):
 
 
 def test_r_drop_has_two_different_dropouts_and_each_part_its_own():
-    torch.manual_seed(0)
     net, rows = contract.model().train(), contract.batch(0)
-    apart = [RDrop(1.0)(net, rows) - RDrop(0.0)(net, rows) for _ in range(2)]
-    assert apart[0] != apart[1]
+    values = []
+    for alpha in (0.0, 1.0):
+        torch.manual_seed(0)
+        values.append(RDrop(alpha)(net, rows).item())
+    assert values[1] > values[0] + 1e-6
+    assert RDrop(0.0)(net, rows).item() != values[0]  # the next part of a batch draws on
     net.eval()
     assert torch.equal(RDrop(5.0)(net, rows), CrossEntropy()(net, rows))
 
@@ -204,7 +207,9 @@ def folder(tmp_path_factory, bert):
 def test_a_teacher_in_a_folder_is_loaded_once_and_late_and_moves_no_dropout(folder, bert, small, monkeypatch):
     loaded = []
     load = ftlab.load_model
-    monkeypatch.setattr("ftlab.loss_distill.load_model", lambda name: loaded.append(name) or load(name))
+    monkeypatch.setattr(
+        "ftlab.loss_distill.load_model", lambda name: loaded.append((name, torch.rand(9))[0]) or load(name)
+    )
     loss = Distill(folder, alpha=0.5)
     assert loaded == []
     assert repr(loss) == f"Distill(teacher={str(folder)!r}, temperature=2.0, alpha=0.5)"
@@ -230,12 +235,15 @@ def test_a_run_with_a_teacher_is_the_formula_and_is_recorded(folder, bert, small
 
 def test_the_teacher_has_no_dropout_and_gets_no_gradient():
     wise, net, rows = teacher().train(), contract.model().eval(), contract.batch(0)
+    wise.register_forward_hook(lambda part, given, made: graphs.append(torch.is_grad_enabled()))
+    graphs = []
     loss = Distill(wise)
     assert repr(loss) == "Distill(teacher=BertForSequenceClassification, temperature=2.0, alpha=0.5)"
     value = loss(net, rows)
     value.backward()
     assert torch.equal(loss(net, rows), value)
     assert not wise.training
+    assert graphs == [False, False]
     assert all(param.grad is None for param in wise.parameters())
 
 
@@ -364,6 +372,14 @@ def test_the_contrastive_loss_of_a_model_is_the_formula_of_its_scores_and_vector
     assert torch.equal(SupervisedContrastive(0.25, 0.1)(net, rows), expected)
 
 
+def test_cosines_are_not_rounded_to_bf16():
+    net, rows = texts("bert").eval(), padded()
+    with torch.autocast("cpu", torch.bfloat16):
+        _, vectors = logits_and_vectors(net, rows)
+        found = SupervisedContrastive(1.0, 0.1)(net, rows)
+    assert torch.equal(found, contrastive(vectors, rows["labels"], 0.1))
+
+
 def test_a_model_without_a_head_is_refused():
     with pytest.raises(Misused, match="^SupervisedContrastive: model must have a head. Got Linear. Its last part"):
         SupervisedContrastive()(torch.nn.Linear(2, 2), {"input": torch.zeros(2, 2), "labels": torch.tensor([0, 1])})
@@ -394,6 +410,17 @@ def test_embeddings_moved_by_nothing_give_the_same_scores_bit_for_bit_and_the_sa
     assert not torch.equal(moved(moved.nothing + 0.1 * torch.randn_like(moved.nothing)), plain)
     if name != "vit":  # its configuration has no dropout
         assert not torch.equal(logits_of(net, rows), plain)
+
+
+def test_an_embedding_that_draws_draws_the_same_as_in_a_plain_pass():
+    net, rows = texts("bert"), padded()
+    net.get_input_embeddings().register_forward_hook(lambda part, given, made: made + torch.rand_like(made))
+    torch.manual_seed(4)
+    plain = logits_of(net, rows)
+    torch.manual_seed(4)
+    moved = Moved("FreeLB", net, rows)
+    assert torch.equal(moved(moved.nothing), plain)
+    assert torch.equal(moved(moved.nothing), plain)
 
 
 def test_a_gpt_finds_its_last_token_which_it_cannot_when_it_is_given_embeddings(caplog):

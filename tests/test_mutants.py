@@ -13,7 +13,8 @@ def test_a_formula_has_at_least_four_mutants_and_each_is_a_small_wrong_edit(stem
     assert [one for one in (fault(stem, *edit) for edit in edits) if one] == []
 
 
-@pytest.mark.parametrize("stem", changed() or ["none changed"])
+@pytest.mark.parametrize("stem", changed()[:8] or ["none changed"])
 def test_the_mutants_of_a_changed_formula_are_killed(stem):
+    """Of at most eight at once, for time's sake; ``make mutants`` tries all and keeps the record that spares them here."""
     if stem in STEMS:
         assert hunt(stem) == []

@@ -41,12 +41,12 @@ def run(words, folder, **options):
     return subprocess.run(words, capture_output=True, text=True, cwd=folder, **options)
 
 
-def test_the_python_block_runs(place):
-    (block,) = (block for kind, block in BLOCKS if kind == "python")
+@pytest.mark.parametrize("block", [block for kind, block in BLOCKS if kind == "python"])
+def test_a_python_block_runs(place, block):
     ended = run([sys.executable, "-W", "error::FutureWarning", "-c", block], place)
     assert ended.returncode == 0, ended.stderr
     assert "accuracy" in ended.stdout
-    assert (place / "runs/first/model.safetensors").exists()
+    assert "save(" not in block or (place / "runs/first/model.safetensors").exists()
 
 
 def test_the_commands_run_one_after_the_other(place):

@@ -71,32 +71,36 @@ def blocks(net):
     return list(zip(into, [one for one in out if tuple(one.weight.shape) != (16, 16)], strict=True))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_saved_folder_opens_in_a_fresh_process_smaller_and_with_the_same_logits(name, tmp_path):
-    net = build(name)
-    net.save_pretrained(tmp_path / "whole")
-    remove_neurons(net, 0.5)
-    remove_layers(net, 3, "even")
-    net.save_pretrained(tmp_path / "cut")
-    expected = answers(net)
+def test_saved_folders_open_in_a_fresh_process_smaller_and_with_the_same_logits(tmp_path):
+    expected = {}
+    for name in NAMES:
+        net = build(name)
+        net.save_pretrained(tmp_path / name / "whole")
+        remove_neurons(net, 0.5)
+        remove_layers(net, 3, "even")
+        net.save_pretrained(tmp_path / name / "cut")
+        expected[name] = answers(net)
+        whole, cut = ((tmp_path / name / one / "model.safetensors").stat().st_size for one in ("whole", "cut"))
+        assert cut < 0.8 * whole
     code = f"""
 import json, sys, torch
 from transformers import AutoModelForSequenceClassification
-net, info = AutoModelForSequenceClassification.from_pretrained({str(tmp_path / "cut")!r}, output_loading_info=True)
-assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
-ids = torch.tensor({batches(1)[0]["input_ids"].tolist()})
-with torch.no_grad():
-    logits = net.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+ids, found = torch.tensor({batches(1)[0]["input_ids"].tolist()}), dict()
+for name, width in {WIDTH}.items():
+    net, info = AutoModelForSequenceClassification.from_pretrained(name + "/cut", output_loading_info=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+    with torch.no_grad():
+        logits = net.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    found[name] = net.config.num_hidden_layers, getattr(net.config, width), logits.tolist()
 assert not any(name.startswith("ftlab") for name in sys.modules)
-print(json.dumps([net.config.num_hidden_layers, getattr(net.config, {WIDTH[name]!r}), logits.tolist()]))
+print(json.dumps(found))
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
-    layers, width, logits = json.loads(ended.stdout.splitlines()[-1])
-    assert (layers, width) == (3, 32 if name == "gpt2" else 20)
-    torch.testing.assert_close(torch.tensor(logits), expected, rtol=0, atol=1e-6)
-    whole, cut = ((tmp_path / one / "model.safetensors").stat().st_size for one in ("whole", "cut"))
-    assert cut < 0.8 * whole
+    for name, (layers, width, logits) in json.loads(ended.stdout.splitlines()[-1]).items():
+        assert (layers, width) == (3, 32 if name == "gpt2" else 20)
+        torch.testing.assert_close(torch.tensor(logits), expected.pop(name), rtol=0, atol=1e-6)
+    assert not expected
 
 
 @pytest.mark.parametrize("name", NAMES)

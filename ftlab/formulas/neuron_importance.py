@@ -60,7 +60,8 @@ def neuron_importance(into: Tensor, out: Tensor, grads: tuple[Tensor, Tensor] | 
         do = "Transpose the weights of a Conv1D"
         raise misused("neuron_importance", "out", "have a column for each row of into", str(shapes), do)
     if grads is None:
-        return torch.linalg.vector_norm(into, dim=1) * torch.linalg.vector_norm(out, dim=0)
+        product: Tensor = torch.linalg.vector_norm(into, dim=1) * torch.linalg.vector_norm(out, dim=0)
+        return product
     return (into * grads[0]).abs().sum(1) + (out * grads[1]).abs().sum(0)
 
 

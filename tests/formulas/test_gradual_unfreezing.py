@@ -1,0 +1,199 @@
+"""Gradual unfreezing: which gradients are left, against ULMFiT's own way with requires_grad, and in real steps."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ftlab.contract import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
+from ftlab.errors import Misused
+from ftlab.formulas import Freeze, GradualUnfreezing, PriorDecay, gradual_unfreezing
+from ftlab.losses import CrossEntropy
+from ftlab.parameters import depths
+from ftlab.recipe import parse
+from ftlab.rule import GradientRule, Now
+from ftlab.training import begin, finish, step
+
+
+def moved(state, before):
+    return {name for name, param in state.model.named_parameters() if not torch.equal(param, before[name])}
+
+
+def values(model):
+    return {name: param.detach().clone() for name, param in model.named_parameters()}
+
+
+def above(model, groups):
+    """The names of the upper groups, by the modules themselves."""
+    parts = [model.bert.embeddings, *model.bert.encoder.layer, nn.ModuleList([model.bert.pooler, model.classifier])]
+    chosen = {id(param) for part in parts[max(0, len(parts) - groups) :] for param in part.parameters()}
+    return {name for name, param in model.named_parameters() if id(param) in chosen}
+
+
+def chain(tokens):
+    """A classifier without a list of layers; its depths are 0, 1, 2, 3."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Embedding(tokens, 4), nn.Flatten(), nn.Linear(28, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+
+
+def loss(net, rows):
+    return nn.functional.cross_entropy(net(rows["input_ids"]), rows["labels"])
+
+
+@pytest.mark.parametrize(
+    ("groups", "left"),
+    [(0, []), (1, ["head"]), (2, ["b", "c", "head"]), (3, ["a", "b", "c", "head"]), (4, ["a", "b", "c", "head"])],
+)
+def test_the_upper_groups_are_left_worked_by_hand(groups, left):
+    # a stands at 0, b and c at 1, the head at 2: n groups are those deeper than 2 - n
+    grads = {name: torch.ones(2) for name in ("a", "b", "c", "head")}
+    kept = gradual_unfreezing(grads, {"a": 0, "b": 1, "c": 1, "head": 2}, groups)
+    assert list(kept) == left
+    assert all(kept[name] is grads[name] for name in kept)
+    assert list(grads) == ["a", "b", "c", "head"]
+
+
+def test_a_head_that_is_not_trained_is_still_the_top():
+    assert gradual_unfreezing({"b": torch.ones(1)}, {"b": 1, "head": 2}, 1) == {}
+    assert gradual_unfreezing({}, {}, 1) == {}
+
+
+@pytest.mark.parametrize("groups", [0, 1, 2, 3, 4, 9])
+def test_the_groups_of_a_bert_are_its_modules_from_the_top(groups):
+    model = small_bert()
+    assert set(gradual_unfreezing(values(model), depths(model), groups)) == above(model, groups)
+
+
+def by_requires_grad(epochs):
+    """ULMFiT as its authors train: freeze, unfreeze a group at each epoch; a frozen one has no gradient at all."""
+    net = chain(50)
+    groups = [list(net[place].parameters()) for place in (4, 3, 2, 0)]
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.0)
+    for epoch in range(epochs):
+        for place, group in enumerate(groups):
+            for param in group:
+                param.requires_grad_(place <= epoch)
+        for number in range(PER_EPOCH):
+            optimizer.zero_grad()
+            loss(net, batch(number)).backward()
+            optimizer.step()
+    return values(net)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4, 5])
+def test_real_steps_equal_those_with_requires_grad(epochs):
+    state = begin(
+        chain(50),
+        [batch(number) for number in range(PER_EPOCH)],
+        [GradualUnfreezing()],
+        epochs=5,
+        lr=1e-2,
+        loss=loss,
+        optimizer=lambda groups: torch.optim.AdamW([one | {"weight_decay": 0.0} for one in groups]),
+    )
+    for number in range(epochs * PER_EPOCH):
+        step(state, batch(number % PER_EPOCH))
+    found, expected = values(state.model), by_requires_grad(epochs)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_in_real_steps_a_group_joins_with_each_epoch_and_one_that_waits_has_no_moments():
+    state = begun([GradualUnfreezing()])
+    before = values(state.model)
+    for epoch in range(STEPS // PER_EPOCH):
+        go_on(state, PER_EPOCH * (epoch + 1))
+        learning = above(state.model, epoch + 1)
+        assert moved(state, before) <= learning
+        assert {name for name in moved(state, before) if name.endswith("weight")} == {
+            name for name in learning if name.endswith("weight")
+        }
+        assert {id(param) for param in state.optimizer.state} == {id(state.params[name]) for name in learning}
+    assert all(param.requires_grad for param in finish(state).parameters())
+
+
+@pytest.mark.parametrize(
+    ("epochs_per_layer", "groups"),
+    [
+        (0.0, [4, 4, 4, 4, 4, 4]),
+        (0.1, [1, 2, 3, 4, 4, 4]),  # at least one update each
+        (0.5, [1, 2, 3, 4, 4, 4]),
+        (1, [1, 1, 2, 2, 3, 3]),
+        (1.5, [1, 1, 1, 2, 2, 2]),
+        (100.0, [1, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_groups_join_after_so_many_epochs_worked_by_hand(epochs_per_layer, groups):
+    # two updates make an epoch; a BERT of two layers has four groups
+    model = small_bert()
+    grads, rule = values(model), GradualUnfreezing(epochs_per_layer)
+    for number, count in enumerate(groups):
+        now = Now(step=number, steps=6, steps_per_epoch=2, params=grads)
+        kept, memory = rule.shape(grads, depths(model), now)
+        assert set(kept) == above(model, count)
+        assert memory == depths(model)
+
+
+def test_a_run_that_ends_before_all_learn_is_mentioned(mentioned):
+    begun([GradualUnfreezing(0.5)])
+    begun([Freeze("*embeddings*"), GradualUnfreezing(1.0)])
+    begun([GradualUnfreezing(0.0)])
+    assert mentioned() == ""
+    begun([GradualUnfreezing(1.0)])
+    assert "GradualUnfreezing: 3 of 4 groups will learn; the run is too short." in mentioned()
+
+
+@pytest.mark.parametrize("bad", [-1, math.nan, math.inf, "1", None, True])
+def test_epochs_below_zero_are_refused(bad):
+    with pytest.raises(Misused, match=r"^GradualUnfreezing: epochs_per_layer must be a number at least 0. Got"):
+        GradualUnfreezing(bad)
+
+
+@pytest.mark.parametrize("bad", [-1, 1.5, None, True])
+def test_groups_that_are_not_whole_are_refused(bad):
+    with pytest.raises(Misused, match=r"^gradual_unfreezing: groups must be a whole number of at least 0. Got"):
+        gradual_unfreezing({}, {}, bad)
+
+
+def test_a_name_without_depth_is_refused():
+    with pytest.raises(Misused, match=r"depths must hold every name of grads. Got none of b. Take them from"):
+        gradual_unfreezing({"a": torch.ones(1), "b": torch.ones(1)}, {"a": 0}, 1)
+
+
+@pytest.mark.parametrize("rule", [GradualUnfreezing(), GradualUnfreezing(0), GradualUnfreezing(0.25)])
+def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
+    assert parse(repr(rule)) == rule
+    assert isinstance(rule, GradientRule)
+    assert GradualUnfreezing.__final__
+    with pytest.raises(dataclasses.FrozenInstanceError, match="epochs_per_layer"):
+        rule.epochs_per_layer = 2.0
+
+
+def test_rule_tells_when_a_group_joins_and_what_may_move_those_that_wait():
+    assert GradualUnfreezing(2).equation == "g_k ← none while k ≤ D − 1 − ⌊epochs/2⌋"
+    assert GradualUnfreezing(0).equation == "g ← g"
+    assert "with every epoch the next" in GradualUnfreezing().sentence
+    assert "with every 0.5 epochs the next" in GradualUnfreezing(0.5).sentence
+    assert "everything learn from the start" in GradualUnfreezing(0).sentence
+    recipe = [GradualUnfreezing(), PriorDecay(0.1)]
+    assert GradualUnfreezing().cautions(recipe) == ["PriorDecay may move layers that GradualUnfreezing still holds."]
+    assert GradualUnfreezing().cautions([GradualUnfreezing()]) == []
+    assert GradualUnfreezing(0).cautions(recipe) == []
+
+
+def test_the_depths_are_remembered_from_the_start():
+    model = small_bert()
+    now = Now(steps=8, steps_per_epoch=2, params=values(model))
+    assert GradualUnfreezing().start(model, [batch(0)], CrossEntropy(), now) == depths(model)
+
+
+MUTANTS = (
+    ("if depths[name] > bottom}", "if depths[name] >= bottom}"),
+    ("if depths[name] > bottom}", "if depths[name] < groups}"),
+    ("max(depths.values(), default=0) - groups", "len(grads) - groups"),
+    ("1 + max(0, step) // max(", "max(0, step) // max("),
+    ("* now.steps_per_epoch)", "* now.steps)"),
+    ("self._groups(now.step, now, top)), memory", "self._groups(now.steps - 1, now, top)), memory"),
+    ("reached < top - lowest + 1", "reached < top + 1"),
+)
