@@ -83,7 +83,7 @@ def finetune(
     max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the new head and of the data's order.")] = 0,
     rule: RuleOption = None,
-    optimizer: Annotated[str, typer.Option(help="adamw, sgd, signsgd, signum or lion.")] = "adamw",
+    optimizer: Annotated[str, typer.Option(help="adamw, sgd, signsgd, signum, lion or adabound.")] = "adamw",
     engine: Annotated[str, typer.Option(help="auto, reference (fp32) or fast (bf16 products).")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     new_head: Annotated[bool, typer.Option("--new-head", help="Replace the head of a fine-tuned model.")] = False,

@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftlab.formulas import lion, signum
+from ftlab.formulas import adabound, lion, signum
 
 Group = dict[str, Any]
 Kept = dict[str, Any]
 """What is remembered of one parameter: tensors and numbers by name."""
+FINAL_RATE = 0.1
+"""AdaBound's final rate at the learning rate of the run, as its authors have it; a schedule scales both."""
 Update = Callable[[Tensor, Tensor, Kept, Group], tuple[Tensor, Kept]]
 
 
@@ -57,6 +59,15 @@ def update_lion(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[
     return new[""], {"momentum": momentum[""]}
 
 
+def update_adabound(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:
+    """Make a step of :func:`ftlab.formulas.adabound`; its final rate follows the schedule, as the first one does."""
+    past = {"": (kept["first"], kept["second"], kept["step"])} if kept else {}
+    final = FINAL_RATE * group["lr"] / group["base_lr"]
+    decay = group["weight_decay"]
+    new, past = adabound({"": param}, {"": grad}, past, group["lr"], final_rate=final, weight_decay=decay)
+    return new[""], dict(zip(("first", "second", "step"), past[""], strict=True))
+
+
 def _named(kept: Kept, key: str) -> dict[str, Tensor]:
     return {"": kept[key]} if key in kept else {}
 
@@ -65,4 +76,5 @@ UPDATES: dict[str, Update] = {
     "signsgd": update_signsgd,
     "signum": update_signum,
     "lion": update_lion,
+    "adabound": update_adabound,
 }

@@ -12,7 +12,7 @@ from ftlab.rule import Rates
 
 Group = dict[str, Any]
 MakeOptimizer = Callable[[list[Group]], torch.optim.Optimizer]
-NAMES = ("adamw", "sgd", "signsgd", "signum", "lion")
+NAMES = ("adamw", "sgd", "signsgd", "signum", "lion", "adabound")
 WITHOUT_DECAY = ("sgd", "signsgd", "signum")
 WEIGHT_DECAY = 0.01
 """The decay of weights where the optimizer has one; biases and the gains of normalising modules have none."""
@@ -24,8 +24,8 @@ def make_optimizer(
     """Make an optimizer from two groups of parameters: weights, and those that no decay pulls.
 
     Args:
-        optimizer: ``"adamw"``, ``"sgd"`` (plain gradient descent), ``"signsgd"``, ``"signum"``, ``"lion"``, or a
-            function from groups to a torch optimizer.
+        optimizer: ``"adamw"``, ``"sgd"`` (plain gradient descent), ``"signsgd"``, ``"signum"``, ``"lion"``,
+            ``"adabound"``, or a function from groups to a torch optimizer.
         net: Its modules' types tell which parameters are biases and gains.
         params: What to train, by name.
         lr: The learning rate to begin with.

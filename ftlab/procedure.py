@@ -64,7 +64,8 @@ def finetune(
         seed: One number, or two: of the new head with dropout and the rules' draws, and of the data's order.
         recipe: Rules, or their text. One without a schedule gets 10 % warm-up and linear decay, and nothing else.
         loss: ``loss(model, batch)``, the mean over the batch; left out, the usual one of the task.
-        optimizer: ``"adamw"``, ``"sgd"``, or a function from parameter groups to a torch optimizer.
+        optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
+            parameter groups to a torch optimizer.
         step: ``step(state, batch) -> record`` in place of :func:`ftlab.step`.
         engine: ``"reference"`` (fp32), ``"fast"`` (bf16 products), or ``"auto"``: fast where the hardware has bf16.
         device: ``"cuda"``, ``"mps"``, ``"cpu"``, or ``"auto"``: the first of them that is there.

@@ -89,7 +89,8 @@ def begin(
         lr: The learning rate before any schedule, greater than 0.
         seed: Of dropout and of the rules' own draws.
         loss: ``loss(model, batch)``, the mean over the batch; cross-entropy where it is left out.
-        optimizer: ``"adamw"``, ``"sgd"``, or a function from parameter groups to a torch optimizer.
+        optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
+            parameter groups to a torch optimizer.
         engine: ``"reference"`` (fp32) or ``"fast"`` (bf16 products).
 
     Raises:
@@ -143,13 +144,48 @@ def step(state: State, batch: Batch | list[Batch]) -> Record:
     Raises:
         Diverged: If the loss is NaN or infinite; the parameters are then as they were before.
     """
+    task, samples = task_gradients(state, batch)
+    return update(state, task, penalty_gradients(state), samples)
+
+
+def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int]:
+    """Put the gradients of the task's loss into the parameters, in place of what stood there.
+
+    Each part of the batch counts by its share of the samples. The draws of dropout are those of the step, so that a
+    second call in the same step has the same. Returns the loss and the number of samples.
+    """
     parts = batch if isinstance(batch, list) else [batch]
     parts = [{name: tensor.to(state.device) for name, tensor in part.items()} for part in parts]
     samples = sum(len(part["labels"]) for part in parts)
     state.optimizer.zero_grad(set_to_none=True)
-    task, penalty = _backward(state, parts, samples)
-    if not math.isfinite(task + penalty):
-        raise Diverged(_divergence(state, task + penalty))
+    state.model.train()
+    devices = [state.device] if state.device.type == "cuda" else []
+    total = torch.zeros((), device=state.device)
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(mix(state.seed, state.step))  # dropout needs no stored state, so a resumed run is the same
+        for part in parts:
+            with precision(state.engine, state.device.type):
+                loss = state.loss(state.model, part) * (len(part["labels"]) / samples)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+    task = total.item()
+    _check_finite(state, task)
+    return task, samples
+
+
+def penalty_gradients(state: State) -> float:
+    """Add the gradients of the penalties to those in the parameters; return Ω."""
+    omega = torch.zeros((), device=state.device)
+    for place, rule in state.rules(Penalty):
+        omega = omega + rule.penalty(dict(state.params), state.memory[place], state.now(place))
+    if omega.requires_grad:
+        omega.backward()  # type: ignore[no-untyped-call]
+    return omega.item()
+
+
+def update(state: State, task: float, penalty: float, samples: int) -> Record:
+    """Let the rules and the optimizer act on the gradients that stand in the parameters; return the step's record."""
+    _check_finite(state, task + penalty)
     state.last_loss = task
     with torch.no_grad():
         grads = _shape(state)
@@ -172,26 +208,6 @@ def finish(state: State) -> nn.Module:
     for place, rule in reversed(list(enumerate(state.recipe))):
         state.model = rule.finish(state.model, state.memory[place])
     return state.model
-
-
-def _backward(state: State, parts: list[Batch], samples: int) -> tuple[float, float]:
-    """Add up the gradients of all parts, each by its share of the samples, and of the penalties; return both losses."""
-    state.model.train()
-    devices = [state.device] if state.device.type == "cuda" else []
-    total = torch.zeros((), device=state.device)
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(mix(state.seed, state.step))  # dropout needs no stored state, so a resumed run is the same
-        for part in parts:
-            with precision(state.engine, state.device.type):
-                loss = state.loss(state.model, part) * (len(part["labels"]) / samples)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-    omega = torch.zeros((), device=state.device)
-    for place, rule in state.rules(Penalty):
-        omega = omega + rule.penalty(dict(state.params), state.memory[place], state.now(place))
-    if omega.requires_grad:
-        omega.backward()  # type: ignore[no-untyped-call]
-    return total.item(), omega.item()
 
 
 def _shape(state: State) -> Tensors:
@@ -233,7 +249,9 @@ def _named(net: nn.Module, loaded: dict[int, tuple[nn.Parameter, Tensor]]) -> Te
     return {name: loaded[id(param)][1] for name, param in net.named_parameters() if id(param) in loaded}
 
 
-def _divergence(state: State, value: float) -> str:
+def _check_finite(state: State, value: float) -> None:
+    if math.isfinite(value):
+        return
     last = f"last finite loss {state.last_loss:.4g} at step {state.step}" if state.step else "at the first step"
     do = f"Lower lr (it is {state.lr:g}), add ClipNorm(1.0) or a longer warm-up, and look for odd rows in the data"
-    return sentence("finetune", "loss", "stay finite", f"{value} at step {state.step + 1}, {last}", do)
+    raise Diverged(sentence("finetune", "loss", "stay finite", f"{value} at step {state.step + 1}, {last}", do))

@@ -272,7 +272,7 @@ bad_argument("seed below 0", "seed must be a whole number of at least 0. Got -5"
 bad_argument("three seeds", "seed must be one whole number or two. Got (1, 2, 3)", seed=(1, 2, 3))
 bad_argument("unknown engine", "engine must be one of 'auto', 'reference', 'fast'. Got 'warp'", engine="warp")
 bad_argument("unknown device", "device must be one of 'auto', 'cpu', 'cuda', 'mps'. Got 'tpu'", device="tpu")
-bad_argument("unknown optimizer", "optimizer must be one of 'adamw', 'sgd'. Got 'adam'", optimizer="adam")
+bad_argument("unknown optimizer", "optimizer must be one of 'adamw', 'sgd', 'signsgd', ", optimizer="adam")
 bad_argument("loss a string", "loss must be a function. Got 'focal'", loss="focal")
 bad_argument("step a string", "step must be a function. Got 'sam'", step="sam")
 bad_argument("save_every 0", "save_every must be a whole number of at least 1. Got 0", save_every=0, output="new")

@@ -1,6 +1,5 @@
 """Optimizers made of formulas: each step is the pure function's, with each group's rate and decay, and runs resume."""
 
-import copy
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +8,7 @@ import torch
 from ftlab import checkpoint
 from ftlab.contract import PER_EPOCH, STEPS, batch, go_on, gradients, model as small_bert, same, tie, weights
 from ftlab.formula_optimizers import UPDATES, FormulaOptimizer
-from ftlab.formulas import Decay, LayerwiseDecay, lion, signum
+from ftlab.formulas import Decay, LayerwiseDecay, adabound, lion, signum
 from ftlab.optimizers import NAMES, WEIGHT_DECAY
 from ftlab.rule import GradientRule
 from ftlab.training import begin, step
@@ -19,9 +18,11 @@ FORMULAS = {
     "signsgd": lambda params, grads, kept, rate, decay: signum(params, grads, kept, rate, beta=0.0),
     "signum": lambda params, grads, kept, rate, decay: signum(params, grads, kept, rate),
     "lion": lambda params, grads, kept, rate, decay: lion(params, grads, kept, rate, weight_decay=decay),
+    "adabound": lambda params, grads, kept, rate, decay: adabound(
+        params, grads, kept, rate, final_rate=0.1 * rate / RATE, weight_decay=decay
+    ),
 }
-FIRST = {name: {} for name in FORMULAS}
-DECAYED = ("lion",)
+DECAYED = ("lion", "adabound")
 each = pytest.mark.parametrize("name", FORMULAS)
 
 
@@ -59,7 +60,7 @@ def test_ten_steps_equal_the_pure_function_with_no_decay_of_biases_and_gains(nam
     if name not in DECAYED:
         groups = {0.0: list(state.params)}
     expected = values(state)
-    kept = {decay: copy.copy(FIRST[name]) for decay in groups}
+    kept = {decay: {} for decay in groups}
     for number in range(10):
         step(state, batch(number))
         grads = gradients(state)
@@ -86,7 +87,7 @@ def test_rates_by_name_regroup_and_reach_the_formula(name):
     grads = gradients(state)
     decays = {id(param): group["weight_decay"] for group in state.optimizer.param_groups for param in group["params"]}
     for one, param in state.params.items():
-        given = {one: before[one]}, {one: grads[one]}, copy.copy(FIRST[name])
+        given = {one: before[one]}, {one: grads[one]}, {}
         new, _ = FORMULAS[name](*given, rates[id(param)], decays[id(param)])
         assert torch.equal(param, new[one]), one
 
@@ -131,12 +132,12 @@ def test_tied_weights_stay_tied_and_move_once(name):
     assert layers[0].output.dense.weight is layers[1].output.dense.weight
     grad = {"": layers[0].output.dense.weight.grad}
     decay = WEIGHT_DECAY if name in DECAYED else 0.0
-    new, _ = FORMULAS[name]({"": before}, grad, copy.copy(FIRST[name]), RATE, decay)
+    new, _ = FORMULAS[name]({"": before}, grad, {}, RATE, decay)
     assert torch.equal(layers[0].output.dense.weight, new[""])
 
 
-def test_signsgd_remembers_nothing_and_the_others_one_tensor_a_parameter():
-    for name, count in (("signsgd", 0), ("signum", 1), ("lion", 1)):
+def test_signsgd_remembers_nothing_signum_and_lion_one_tensor_a_parameter_and_adabound_two_and_a_count():
+    for name, count in (("signsgd", 0), ("signum", 1), ("lion", 1), ("adabound", 3)):
         state = begun(name)
         step(state, batch(0))
         kept = [list(state.optimizer.state[param].values()) for param in state.params.values()]

@@ -1,5 +1,6 @@
 """The formulas, one file each: the pure function first, then the rule built on it."""
 
+from ftlab.formulas.adabound import adabound
 from ftlab.formulas.adamw import Moments, adamw
 from ftlab.formulas.binary_cross_entropy import binary_cross_entropy
 from ftlab.formulas.bitfit import BitFit, bitfit
@@ -40,6 +41,7 @@ from ftlab.formulas.rec_adam import RecAdam, annealing, rec_adam
 from ftlab.formulas.redraw import Redraw, RedrawTop, redraw
 from ftlab.formulas.reinit import Reinit, reinit
 from ftlab.formulas.remove_layers import RemoveLayers, remove_layers
+from ftlab.formulas.sam import sam
 from ftlab.formulas.sign_prune import SignPrune, sign_prune
 from ftlab.formulas.signum import signum
 from ftlab.formulas.slanted_triangular import SlantedTriangular, slanted_triangular
@@ -92,6 +94,7 @@ __all__ = [
     "WarmupCosine",
     "WarmupLinear",
     "WeightDecay",
+    "adabound",
     "adamw",
     "annealing",
     "binary_cross_entropy",
@@ -138,6 +141,7 @@ __all__ = [
     "redraw",
     "reinit",
     "remove_layers",
+    "sam",
     "sign_prune",
     "signum",
     "slanted_triangular",

@@ -31,7 +31,7 @@ def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> T
         params: Tensors by name.
         origin: Tensors by name; a parameter that is not in it is free.
         fisher: Tensors by name, at least 0, for every name that is both in ``params`` and in ``origin``.
-        strength: At least 0.
+        strength: At least 0; with 0 there is nothing to differentiate.
 
     Returns:
         One number of at least 0.
@@ -50,7 +50,9 @@ def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> T
         tensor(6.)
     """
     check_number("ewc", "strength", strength, "1 is a first try, 0 switches it off", at_least=0)
-    terms = [(fisher[name] * (params[name] - origin[name]).square()).sum() for name in params if name in origin]
+    terms = [
+        (fisher[name] * (params[name] - origin[name]).square()).sum() for name in params if name in origin and strength
+    ]
     none = torch.zeros(()) if not params else next(iter(params.values())).new_zeros(())
     return strength / 2 * (torch.stack(terms).sum() if terms else none)
 
@@ -88,7 +90,9 @@ class EWC(Penalty):
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         names = [name for name in now.params if name in now.origin]
+        if not self.strength:
+            return None
         return squared_gradients(model, batches, loss, names, self.samples)
 
     def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor:
-        return ewc(params, now.origin, memory, self.strength)
+        return ewc(params, now.origin, memory or {}, self.strength)

@@ -56,6 +56,7 @@ class HeadFirst(GradientRule):
     """For a share of the run only what was not in the checkpoint is trained. See :func:`head_first`.
 
     In a model that is wholly from a checkpoint, the last modules with parameters outside the base model are the head.
+    What LoRA adds to the body is no head.
     """
 
     example: ClassVar[str] = "HeadFirst(0.3)"
@@ -81,8 +82,9 @@ class HeadFirst(GradientRule):
         return ["HeadFirst(1.0) never trains the body: it is a linear probe."] if self.share == 1 else []
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
-        body: Collection[str] = now.origin.keys()
-        if all(name in body for name in now.params):  # nothing is new: the head is what stands outside the base model
-            prefix = next(iter(now.params)).partition(".")[0] + "."
-            body = {name for name in now.params if name.startswith(prefix)}
-        return head_first(grads, body, now.step, math.ceil(self.share * now.steps)), memory
+        head = {name for name in now.params if name not in now.origin and ".lora_" not in name}
+        if not head:  # nothing is new: the head is what stands outside the base model
+            prefix = next(iter(now.origin)).partition(".")[0] + "."
+            head = {name for name in now.params if not name.startswith(prefix)}
+        alone = math.ceil(round(self.share * now.steps, 9))  # 0.07 of 100 is 7, and not 8 for want of a digit
+        return head_first(grads, now.params.keys() - head, now.step, alone), memory

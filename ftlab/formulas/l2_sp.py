@@ -30,11 +30,11 @@ def l2_sp(params: Tensors, origin: Tensors, strength: float, head_strength: floa
     Args:
         params: Tensors by name.
         origin: Tensors by name, each of its parameter's shape; names that are not in ``params`` are passed over.
-        strength: At least 0.
-        head_strength: At least 0.
+        strength: At least 0; 0 leaves its part out.
+        head_strength: At least 0; 0 leaves its part out.
 
     Returns:
-        One number of at least 0.
+        One number of at least 0. It can be differentiated wherever a strength is above 0.
 
     Raises:
         Misused: If a strength is not a number of at least 0.
@@ -49,8 +49,8 @@ def l2_sp(params: Tensors, origin: Tensors, strength: float, head_strength: floa
         tensor(1.2000)
     """
     _check("l2_sp", strength, head_strength)
-    near = [(param - origin[name]).square().sum() for name, param in params.items() if name in origin]
-    new = [param.square().sum() for name, param in params.items() if name not in origin]
+    near = [(param - origin[name]).square().sum() for name, param in params.items() if name in origin and strength]
+    new = [param.square().sum() for name, param in params.items() if name not in origin and head_strength]
     return strength / 2 * _total(near, params) + head_strength / 2 * _total(new, params)
 
 

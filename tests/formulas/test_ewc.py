@@ -14,6 +14,7 @@ from ftlab.fisher import squared_gradients
 from ftlab.formulas import EWC, ewc
 from ftlab.losses import CrossEntropy
 from ftlab.rule import parts
+from ftlab.training import begin, step
 
 
 def draw(seed):
@@ -109,6 +110,18 @@ def test_the_rule_remembers_the_fisher_of_its_first_samples_and_holds_the_parame
     assert held < moved
 
 
+def test_a_strength_of_0_measures_nothing_and_gives_no_gradient():
+    net = Mlp()
+    net.idle = nn.Linear(3, 3)
+    rows, before = {"x": torch.ones(2, 3), "labels": torch.tensor([0, 1])}, net.idle.weight.detach().clone()
+    state = begin(net, [rows], [EWC(0.0)], lr=0.1)
+    assert state.memory == [None]
+    step(state, rows)
+    assert torch.equal(net.idle.weight, before)  # a gradient of 0 would have let AdamW's decay at it
+    params = {"w": torch.ones(2, requires_grad=True)}
+    assert not ewc(params, {"w": torch.zeros(2)}, {"w": torch.ones(2)}, 0.0).requires_grad
+
+
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 def test_numbers_outside_their_range_are_refused(value):
     with pytest.raises(Misused, match="EWC: strength must be a number at least 0"):
@@ -124,5 +137,7 @@ MUTANTS = (
     ("fisher[name] * (params", "fisher[name].square() * (params"),
     ("return strength / 2 *", "return strength *"),
     ("names, self.samples)", "names, 1)"),
-    ("for name in params if name in origin]", "for name in fisher if name in origin][:1]"),
+    ("for name in params if name in origin and", "for name in list(fisher)[:1] if name in origin and"),
+    ("if name in origin and strength]", "if name in origin]"),
+    ("        if not self.strength:", "        if False:"),
 )

@@ -7,8 +7,9 @@ import torch
 
 from ftlab.contract import STEPS, batch, begun, go_on, model
 from ftlab.errors import Misused
-from ftlab.formulas import HeadFirst, head_first
+from ftlab.formulas import Freeze, HeadFirst, LoRA, head_first
 from ftlab.models import Pretrained
+from ftlab.rule import Now
 from ftlab.training import begin, step
 
 
@@ -58,6 +59,35 @@ def test_afterwards_it_is_the_plain_training_of_what_is_there():
     assert len(waiting.optimizer.state) == len(plain.optimizer.state)
 
 
+@pytest.mark.parametrize("fresh", [frozenset(), frozenset({"classifier.weight", "classifier.bias"})])
+def test_what_lora_adds_waits_with_the_body_whether_the_head_is_new_or_loaded(fresh):
+    net = model()
+    state = begin(Pretrained(net, None, "tiny", None, fresh), [batch(0)], [LoRA(rank=2), HeadFirst(0.5)], epochs=4)
+    before = {name: param.detach().clone() for name, param in net.named_parameters()}
+    for _ in range(2):
+        step(state, batch(0))
+    assert moved(state, before) == {"classifier.weight", "classifier.bias"}
+    step(state, batch(0))
+    assert any("lora_" in name for name in moved(state, before))
+
+
+def test_the_head_of_a_loaded_model_is_the_same_where_the_body_is_frozen():
+    state, before = (
+        begun([Freeze("bert.*"), HeadFirst(1.0)]),
+        {name: p.clone() for name, p in model().named_parameters()},
+    )
+    go_on(state, 1)
+    assert moved(state, before) == {"classifier.weight", "classifier.bias"}
+
+
+@pytest.mark.parametrize(("share", "steps", "alone"), [(0.07, 100, 7), (0.55, 100, 55), (0.3, 10, 3), (0.3, 9, 3)])
+def test_a_share_is_so_many_updates_whatever_the_last_digit(share, steps, alone):
+    params = {"body.weight": torch.ones(1), "head.weight": torch.ones(1)}
+    for at, left in ((alone - 1, 1), (alone, 2)):
+        now = Now(step=at, steps=steps, params=params, origin={"body.weight": torch.ones(1)})
+        assert len(HeadFirst(share).shape(params, None, now)[0]) == left
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan, "half"])
 def test_a_share_outside_of_0_to_1_is_refused(share):
     with pytest.raises(Misused, match="HeadFirst: share must be a number at least 0 and at most 1"):
@@ -67,6 +97,9 @@ def test_a_share_outside_of_0_to_1_is_refused(share):
 MUTANTS = (
     ("if step >= alone or", "if step > alone or"),
     ("or name not in body}", "or name in body}"),
-    ("math.ceil(self.share * now.steps)", "math.ceil(self.share * now.steps_per_epoch)"),
-    ("= now.origin.keys()", "= set()"),
+    ("round(self.share * now.steps, 9)", "round(self.share * now.steps_per_epoch, 9)"),
+    ("round(self.share * now.steps, 9)", "self.share * now.steps"),
+    ("if name not in now.origin and", "if name in now.origin and"),
+    (' and ".lora_" not in name}', "}"),
+    ("next(iter(now.origin))", "next(iter(now.params))"),
 )

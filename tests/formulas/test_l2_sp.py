@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ftlab.contract import batch, begun, model
 from ftlab.errors import Misused
@@ -87,6 +88,30 @@ def test_the_record_keeps_the_penalty_apart_from_the_loss():
     assert step(begun([L2SP(0.4, 0.2)]), batch(0))["penalty"] == 0  # nothing is new here, and nothing has moved
 
 
+class Idle(nn.Module):
+    """A model with a part that no loss reaches."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.idle = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+def test_a_strength_of_0_gives_no_gradient_at_all_so_that_the_optimizer_passes_an_idle_part_over(both):
+    params, origin = both
+    leaves = {name: param.requires_grad_() for name, param in params.items()}
+    assert not l2_sp(leaves, origin, 0.0, 0.0).requires_grad
+    for strengths, reached in (((0.1, 0.0), set(origin)), ((0.0, 0.1), {"head"})):
+        grads = torch.autograd.grad(l2_sp(leaves, origin, *strengths), list(leaves.values()), allow_unused=True)
+        assert {name for name, grad in zip(leaves, grads, strict=True) if grad is not None} == reached
+    net, rows = Idle(), {"x": torch.ones(2, 3), "labels": torch.tensor([0, 1])}
+    before = net.idle.weight.detach().clone()
+    step(begin(net, [rows], [L2SP(0.0, 0.0)], lr=0.1), rows)
+    assert torch.equal(net.idle.weight, before)  # a gradient of 0 would have let AdamW's decay at it
+
+
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf, "a"])
 def test_a_strength_below_0_is_refused(value):
     with pytest.raises(Misused, match="L2SP: strength must be a number at least 0"):
@@ -99,6 +124,8 @@ MUTANTS = (
     ("(param - origin[name]).square()", "(param + origin[name]).square()"),
     ("strength / 2 * _total(near", "strength * _total(near"),
     ("head_strength / 2 * _total(new", "strength / 2 * _total(new"),
-    ("for name, param in params.items() if name not in origin]", "for name, param in params.items()]"),
+    ("if name not in origin and head_strength]", "if head_strength]"),
+    ("if name in origin and strength]", "if name in origin]"),
+    ("if name not in origin and head_strength]", "if name not in origin]"),
     ("return l2_sp(params, now.origin,", "return l2_sp(params, {},"),
 )

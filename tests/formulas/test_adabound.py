@@ -1,0 +1,224 @@
+"""AdaBound: by hand, against a loop over single numbers, its bounds and both of its ends, and its laws."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ftlab.errors import Misused
+from ftlab.formulas import Moments, adabound, adamw
+
+SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
+
+
+@pytest.fixture
+def params():
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(shape, generator=generator, dtype=torch.double) for name, shape in SHAPES.items()}
+
+
+def gradients(step):
+    generator = torch.Generator().manual_seed(100 + step)
+    return {
+        name: torch.randn(shape, generator=generator, dtype=torch.double)
+        * 10.0 ** torch.randint(-3, 4, shape, generator=generator)
+        for name, shape in SHAPES.items()
+    }
+
+
+def one(*values):
+    return {"w": torch.tensor(values, dtype=torch.double)}
+
+
+def test_two_steps_worked_by_hand():
+    # rate 0.5, final rate 1, gamma 1, betas 0.5 and 0.75, eps 1e-12, three entries
+    # step 1, bounds 1 - 1/2 = 0.5 and 1 + 1/1 = 2; √(1 - 0.75) / (1 - 0.5) = 1
+    #   g = (8, 0.8, 0.1):  m = (4, 0.4, 0.05), √v = g/2 = (4, 0.4, 0.05)
+    #   0.5 · 1 / √v = (0.125, 1.25, 10), clipped (0.5, 1.25, 2); θ = 10 - (2, 0.5, 0.1)
+    # step 2, bounds 1 - 1/3 = 2/3 and 1 + 1/2 = 1.5; √(1 - 0.5625) / (1 - 0.25) = 0.881917
+    #   g = 0:  m = (2, 0.2, 0.025), √v = √0.75 · (4, 0.4, 0.05) = (3.464102, 0.346410, 0.043301)
+    #   0.5 · 0.881917 / √v = (0.127294, 1.272938, 10.18), clipped (2/3, 1.272938, 1.5)
+    #   θ = (8 - 4/3, 9.5 - 0.254588, 9.9 - 0.0375)
+    settings = {"final_rate": 1.0, "gamma": 1.0, "betas": (0.5, 0.75), "eps": 1e-12}
+    params, past = adabound(one(10.0, 10.0, 10.0), one(8.0, 0.8, 0.1), {}, 0.5, **settings)
+    assert params["w"].tolist() == pytest.approx([8, 9.5, 9.9], rel=1e-9)
+    assert past["w"][2] == 1
+    params, past = adabound(params, one(0.0, 0.0, 0.0), past, 0.5, **settings)
+    assert params["w"].tolist() == pytest.approx([8 - 4 / 3, 9.245412, 9.8625], abs=1e-6)
+    assert past["w"][0].tolist() == pytest.approx([2, 0.2, 0.025])
+    assert past["w"][1].tolist() == pytest.approx([12, 0.12, 0.001875])
+    assert past["w"][2] == 2
+
+
+def published(theta, grads, lr, final_lr, gamma, betas, eps, decay):
+    """Follow one number through all steps, as the published update has it; return it and where its rate was clipped."""
+    m = v = 0.0
+    clipped = []
+    for t, g in enumerate(grads, start=1):
+        m = m + (1 - betas[0]) * (g - m)
+        v = v + (1 - betas[1]) * (g * g - v)
+        eta = lr * np.sqrt(1 - np.power(betas[1], t)) / (1 - np.power(betas[0], t)) / (np.sqrt(v) + eps)
+        lower, upper = final_lr - final_lr / (gamma * t + 1), final_lr + final_lr / (gamma * t)
+        clipped.append("low" if eta < lower else "high" if eta > upper else "")
+        if eta < lower:
+            eta = lower
+        elif eta > upper:
+            eta = upper
+        theta = theta - lr * decay * theta - eta * m
+    return theta, clipped
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"final_rate": 0.01, "gamma": 0.1},
+        {"final_rate": 0.03, "gamma": 2.0, "betas": (0.5, 0.9), "eps": 1e-3},
+        {"weight_decay": 0.3, "gamma": 0.5, "betas": (0.0, 0.0)},
+    ],
+)
+def test_ten_steps_equal_a_loop_over_single_numbers(params, settings):
+    given, past = params, {}
+    for step in range(10):
+        params, past = adabound(params, gradients(step), past, 0.01, **settings)
+    usual = {"final_rate": 0.1, "gamma": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0} | settings
+    met = set()
+    for name, param in params.items():
+        for place, entry in enumerate(param.flatten().tolist()):
+            slopes = [gradients(step)[name].flatten()[place].item() for step in range(10)]
+            expected, clipped = published(given[name].flatten()[place].item(), slopes, 0.01, *usual.values())
+            assert entry == pytest.approx(expected, rel=1e-10, abs=1e-12)
+            met.update(clipped)
+    assert len(met) > 1  # some rates were clipped and some were not, or at both ends
+
+
+def test_the_loop_meets_both_bounds_and_what_lies_between():
+    slopes = [10.0**power for power in (-4, 3, -3, 2, 0, 1)]
+    _, clipped = published(0.0, slopes, 0.1, 0.1, 1.0, (0.0, 0.0), 1e-8, 0.0)
+    assert clipped == ["high", "low", "high", "low", "", "low"]
+
+
+def rate_of(step, slope, **settings):
+    """Return the rate of one entry at a step, when its gradient was always the same."""
+    past = {"w": (*(torch.tensor([power], dtype=torch.double) for power in (slope, slope**2)), step - 1)}
+    new, _ = adabound(one(0.0), one(slope), past, 1e-3, **settings)
+    return -new["w"].item() / slope
+
+
+def test_the_bounds_close_in_on_the_final_rate():
+    # rate 0.001 with √v = 1e-9 or 1e9 would be 1e6 and 1e-12: it lies on the bounds, whose distance is at most 2·0.1/(γt)
+    for step, gap in ((10, 20.0), (1000, 0.2), (10**5, 2e-3), (10**8, 2e-6)):
+        low, high = rate_of(step, 1e9), rate_of(step, 1e-9, eps=1e-30)
+        assert low == pytest.approx(0.1 * (1 - 1 / (1e-3 * step + 1)), rel=1e-9)
+        assert high == pytest.approx(0.1 * (1 + 1 / (1e-3 * step)), rel=1e-9)
+        assert low < 0.1 < high
+        assert high - low <= gap
+    assert rate_of(1000, 1e9) == pytest.approx(0.05, rel=1e-9)  # at step 1/γ half of it,
+    assert rate_of(1000, 1e-9, eps=1e-30) == pytest.approx(0.2, rel=1e-9)  # and twice
+
+
+def test_with_bounds_that_are_far_it_is_adam(params):
+    bounded, adam, past, moments = params, params, {}, Moments()
+    for step in range(10):
+        bounded, past = adabound(
+            bounded, gradients(step), past, 0.01, final_rate=1.0, gamma=1e-12, eps=1e-200, weight_decay=0.3
+        )
+        adam, moments = adamw(adam, gradients(step), moments, 0.01, eps=1e-200, weight_decay=0.3)
+    torch.testing.assert_close(bounded, adam, rtol=1e-9, atol=1e-12)
+
+
+def test_with_bounds_that_have_met_it_is_gradient_descent_with_momentum(params):
+    theirs = {name: torch.nn.Parameter(param.clone()) for name, param in params.items()}
+    optimizer = torch.optim.SGD(theirs.values(), lr=0.02, momentum=0.9, dampening=0.9)  # its first step is not dampened
+    past = {}
+    for step in range(10):
+        for name, grad in gradients(step).items():
+            theirs[name].grad = grad if step else 0.1 * grad
+        optimizer.step()
+        params, past = adabound(params, gradients(step), past, 0.01, final_rate=0.02, gamma=1e15)
+    torch.testing.assert_close(params, {name: param.detach() for name, param in theirs.items()}, rtol=1e-10, atol=1e-12)
+
+
+def test_a_rate_of_zero_is_held_up_by_the_lower_bound_and_a_final_rate_of_zero_stands_still(params):
+    new, _ = adabound(params, gradients(0), {}, 0.0, final_rate=0.1, gamma=1.0)
+    for name, grad in gradients(0).items():
+        torch.testing.assert_close(params[name] - new[name], 0.05 * 0.1 * grad, rtol=1e-9, atol=1e-12)
+    new, past = adabound(params, gradients(0), {}, 0.1, final_rate=0.0)
+    assert all(torch.equal(new[name], params[name]) for name in params)
+    torch.testing.assert_close(past["scale"][0], 0.1 * gradients(0)["scale"])
+
+
+def test_decay_pulls_by_rate_times_weight_decay_apart_from_the_gradient():
+    params, past = one(8.0), {}
+    for _ in range(3):  # 1 - 0.5 * 1 = 1/2 at each step, exactly: 8, 4, 2, 1
+        params, past = adabound(params, one(0.0), past, 0.5, weight_decay=1.0)
+    assert params["w"].item() == 1
+
+
+def test_a_name_without_gradient_stays_and_its_steps_are_not_counted(params):
+    grads = gradients(0)
+    del grads["bias"]
+    new, past = adabound(params, grads, {}, 0.1, weight_decay=0.5)
+    assert list(new) == list(params)
+    assert torch.equal(new["bias"], params["bias"])
+    assert new["bias"].data_ptr() != params["bias"].data_ptr()
+    assert set(past) == {"weight", "scale"}
+    _, past = adabound(params, gradients(1), past, 0.1)
+    assert {name: kept[2] for name, kept in past.items()} == {"weight": 2, "bias": 1, "scale": 2}
+
+
+def test_what_came_in_is_not_changed(params):
+    _, past = adabound(params, gradients(0), {}, 0.1)
+    inputs = (params, gradients(1), {name: kept[0] for name, kept in past.items()}, {n: k[1] for n, k in past.items()})
+    before = [{name: tensor.clone() for name, tensor in each.items()} for each in inputs]
+    new, after = adabound(params, inputs[1], past, 0.1, weight_decay=0.1)
+    for name, tensor in new.items():
+        tensor.zero_()
+        after[name][0].zero_()
+        after[name][1].zero_()
+    torch.testing.assert_close(list(inputs), before, rtol=0, atol=0)
+    assert (past["bias"][2], after["bias"][2]) == (1, 2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_dtype_device_and_shape_are_kept(params, dtype, device):
+    given, grads = ({name: one.to(device, dtype) for name, one in some.items()} for some in (params, gradients(0)))
+    new, past = adabound(given, grads, {}, 0.1, weight_decay=0.1)
+    for name in params:
+        for tensor in (new[name], *past[name][:2]):
+            assert (tensor.dtype, tensor.device.type, tensor.shape) == (dtype, device, params[name].shape)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        *(
+            ({"rate": bad}, "rate must be a number at least 0. Got")
+            for bad in (-0.1, math.nan, math.inf, "1", None, True)
+        ),
+        *(({"final_rate": bad}, "final_rate must be a number at least 0") for bad in (-0.1, math.inf, None)),
+        *(({"gamma": bad}, "gamma must be a number greater than 0") for bad in (0, -1e-3, math.inf, None)),
+        *(({"eps": bad}, "eps must be a number greater than 0") for bad in (0, -1e-8)),
+        *(({"weight_decay": bad}, "weight_decay must be a number at least 0") for bad in (-0.1, math.inf, None)),
+        *(({"betas": bad}, "beta must be a number at least 0 and at most 1") for bad in ((-0.1, 0), (0.9, 1.0))),
+    ],
+)
+def test_numbers_outside_their_range_are_refused(params, change, match):
+    rate = change.pop("rate", 0.1)
+    with pytest.raises(Misused, match=f"^adabound: {match}"):
+        adabound(params, gradients(0), {}, rate, **change)
+
+
+MUTANTS = (
+    ("(1 - 1 / (gamma * step + 1))", "(1 - 1 / (gamma * step + 2))"),
+    ("(1 + 1 / (gamma * step))", "(1 + 1 / (gamma * step + 1))"),
+    (".clamp(low, high)", ".clamp(max=high)"),
+    (".clamp(low, high)", ".clamp(min=low)"),
+    ("rate * math.sqrt(1 - betas[1] ** step)", "rate * (1 - betas[1] ** step)"),
+    ("rates * first\n", "rates * grad\n"),
+    ("(1 - rate * weight_decay)", "(1 - weight_decay)"),
+    ("dict(past)", "past"),
+    ("new[name] = param.clone()", "new[name] = param"),
+)

@@ -1,0 +1,121 @@
+"""SAM: by hand, against a search for the greatest loss nearby, and its laws."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from ftlab.errors import Misused
+from ftlab.formulas import sam
+from ftlab.parameters import joint_norm
+
+
+@pytest.fixture
+def tensors():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"weight": (4, 3), "bias": (3,), "scale": ()}
+    params = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return params, {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def test_all_tensors_move_together_by_rho_up_the_slope_worked_by_hand():
+    # the length of (2, 3, -6) is 7, so rho = 14 moves by twice the gradient
+    params = {"a": torch.tensor([1.0, 1.0]), "b": torch.tensor([[1.0]])}
+    new = sam(params, {"a": torch.tensor([2.0, 3.0]), "b": torch.tensor([[-6.0]])}, 14.0)
+    torch.testing.assert_close(new, {"a": torch.tensor([5.0, 7.0]), "b": torch.tensor([[-11.0]])})
+
+
+def test_it_equals_numpy_on_one_long_vector(tensors):
+    params, grads = tensors
+    point, slope = (np.concatenate([one.numpy().ravel() for one in some.values()]).astype(float) for some in tensors)
+    expected = point + 0.3 * slope / np.sqrt((slope * slope).sum())
+    found = torch.cat([one.flatten() for one in sam(params, grads, 0.3).values()])
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_within_a_small_ball_it_finds_the_greatest_loss():
+    chance = np.random.default_rng(0)
+    middle, shape = chance.normal(size=5), chance.normal(size=(5, 5))
+
+    def loss(point):
+        return float(np.sum((shape @ point) ** 2) + np.sin(point).sum())
+
+    free = torch.tensor(middle, requires_grad=True)
+    ((torch.tensor(shape) @ free).square().sum() + free.sin().sum()).backward()
+    inside = {"type": "ineq", "fun": lambda way: 1 - way @ way}
+    for rho in (1e-2, 1e-3, 1e-4):
+
+        def rise(way, rho=rho):
+            return (loss(middle + rho * way) - loss(middle)) / rho
+
+        searched = minimize(lambda way: -rise(way), np.full(5, 0.2), constraints=inside, tol=1e-10)
+        up = (sam({"w": free.detach()}, {"w": free.grad}, rho)["w"].numpy() - middle) / rho
+        assert np.linalg.norm(up) == pytest.approx(1, rel=1e-6)
+        assert rise(up) == pytest.approx(-searched.fun, rel=20 * rho)  # to first order
+
+
+@pytest.mark.parametrize("rho", [1e-4, 0.05, 2.0])
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_the_distance_is_rho_whatever_the_size_of_the_gradient(rho, size, tensors):
+    grads = {name: size * grad for name, grad in tensors[1].items()}
+    zeros = {name: torch.zeros_like(grad) for name, grad in grads.items()}
+    moved = sam(zeros, grads, rho)
+    assert joint_norm(moved).item() == pytest.approx(rho, rel=1e-5)
+    for name, grad in grads.items():
+        assert torch.equal(moved[name].sign(), grad.sign())
+
+
+def test_rho_zero_and_a_gradient_of_zero_change_nothing_at_all(tensors):
+    params, grads = tensors
+    zeros = {name: torch.zeros_like(grad) for name, grad in grads.items()}
+    for new in (sam(params, grads, 0), sam(params, zeros, 0.05)):
+        assert all(torch.equal(new[name], params[name]) for name in params)
+
+
+def test_a_name_without_gradient_stays_and_a_gradient_without_parameter_does_not_count(tensors):
+    params, grads = tensors
+    expected = sam({"scale": params["scale"]}, {"scale": grads["scale"]}, 0.5)["scale"]
+    new = sam(
+        {"bias": params["bias"], "scale": params["scale"]}, {"scale": grads["scale"], "other": torch.ones(9)}, 0.5
+    )
+    assert list(new) == ["bias", "scale"]
+    assert torch.equal(new["bias"], params["bias"])
+    assert new["bias"].data_ptr() != params["bias"].data_ptr()
+    assert torch.equal(new["scale"], expected)
+    assert new["scale"] - params["scale"] == pytest.approx(math.copysign(0.5, grads["scale"]), rel=1e-5)
+
+
+def test_what_came_in_is_not_changed(tensors):
+    params, grads = tensors
+    before = {name: param.clone() for name, param in params.items()}, {name: one.clone() for name, one in grads.items()}
+    for new in sam(params, grads, 0.1).values():
+        new.zero_()
+    torch.testing.assert_close((params, grads), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_dtype_device_and_shape_are_kept(tensors, dtype, device):
+    params, grads = ({name: one.to(device, dtype) for name, one in some.items()} for some in tensors)
+    for name, new in sam(params, grads, 0.1).items():
+        assert (new.dtype, new.device.type, new.shape) == (dtype, device, params[name].shape)
+
+
+@pytest.mark.parametrize("rho", [-0.1, math.nan, math.inf, "0.1", None, True])
+def test_a_rho_that_cannot_be_meant_is_refused(tensors, rho):
+    with pytest.raises(
+        Misused, match=r"^sam: rho must be a number at least 0. Got .* 0.05 is usual, 0 switches it off"
+    ):
+        sam(*tensors, rho)
+
+
+MUTANTS = (
+    ("param + factor", "param - factor"),
+    (" + 1e-12)\n", ")\n"),
+    (" + 1e-12)\n", " + 1e-3)\n"),
+    ("factor = rho / (joint_norm", "factor = rho / (0 * joint_norm"),
+    ("{name: grads[name] for name in params if name in grads}", "grads"),
+    ("else param.clone()", "else param"),
+)
