@@ -84,6 +84,13 @@ def test_rho_zero_is_the_plain_step_bit_for_bit():
     assert same(weights(zero), weights(plain))
 
 
+def test_rho_zero_makes_one_pass_and_any_other_two():
+    for rho, passes in ((0.0, 1), (0.5, 2)):
+        net, state, part, sharp = drawn(rho)
+        sharp(state, part)
+        assert len(net.seen) == passes
+
+
 class Drawing(nn.Module):
     """A model whose gradient is its dropout's mask, which it notes."""
 

@@ -50,9 +50,8 @@ def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> T
         tensor(6.)
     """
     check_number("ewc", "strength", strength, "1 is a first try, 0 switches it off", at_least=0)
-    terms = [
-        (fisher[name] * (params[name] - origin[name]).square()).sum() for name in params if name in origin and strength
-    ]
+    held = [name for name in params if name in origin and strength]
+    terms = [(fisher[name] * (params[name] - origin[name]).square()).sum() for name in held]
     none = torch.zeros(()) if not params else next(iter(params.values())).new_zeros(())
     return strength / 2 * (torch.stack(terms).sum() if terms else none)
 
@@ -89,9 +88,9 @@ class EWC(Penalty):
         return ["EWC's Fisher information is that of the new task at θ₀: the pretraining's data are not at hand."]
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
-        names = [name for name in now.params if name in now.origin]
         if not self.strength:
             return None
+        names = [name for name in now.params if name in now.origin]
         return squared_gradients(model, batches, loss, names, self.samples)
 
     def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor:

@@ -84,7 +84,7 @@ class HeadFirst(GradientRule):
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         head = {name for name in now.params if name not in now.origin and ".lora_" not in name}
         if not head:  # nothing is new: the head is what stands outside the base model
-            prefix = next(iter(now.origin)).partition(".")[0] + "."
+            prefix = next(iter(now.origin), "").partition(".")[0] + "."
             head = {name for name in now.params if not name.startswith(prefix)}
         alone = math.ceil(round(self.share * now.steps, 9))  # 0.07 of 100 is 7, and not 8 for want of a digit
         return head_first(grads, now.params.keys() - head, now.step, alone), memory

@@ -58,11 +58,13 @@ def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
 class LoRA(Prepare):
     """LoRA by ``peft`` on chosen linear modules; the head is trained as it is, everything else is frozen. See :func:`lora`.
 
-    At the end the product is added to the matrices, so that what is saved is an ordinary model.
+    The head is what stands outside the base model; what was not in the checkpoint is trained wherever it is. At the end
+    the product is added to the matrices, so that what is saved is an ordinary model.
     """
 
     example: ClassVar[str] = "LoRA(rank=4)"
     neutral: ClassVar[str] = "The matrices themselves are frozen, whatever the rank."
+    needs_origin: ClassVar[bool] = True
 
     rank: int = 8
     alpha: float = 8.0
@@ -91,10 +93,12 @@ class LoRA(Prepare):
 
         targets = list(self.targets) if self.targets else _usual(model)
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets)
-        body = model.base_model
+        body: Any = getattr(model, "base_model", model)
+        config.fan_in_fan_out = any(type(one).__name__ == "Conv1D" for one in body.modules())  # GPT-2's (in, out)
         trainable = {id(param): param.requires_grad for param in model.parameters()}
+        new = {id(param) for name, param in model.named_parameters() if now.origin and name not in now.origin}
         with torch.random.fork_rng([]):
-            torch.manual_seed(now.seed)
+            torch.manual_seed(now.generator.initial_seed())
             try:
                 inject_adapter_in_model(config, body)
             except ValueError as error:
@@ -102,7 +106,7 @@ class LoRA(Prepare):
                 raise misused("LoRA", "targets", "be linear modules of the model", str(targets), do) from error
         for name, param in model.named_parameters():
             param.was_trainable = trainable.get(id(param), False)  # type: ignore[attr-defined]
-            in_body = name.startswith(f"{getattr(model, 'base_model_prefix', '')}.")
+            in_body = (body is model or name.startswith(f"{model.base_model_prefix}.")) and id(param) not in new
             param.requires_grad_("lora_" in name or (param.was_trainable and not in_body))  # type: ignore[attr-defined]
         return model
 
@@ -116,8 +120,7 @@ class LoRA(Prepare):
                 setattr(model.get_submodule(parent), own, module.get_base_layer())
         for param in model.parameters():
             param.requires_grad_(getattr(param, "was_trainable", param.requires_grad))
-        if hasattr(model.base_model, "peft_config"):
-            del model.base_model.peft_config
+        vars(getattr(model, "base_model", model)).pop("peft_config", None)
         return model
 
 

@@ -101,5 +101,5 @@ MUTANTS = (
     ("round(self.share * now.steps, 9)", "self.share * now.steps"),
     ("if name not in now.origin and", "if name in now.origin and"),
     (' and ".lora_" not in name}', "}"),
-    ("next(iter(now.origin))", "next(iter(now.params))"),
+    ("next(iter(now.origin), ", "next(iter(now.params), "),
 )

@@ -5,13 +5,16 @@ import math
 
 import pytest
 import torch
+from torch import nn
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from ftlab.contract import batch, begun, freeze, go_on, model
 from ftlab.errors import Misused
 from ftlab.formulas import LoRA, lora
 from ftlab.losses import logits_of
+from ftlab.models import Pretrained
 from ftlab.rule import Now
-from ftlab.training import finish
+from ftlab.training import begin, finish, step
 
 
 def test_a_product_by_hand():
@@ -89,6 +92,52 @@ def test_what_was_frozen_before_is_frozen_after():
     assert left == {"bert.embeddings.word_embeddings.weight", "classifier.bias"}
 
 
+def test_what_is_new_in_the_body_is_trained_too():
+    """A pooler that was not in the checkpoint would else stay as it was drawn."""
+    fresh = frozenset({"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"})
+    state = begin(Pretrained(model(), None, "tiny", None, fresh), [batch(0)], [LoRA(rank=2)])
+    assert {name for name in state.params if "lora_" not in name} == fresh
+    assert all(param.requires_grad for param in finish(state).parameters())
+
+
+def test_a_gpt2_whose_matrices_lie_the_other_way_is_merged_without_a_warning():
+    sizes = {"vocab_size": 50, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 16}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        net = GPT2ForSequenceClassification(GPT2Config(**sizes, bos_token_id=1, eos_token_id=1, pad_token_id=0))
+    names = list(net.state_dict())
+    before = net.transformer.h[0].attn.c_attn.weight.detach().clone()
+    state = begin(net, [batch(0)], [LoRA(rank=2)], epochs=3, lr=1e-2)
+    for _ in range(3):
+        step(state, batch(0))
+    inside = net.transformer.h[0].attn.c_attn
+    factors = inside.lora_A.default.weight.detach(), inside.lora_B.default.weight.detach()
+    unmerged = logits_of(net.eval(), batch(0))
+    merged = finish(state).eval()
+    torch.testing.assert_close(logits_of(merged, batch(0)), unmerged, atol=1e-5, rtol=0)
+    torch.testing.assert_close(merged.transformer.h[0].attn.c_attn.weight, lora(before.T, *factors, 8.0).T)
+    assert list(merged.state_dict()) == names
+    assert not hasattr(merged.base_model, "peft_config")
+
+
+def test_a_plain_module_has_no_head():
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    rows = {"input": torch.ones(2, 3), "labels": torch.tensor([0, 1])}
+    state = begin(net, [rows], [LoRA(rank=1, targets=("0",))], lr=1e-2)
+    assert list(state.params) == ["0.lora_A.default.weight", "0.lora_B.default.weight"]
+    step(state, rows)
+    assert list(finish(state).state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert not hasattr(net, "peft_config")
+    with pytest.raises(Misused, match="LoRA: targets must be given for a model of type ''"):
+        LoRA().prepare(nn.Sequential(nn.Linear(2, 2)), Now())
+
+
+def test_two_of_the_same_size_are_not_drawn_alike():
+    first, second = (LoRA(targets=("query",)).prepare(model(), Now(place=place)).state_dict() for place in (0, 1))
+    name = "bert.encoder.layer.0.attention.self.query.lora_A.default.weight"
+    assert not torch.equal(first[name], second[name])
+
+
 def test_other_targets_and_wrong_ones():
     state = begun([LoRA(rank=2, targets=("intermediate.dense",))])
     assert sum("lora_A" in name for name in state.params) == 2
@@ -127,4 +176,8 @@ MUTANTS = (
     ("                module.merge()\n", ""),
     ('"lora_" in name or (', '"lora_A" in name or ('),
     ("and not in_body)", "and in_body)"),
+    (" and id(param) not in new\n", "\n"),
+    ('== "Conv1D" for', '== "Linear" for'),
+    ("torch.manual_seed(now.generator.initial_seed())", "torch.manual_seed(now.seed)"),
+    ('.pop("peft_config", None)', '.get("peft_config", None)'),
 )
