@@ -20,12 +20,22 @@ from transformers import (
 )
 
 import ftlab
-from ftlab import checkpoint, contract, loss_adversarial
+from ftlab import checkpoint, contract
 from ftlab.errors import Misused, Refused
 from ftlab.formulas import contrastive, cross_entropy, distill
-from ftlab.loss_adversarial import Moved
-from ftlab.loss_contrastive import logits_and_vectors
-from ftlab.losses import CrossEntropy, Distill, Focal, FreeLB, RDrop, Smart, SupervisedContrastive, logits_of
+from ftlab.losses import (
+    CrossEntropy,
+    Distill,
+    Focal,
+    FreeLB,
+    RDrop,
+    Smart,
+    SupervisedContrastive,
+    adversarial,
+    logits_of,
+)
+from ftlab.losses.adversarial import Moved
+from ftlab.losses.contrastive import logits_and_vectors
 from tests.tiny import tiny_gpt2
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -90,7 +100,7 @@ def test_smoothness_of_two_parts_is_the_mean_of_theirs_and_each_part_has_noise_o
         seen.append(noise)
         return clean.sum() * 0 + len(seen)
 
-    monkeypatch.setattr(loss_adversarial, "smart", spy)
+    monkeypatch.setattr(adversarial, "smart", spy)
     record, _ = first_step(Smart(1.0), 2, change=still)
     plain, _ = first_step(CrossEntropy(), change=still)
     assert record["loss"] - plain["loss"] == pytest.approx(1.5, abs=1e-6)
@@ -208,7 +218,7 @@ def test_a_teacher_in_a_folder_is_loaded_once_and_late_and_moves_no_dropout(fold
     loaded = []
     load = ftlab.load_model
     monkeypatch.setattr(
-        "ftlab.loss_distill.load_model", lambda name: loaded.append((name, torch.rand(9))[0]) or load(name)
+        "ftlab.losses.distill.load_model", lambda name: loaded.append((name, torch.rand(9))[0]) or load(name)
     )
     loss = Distill(folder, alpha=0.5)
     assert loaded == []
@@ -436,9 +446,7 @@ def test_a_gpt_finds_its_last_token_which_it_cannot_when_it_is_given_embeddings(
 
 def test_padding_is_not_moved_at_random_and_a_text_has_the_same_length_of_move_on_average(monkeypatch):
     starts = []
-    monkeypatch.setattr(
-        loss_adversarial, "free_lb", lambda loss, start, rate, steps: starts.append(start) or loss(start)
-    )
+    monkeypatch.setattr(adversarial, "free_lb", lambda loss, start, rate, steps: starts.append(start) or loss(start))
     torch.manual_seed(0)
     for _ in range(100):
         FreeLB(2, magnitude=0.5)(texts("bert"), padded())

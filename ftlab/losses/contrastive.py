@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ftlab.batches import Batch
 from ftlab.errors import check_number, misused
 from ftlab.formulas import contrastive, cross_entropy
-from ftlab.loss_outputs import logits_of
+from ftlab.losses.outputs import logits_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ftlab.batches import Batch
 from ftlab.errors import check_number, check_whole, misused
 from ftlab.formulas import cross_entropy, free_lb, smart
-from ftlab.loss_outputs import logits_of
+from ftlab.losses.outputs import logits_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ftlab.batches import Batch
 from ftlab.errors import check_number, misused
 from ftlab.formulas import distill
-from ftlab.loss_outputs import logits_of
+from ftlab.losses.outputs import logits_of
 from ftlab.models import Pretrained, load_model
 
 

@@ -1,4 +1,4 @@
-"""Task losses: ``loss(model, batch)`` is a formula applied to what a model says of a batch."""
+"""Losses of one formula applied to the scores of a pass or two."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,7 @@ from torch import Tensor, nn
 from ftlab.batches import Batch
 from ftlab.errors import check_number
 from ftlab.formulas import binary_cross_entropy, cross_entropy, focal, mean_squared_error, r_drop
-from ftlab.loss_adversarial import FreeLB, Smart
-from ftlab.loss_contrastive import SupervisedContrastive
-from ftlab.loss_distill import Distill
-from ftlab.loss_outputs import Loss, logits_of
-
-__all__ = [
-    "BinaryCrossEntropy",
-    "CrossEntropy",
-    "Distill",
-    "Focal",
-    "FreeLB",
-    "Loss",
-    "MeanSquaredError",
-    "RDrop",
-    "Smart",
-    "SupervisedContrastive",
-    "logits_of",
-    "loss_for",
-]
+from ftlab.losses.outputs import logits_of
 
 
 @dataclass(frozen=True)
@@ -98,13 +80,3 @@ class MeanSquaredError:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         return mean_squared_error(logits_of(model, batch).squeeze(-1), batch["labels"])
-
-
-def loss_for(kind: str) -> Loss:
-    """Return the usual loss of a kind of task."""
-    losses: dict[str, Loss] = {
-        "classification": CrossEntropy(),
-        "multilabel": BinaryCrossEntropy(),
-        "regression": MeanSquaredError(),
-    }
-    return losses[kind]
