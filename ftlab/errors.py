@@ -52,6 +52,7 @@ def check_number(
     above: float | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
+    below: float | None = None,
     finite: bool = True,
 ) -> None:
     """Refuse a value that is not a number inside its range.
@@ -60,7 +61,12 @@ def check_number(
     """
     bounds = [
         f"{word} {bound:g}"
-        for word, bound in (("greater than", above), ("at least", at_least), ("at most", at_most))
+        for word, bound in (
+            ("greater than", above),
+            ("at least", at_least),
+            ("at most", at_most),
+            ("less than", below),
+        )
         if bound is not None
     ]
     must = "be a number" + (" " + " and ".join(bounds) if bounds else "")
@@ -72,6 +78,7 @@ def check_number(
         or (above is not None and not value > above)
         or (at_least is not None and not value >= at_least)
         or (at_most is not None and not value <= at_most)
+        or (below is not None and not value < below)
     ):
         raise misused(where, name, must, repr(value), do)
 
@@ -92,6 +99,35 @@ def check_choice(where: str, name: str, value: Any, choices: tuple[str, ...]) ->
     """
     if value not in choices:
         raise misused(where, name, f"be one of {', '.join(map(repr, choices))}", repr(value), "Choose one of them")
+
+
+def check_labels(where: str, logits: Any, labels: Any) -> None:
+    """Refuse labels that are not one class for each row of logits.
+
+    >>> import torch
+    >>> check_labels("focal", torch.zeros(2, 3), torch.tensor([0, 2]))
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or str(labels.dtype) != "torch.int64":
+        must = "be whole numbers (int64) of shape (N,) beside logits of shape (N, C)"
+        got = f"{labels.dtype} {tuple(labels.shape)} beside {tuple(logits.shape)}"
+        do = "One label a row of logits; several labels at once are the job of binary_cross_entropy"
+        raise misused(where, "labels", must, got, do)
+    if len(labels) == 0:
+        raise misused(where, "labels", "hold at least one sample", "none", "Leave empty batches out")
+    low, high = labels.aminmax()
+    if low < 0 or high >= logits.shape[1]:
+        do = "The model needs as many classes as the data has"
+        raise misused(where, "labels", f"lie from 0 to {logits.shape[1] - 1}", f"{int(low)} to {int(high)}", do)
+
+
+def check_weights(where: str, logits: Any, weight: Any) -> None:
+    """Refuse class weights that are not one number for each column of logits; ``None`` is no weights.
+
+    >>> check_weights("focal", None, None)
+    """
+    if weight is not None and weight.shape != logits.shape[1:]:
+        must = f"have one number a class, shape ({logits.shape[1]},)"
+        raise misused(where, "weight", must, f"shape {tuple(weight.shape)}", "Give a weight for each class")
 
 
 def mention(where: str, what: str) -> None:

@@ -106,7 +106,7 @@ def test_smoothness_of_two_parts_is_the_mean_of_theirs_and_each_part_has_noise_o
     assert record["loss"] - plain["loss"] == pytest.approx(1.5, abs=1e-6)
     assert seen[0].shape == seen[1].shape == (4, 7, 16)
     assert not torch.equal(*seen)
-    assert seen[0].std().item() == pytest.approx(1e-5, rel=0.2)
+    assert seen[0].std().item() == pytest.approx(1e-3, rel=0.2)
 
 
 def test_the_contrastive_loss_compares_each_part_within_itself():
@@ -116,6 +116,17 @@ def test_the_contrastive_loss_compares_each_part_within_itself():
     halves = [loss(net, {name: tensor[part::2] for name, tensor in rows.items()}).item() for part in range(2)]
     assert parts == pytest.approx(sum(halves) / 2, abs=1e-6)
     assert abs(whole - parts) > 0.1  # seven others to tell apart, or three
+
+
+@pytest.mark.parametrize("kind", [CrossEntropy, Focal])
+def test_class_weights_that_cannot_be_meant_are_refused(kind):
+    where = kind.__name__
+    with pytest.raises(Misused, match=f"^{where}: weight must be a number at least 0. Got -1.0. Give a number for"):
+        kind(weight=(1.0, -1.0))
+    with pytest.raises(Misused, match=f"^{where}: weight must be a tuple, one number a class. Got Tensor. Write"):
+        kind(weight=torch.ones(2))
+    with pytest.raises(Misused, match=r"weight must have one number a class, shape \(2,\). Got shape \(3,\)"):
+        kind(weight=(1.0, 1.0, 1.0))(contract.model(), contract.batch(0))
 
 
 @every_loss
@@ -460,7 +471,7 @@ def test_padding_is_not_moved_at_random_and_a_text_has_the_same_length_of_move_o
     assert (starts[-1] != 0).all()
 
 
-def test_the_smoothness_of_the_usual_radius_is_no_rounding_in_fp32():
+def test_even_the_smoothness_of_the_radius_of_the_authors_scripts_is_no_rounding_in_fp32():
     rows = padded()
     single, double = still(texts("bert")), still(texts("bert")).double()
     both = []
@@ -471,6 +482,20 @@ def test_the_smoothness_of_the_usual_radius_is_no_rounding_in_fp32():
         kind = next(net.parameters()).dtype
         both.append(ftlab.formulas.smart(scores, scores(moved.nothing), noise.to(kind), 1e-5, 1e-3).item())
     assert both[0] == pytest.approx(both[1], rel=0.05)
+
+
+def test_the_usual_radius_is_seen_beside_the_loss_of_the_embedded_model_and_that_of_the_authors_scripts_is_not():
+    data = ftlab.load_data("reviews")
+    net = ftlab.load_model("minilm", data).net.eval()
+    generator = torch.Generator().manual_seed(0)
+    rows = {"input_ids": torch.randint(2000, 3000, (4, 8), generator=generator), "labels": torch.tensor([0, 1, 0, 1])}
+    entropy = CrossEntropy()(net, rows).item()
+    parts = []
+    for radius in (1e-5, 1e-2):
+        torch.manual_seed(0)
+        parts.append(Smart(1.0, radius)(net, rows).item() - entropy)
+    assert abs(parts[0]) < 1e-6
+    assert parts[1] > 1e-5
 
 
 def _scores(net, moved, delta):

@@ -39,9 +39,10 @@ def contrastive(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
         Misused: If the shapes do not fit, or ``temperature`` is not greater than 0.
 
     Source:
-        Khosla, Teterwak, Wang and others 2020, "Supervised Contrastive Learning", arXiv 2004.11362, equation 2 (the outer
-        sum); for fine-tuning Gunel, Du, Conneau and Stoyanov 2021, arXiv 2011.01403. Departure: the mean over the samples
-        that have a positive, for which a batch of single views must have a rule; the sum over none is 0/0.
+        Khosla, Teterwak, Wang and others 2020, "Supervised Contrastive Learning", arXiv 2004.11362, the form
+        with the sum outside the logarithm; for fine-tuning Gunel, Du, Conneau and Stoyanov 2021, arXiv 2011.01403.
+        Departure: the mean over the samples that have a positive, for which a batch of single views must have a rule;
+        the sum over none is 0/0.
 
     Example:
         Two samples with one label and the same direction, one across: each of the two draws the other with a chance of

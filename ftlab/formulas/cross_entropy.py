@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import check_labels, check_number, check_weights
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
@@ -38,8 +38,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, weight: Tensor | None = Non
 
     Source:
         The article, section 3.3, formula (1). Label smoothing: Szegedy et al. 2016, "Rethinking the Inception
-        Architecture", section 7. Departure: class weights, which the article has not, are normalised as
-        ``torch.nn.functional.cross_entropy`` does it.
+        Architecture". Departure: class weights, which the article has not, are normalised as
+        ``torch.nn.functional.cross_entropy`` does it; where all that count are 0, the loss is NaN, as there.
 
     Example:
         Two classes, and a model that gives the true one 3 parts of 4: the loss is -log(3/4).
@@ -47,39 +47,10 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, weight: Tensor | None = Non
         >>> cross_entropy(torch.tensor([[3.0, 1.0]]).log(), torch.tensor([0]))
         tensor(0.2877)
     """
-    _check(logits, labels)
     check_number("cross_entropy", "smoothing", smoothing, "0.1 is usual, 0 switches it off", at_least=0, at_most=1)
+    check_labels("cross_entropy", logits, labels)
+    check_weights("cross_entropy", logits, weight)
     classes = logits.shape[1]
-    if weight is not None and weight.shape != (classes,):
-        raise misused(
-            "cross_entropy",
-            "weight",
-            f"have one number a class, shape ({classes},)",
-            f"shape {tuple(weight.shape)}",
-            "Give a weight for each class",
-        )
     weights = torch.ones_like(logits[0]) if weight is None else weight.to(logits)
     target = torch.nn.functional.one_hot(labels, classes).to(logits) * (1 - smoothing) + smoothing / classes
     return -(weights * target * logits.log_softmax(dim=1)).sum() / weights[labels].sum()
-
-
-def _check(logits: Tensor, labels: Tensor) -> None:
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.is_floating_point():
-        raise misused(
-            "cross_entropy",
-            "labels",
-            "be whole numbers of shape (N,) beside logits of shape (N, C)",
-            f"{labels.dtype} {tuple(labels.shape)} beside {tuple(logits.shape)}",
-            "One label a row of logits; several labels at once are the job of binary_cross_entropy",
-        )
-    if labels.numel() == 0:
-        raise misused("cross_entropy", "labels", "hold at least one sample", "none", "Leave empty batches out")
-    low, high = labels.aminmax()
-    if low < 0 or high >= logits.shape[1]:
-        raise misused(
-            "cross_entropy",
-            "labels",
-            f"lie from 0 to {logits.shape[1] - 1}",
-            f"{int(low)} to {int(high)}",
-            "The model needs as many classes as the data has",
-        )

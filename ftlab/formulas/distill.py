@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import check_labels, check_number, misused
 
 
 def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, alpha: float) -> Tensor:
@@ -39,7 +39,7 @@ def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
         Misused: If the shapes do not fit, a label is no class, or a number is outside its range.
 
     Source:
-        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531, section 2.
+        Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531.
         Departure: the divergence from the teacher instead of the cross-entropy with it. The two differ by the teacher's
         entropy, so they have one gradient, and a student that equals its teacher has 0.
 
@@ -53,30 +53,13 @@ def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
     """
     check_number("distill", "temperature", temperature, "2.0 is usual", above=0)
     check_number("distill", "alpha", alpha, "0.5 is usual, 0 leaves the teacher out", at_least=0, at_most=1)
-    _check(student, teacher, labels)
+    if student.shape != teacher.shape:
+        must, got = "have the shape of student, (N, C)", f"{tuple(teacher.shape)} beside {tuple(student.shape)}"
+        raise misused("distill", "teacher", must, got, "Both are logits of the same samples for the same labels")
+    check_labels("distill", student, labels)
     true = torch.nn.functional.one_hot(labels, student.shape[1]).to(student)
     entropy = -(true * student.log_softmax(dim=1)).sum()
     wanted = (teacher.detach().to(student) / temperature).log_softmax(dim=1)
     found = (student / temperature).log_softmax(dim=1)
     distance = (wanted.exp() * (wanted - found)).sum()
     return ((1 - alpha) * entropy + alpha * temperature**2 * distance) / len(labels)
-
-
-def _check(student: Tensor, teacher: Tensor, labels: Tensor) -> None:
-    if student.ndim != 2 or student.shape != teacher.shape:
-        raise misused(
-            "distill",
-            "teacher",
-            "have the shape of student, (N, C)",
-            f"{tuple(teacher.shape)} beside {tuple(student.shape)}",
-            "Both are logits of the same samples for the same labels",
-        )
-    fits = labels.shape == student.shape[:1] and len(labels) > 0 and not labels.is_floating_point()
-    if not fits or labels.min() < 0 or labels.max() >= student.shape[1]:
-        raise misused(
-            "distill",
-            "labels",
-            "be whole numbers from 0 to C - 1 of shape (N,) beside logits of shape (N, C)",
-            f"{labels.dtype} {tuple(labels.shape)} beside {tuple(student.shape)}",
-            "One label a row of logits; the model needs as many classes as the data has",
-        )

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import check_labels, check_number, check_weights, misused
 
 
 def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:
@@ -39,8 +39,8 @@ def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | N
         Misused: If the shapes do not fit, a label is no class, or ``gamma`` is not a number of at least 0.
 
     Source:
-        Lin, Goyal, Girshick, He and Dollár 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002, equations 4
-        and 5. Departure: a softmax over classes instead of a sigmoid for each box, the same for two classes; the mean is
+        Lin, Goyal, Girshick, He and Dollár 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002.
+        Departure: a softmax over classes instead of a sigmoid for each box, the same for two classes; the mean is
         over the samples by their weights, not over the boxes that hold something.
 
     Example:
@@ -50,29 +50,14 @@ def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | N
         tensor(0.0180)
     """
     check_number("focal", "gamma", gamma, "2.0 is usual, 0 is cross-entropy", at_least=0)
-    _check(logits, labels, weight)
+    check_labels("focal", logits, labels)
+    check_weights("focal", logits, weight)
+    if logits.shape[1] < 2:
+        raise misused(
+            "focal", "logits", "have two columns at least", str(tuple(logits.shape)), "One class is no choice"
+        )
     true = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
     logs = logits.log_softmax(dim=1)
     doubt = logs.masked_fill(true, -math.inf).logsumexp(dim=1, keepdim=True)  # log(1 - p), exact where p is all but 1
     weights = torch.ones_like(logits[0]) if weight is None else weight.to(logits)
     return -(weights * true * logs * (gamma * doubt).exp()).sum() / weights[labels].sum()
-
-
-def _check(logits: Tensor, labels: Tensor, weight: Tensor | None) -> None:
-    fits = logits.ndim == 2 and logits.shape[1] > 1 and labels.shape == logits.shape[:1] and len(labels) > 0
-    if not fits or labels.is_floating_point() or labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise misused(
-            "focal",
-            "labels",
-            "be whole numbers from 0 to C - 1 of shape (N,) beside logits of shape (N, C), C at least 2",
-            f"{labels.dtype} {tuple(labels.shape)} beside {tuple(logits.shape)}",
-            "One label a row of logits; the model needs as many classes as the data has",
-        )
-    if weight is not None and weight.shape != logits.shape[1:]:
-        raise misused(
-            "focal",
-            "weight",
-            f"have one number a class, shape ({logits.shape[1]},)",
-            f"shape {tuple(weight.shape)}",
-            "Give a weight for each class",
-        )

@@ -41,7 +41,7 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1,
 
     Source:
         Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, "FreeLB: Enhanced Adversarial Training for Natural Language
-        Understanding", arXiv 1909.11764, Algorithm 1. Departure: no bound on the length of δ, which is ``rate`` times
+        Understanding", arXiv 1909.11764. Departure: no bound on the length of δ, which is ``rate`` times
         ``steps`` at most beyond the start; the length is each sample's own.
 
     Example:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import check_labels, check_number, misused
 
 
 def r_drop(first: Tensor, second: Tensor, labels: Tensor, alpha: float) -> Tensor:
@@ -36,10 +36,10 @@ def r_drop(first: Tensor, second: Tensor, labels: Tensor, alpha: float) -> Tenso
         Misused: If the shapes do not fit, a label is no class, or ``alpha`` is not a number of at least 0.
 
     Source:
-        Liang, Wu, Li and others 2021, "R-Drop: Regularized Dropout for Neural Networks", arXiv 2106.14448,
-        section 2. Departure: half the sum of both cross-entropies, so that equal passes give one cross-entropy, and means
-        over the samples. The authors' code for text classification sums the divergence over the batch, so that there a
-        batch twice as large has twice the ``alpha``.
+        Liang, Wu, Li and others 2021, "R-Drop: Regularized Dropout for Neural Networks", arXiv 2106.14448.
+        Departure: half the sum of both cross-entropies, so that equal passes give one cross-entropy, and means
+        over the samples. The code in the authors' README, and theirs for text classification, sum the divergence over the
+        batch, so that there a batch twice as large has twice the ``alpha``.
 
     Example:
         Passes that give the true class 1 part and 3 parts of 4. Cross-entropy: (log 4 + log 4/3)/2 = 0.8370.
@@ -50,29 +50,12 @@ def r_drop(first: Tensor, second: Tensor, labels: Tensor, alpha: float) -> Tenso
         (tensor(0.8370), tensor(1.3863))
     """
     check_number("r_drop", "alpha", alpha, "1.0 is usual, 0 switches it off", at_least=0)
-    _check(first, second, labels)
+    if first.shape != second.shape:
+        must, got = "have the shape of first, (N, C)", f"{tuple(second.shape)} beside {tuple(first.shape)}"
+        raise misused("r_drop", "second", must, got, "Both are logits of the same samples")
+    check_labels("r_drop", first, labels)
     p, q = first.log_softmax(dim=1), second.log_softmax(dim=1)
     true = torch.nn.functional.one_hot(labels, first.shape[1]).to(first)
     entropy = -((true * p).sum() + (true * q).sum()) / 2
     disagreement = ((p.exp() - q.exp()) * (p - q)).sum() / 2
     return (entropy + alpha * disagreement) / len(labels)
-
-
-def _check(first: Tensor, second: Tensor, labels: Tensor) -> None:
-    if first.ndim != 2 or first.shape != second.shape:
-        raise misused(
-            "r_drop",
-            "second",
-            "have the shape of first, (N, C)",
-            f"{tuple(second.shape)} beside {tuple(first.shape)}",
-            "Both are logits of the same samples",
-        )
-    fits = labels.shape == first.shape[:1] and len(labels) > 0 and not labels.is_floating_point()
-    if not fits or labels.min() < 0 or labels.max() >= first.shape[1]:
-        raise misused(
-            "r_drop",
-            "labels",
-            "be whole numbers from 0 to C - 1 of shape (N,) beside logits of shape (N, C)",
-            f"{labels.dtype} {tuple(labels.shape)} beside {tuple(first.shape)}",
-            "One label a row of logits; the model needs as many classes as the data has",
-        )

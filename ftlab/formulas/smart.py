@@ -9,7 +9,7 @@ from ftlab.errors import check_number, misused
 
 
 def smart(
-    scores: Callable[[Tensor], Tensor], clean: Tensor, noise: Tensor, radius: float = 1e-5, step: float = 1e-3
+    scores: Callable[[Tensor], Tensor], clean: Tensor, noise: Tensor, radius: float = 1e-2, step: float = 1e-2
 ) -> Tensor:
     r"""Return how much the model's answer changes when its input is moved a little in a bad direction.
 
@@ -49,7 +49,8 @@ def smart(
         Jiang, He, Chen, Liu, Gao and Zhao 2020, "SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural Language
         Models through Principled Regularized Optimization", arXiv 1911.03437, the smoothness-inducing part. Departure:
         the Bregman proximal part is left out, and the search has one step. The authors' code never projects: its epsilon
-        is only added to a divisor, so that its inputs move by the step.
+        is only added to a divisor, so that its inputs move by the step; it divides token by token, not by the greatest
+        entry of the sample, and seeks the direction by one of the two divergences.
 
     Example:
         A model with the scores (0, x) at x = 0, moved by 0.1 at most: p = σ(0.1) = 0.5250, and the two divergences make
@@ -59,13 +60,14 @@ def smart(
         >>> smart(line, line(torch.zeros(1, 1)), torch.full((1, 1), 0.01), radius=0.1, step=1.0)
         tensor(0.0025)
     """
-    check_number("smart", "radius", radius, "1e-5 is usual, 0 switches it off", at_least=0)
-    check_number("smart", "step", step, "1e-3 is usual", at_least=0)
+    check_number("smart", "radius", radius, "1e-2 is a first try, 0 switches it off", at_least=0)
+    check_number("smart", "step", step, "1e-2 is a first try", at_least=0)
     if clean.ndim != 2 or noise.ndim < 2 or len(noise) != len(clean) or len(clean) == 0:
-        must = "have one entry a row of clean, which is of shape (N, C)"
-        raise misused(
-            "smart", "noise", must, f"{tuple(noise.shape)} beside {tuple(clean.shape)}", "Both are of one batch"
+        must, got = (
+            "have one entry a row of clean, of shape (N, C)",
+            f"{tuple(noise.shape)} beside {tuple(clean.shape)}",
         )
+        raise misused("smart", "noise", must, got, "Both are of one batch")
     with torch.enable_grad():
         start = noise.detach().clone().requires_grad_()
         (grad,) = torch.autograd.grad(_apart(scores(start), clean.detach()), start)

@@ -19,19 +19,21 @@ class Smart:
     """Cross-entropy and SMART's smoothness. See :func:`ftlab.formulas.smart`.
 
     All passes have the same dropout, so that only the moved embeddings make a difference. They run in fp32 under every
-    engine, since bf16 would round so small a move away. A step costs three passes.
+    engine, since bf16 would round so small a move away. A step costs three passes. How far an embedding may be moved
+    depends on the model: with the embedded one, 1e-5 (the step in the authors' scripts) is too little to be seen beside
+    the loss.
     """
 
     strength: float = 1.0
-    radius: float = 1e-5
-    step: float = 1e-3
-    noise: float = 1e-5
+    radius: float = 1e-2
+    step: float = 1e-2
+    noise: float = 1e-3
 
     def __post_init__(self) -> None:
         check_number("Smart", "strength", self.strength, "1.0 is usual, 0 switches it off", at_least=0)
-        check_number("Smart", "radius", self.radius, "1e-5 is usual, 0 switches it off", at_least=0)
-        check_number("Smart", "step", self.step, "1e-3 is usual", at_least=0)
-        check_number("Smart", "noise", self.noise, "1e-5 is usual", above=0)
+        check_number("Smart", "radius", self.radius, "1e-2 is a first try, 0 switches it off", at_least=0)
+        check_number("Smart", "step", self.step, "1e-2 is a first try", at_least=0)
+        check_number("Smart", "noise", self.noise, "1e-3 is a first try", above=0)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         with torch.autocast(batch["labels"].device.type, enabled=False):
@@ -143,14 +145,17 @@ def _embedding(where: str, model: Any) -> nn.Module:
 
 def _chance(device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Return the state of the generators that dropout draws from."""
-    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    if device.type == "cpu":
+        return torch.get_rng_state(), None
+    return torch.get_rng_state(), torch.get_device_module(device).get_rng_state(device)
 
 
 @contextmanager
 def _replayed(chance: tuple[Tensor, Tensor | None], device: torch.device) -> Iterator[None]:
     """Draw as it was drawn from a state on; afterwards go on as if nothing had been drawn."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    own = [] if chance[1] is None else [device]
+    with torch.random.fork_rng(own, device_type=device.type if own else None):
         torch.set_rng_state(chance[0])
-        if chance[1] is not None:
-            torch.cuda.set_rng_state(chance[1], device)
+        if own:
+            torch.get_device_module(device).set_rng_state(chance[1], device)
         yield

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.batches import Batch
-from ftlab.errors import check_number
+from ftlab.errors import check_number, misused
 from ftlab.formulas import binary_cross_entropy, cross_entropy, focal, mean_squared_error, r_drop
 from ftlab.losses.outputs import logits_of
 
@@ -22,6 +22,7 @@ class CrossEntropy:
     smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        _check_weight("CrossEntropy", self.weight)
         check_number("CrossEntropy", "smoothing", self.smoothing, "0.1 is usual, 0 is none", at_least=0, at_most=1)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -41,6 +42,7 @@ class Focal:
     weight: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        _check_weight("Focal", self.weight)
         check_number("Focal", "gamma", self.gamma, "2.0 is usual, 0 is cross-entropy", at_least=0)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -80,3 +82,11 @@ class MeanSquaredError:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         return mean_squared_error(logits_of(model, batch).squeeze(-1), batch["labels"])
+
+
+def _check_weight(where: str, weight: tuple[float, ...] | None) -> None:
+    if not isinstance(weight, tuple | None):
+        must = "be a tuple, one number a class"
+        raise misused(where, "weight", must, type(weight).__name__, "Write it as in weight=(1.0, 3.0)")
+    for one in weight or ():
+        check_number(where, "weight", one, "Give a number for each class; 1.0 counts it as it comes", at_least=0)

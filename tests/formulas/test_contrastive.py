@@ -19,7 +19,7 @@ def batch():
 
 
 def written_out(vectors, labels, temperature):
-    """Equation 2 of Khosla et al., as loops, over the anchors that have a positive."""
+    """The loss of Khosla et al. with the sum outside the logarithm, as loops, over the anchors that have a positive."""
     rows = [row / math.sqrt(float(row @ row)) for row in vectors.numpy()]
     losses = []
     for i, anchor in enumerate(rows):

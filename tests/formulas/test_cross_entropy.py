@@ -119,10 +119,16 @@ def test_gradient_is_that_of_finite_differences(batch):
 @pytest.mark.parametrize(
     ("logits", "labels", "match"),
     [
-        (torch.zeros(3), torch.zeros(3).long(), r"labels must be whole numbers of shape \(N,\).*\(3,\) beside \(3,\)"),
+        (
+            torch.zeros(3),
+            torch.zeros(3).long(),
+            r"labels must be whole numbers \(int64\) of shape \(N,\).*\(3,\) beside \(3,\)",
+        ),
         (torch.zeros(3, 2), torch.zeros(3, 1).long(), r"labels must be whole numbers.*\(3, 1\) beside \(3, 2\)"),
         (torch.zeros(3, 2), torch.zeros(2).long(), r"Got torch.int64 \(2,\) beside \(3, 2\)"),
         (torch.zeros(3, 2), torch.zeros(3), r"Got torch.float32 \(3,\) .* the job of binary_cross_entropy"),
+        (torch.zeros(3, 2), torch.zeros(3).int(), r"Got torch.int32 \(3,\) beside \(3, 2\)"),
+        (torch.zeros(3, 2), torch.zeros(3).bool(), r"Got torch.bool \(3,\) beside \(3, 2\)"),
         (torch.zeros(0, 2), torch.zeros(0).long(), "labels must hold at least one sample. Got none"),
         (torch.zeros(2, 3), torch.tensor([0, 3]), "labels must lie from 0 to 2. Got 0 to 3"),
         (torch.zeros(2, 3), torch.tensor([-1, 2]), "labels must lie from 0 to 2. Got -1 to 2"),
@@ -151,4 +157,7 @@ MUTANTS = (
     ("+ smoothing / classes", "+ smoothing"),
     ("log_softmax(dim=1)", "log_softmax(dim=0)"),
     ("* (1 - smoothing)", "* 1"),
+    ("return -(weights * target", "return -(target"),
+    ('    check_labels("cross_entropy", logits, labels)\n', ""),
+    ('    check_weights("cross_entropy", logits, weight)\n', ""),
 )

@@ -69,7 +69,7 @@ def test_a_student_that_equals_its_teacher_has_0_and_any_other_has_more(batch):
 
 
 def test_at_a_great_temperature_it_becomes_half_the_mean_squared_distance_of_the_centred_logits(batch):
-    student, teacher, labels = batch  # Hinton et al., section 2.1: for logits of mean 0 the gradient is (s - t)/C
+    student, teacher, labels = batch  # Hinton et al.: for logits of mean 0 the gradient is (s - t)/C
     apart = (student - student.mean(1, keepdim=True)) - (teacher - teacher.mean(1, keepdim=True))
     expected = apart.square().mean(1).mean() / 2
     assert distill(student, teacher, labels, 1e4, 1.0).item() == pytest.approx(expected.item(), rel=1e-3)
@@ -114,19 +114,20 @@ def test_gradient_is_that_of_finite_differences(batch):
 @pytest.mark.parametrize(
     ("student", "labels", "match"),
     [
-        (torch.zeros(3, 2), torch.zeros(2).long(), r"\(2,\) beside \(3, 2\)"),
-        (torch.zeros(3, 2), torch.zeros(3), "torch.float32"),
-        (torch.zeros(0, 2), torch.zeros(0).long(), r"\(0,\) beside \(0, 2\)"),
-        (torch.zeros(2, 3), torch.tensor([0, 3]), "torch.int64"),
-        (torch.zeros(2, 3), torch.tensor([-1, 2]), "torch.int64"),
+        (torch.zeros(3), torch.zeros(3).long(), r"be whole numbers .* Got .*\(3,\) beside \(3,\)"),
+        (torch.zeros(3, 2), torch.zeros(2).long(), r"be whole numbers \(int64\) .* Got .*\(2,\) beside \(3, 2\)"),
+        (torch.zeros(3, 2), torch.zeros(3), "be whole numbers .* Got torch.float32"),
+        (torch.zeros(0, 2), torch.zeros(0).long(), "hold at least one sample. Got none"),
+        (torch.zeros(2, 3), torch.tensor([0, 3]), "lie from 0 to 2. Got 0 to 3"),
+        (torch.zeros(2, 3), torch.tensor([-1, 2]), "lie from 0 to 2. Got -1 to 2"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(student, labels, match):
-    with pytest.raises(Misused, match=f"^distill: labels must be whole numbers from 0 to C - 1 .* Got .*{match}"):
+    with pytest.raises(Misused, match=f"^distill: labels must {match}"):
         distill(student, student, labels, 2.0, 0.5)
 
 
-@pytest.mark.parametrize("shapes", [((3, 2), (3, 3)), ((3, 2), (2, 2)), ((3,), (3,))])
+@pytest.mark.parametrize("shapes", [((3, 2), (3, 3)), ((3, 2), (2, 2))])
 def test_a_teacher_of_another_shape_is_refused(shapes):
     student, teacher = map(torch.zeros, shapes)
     with pytest.raises(Misused, match=r"^distill: teacher must have the shape of student, \(N, C\). Got"):
@@ -158,4 +159,5 @@ MUTANTS = (
     ("(1 - alpha) * entropy", "entropy"),
     ("teacher.detach().to(student)", "teacher.to(student)"),
     ("distance) / len(labels)", "distance / student.shape[1]) / len(labels)"),
+    ('    check_labels("distill", student, labels)\n', ""),
 )

@@ -161,7 +161,7 @@ def test_numbers_of_the_loss_are_refused_before_work_starts():
         Smart(-1.0)
     with pytest.raises(Misused, match="^Smart: noise must be a number greater than 0. Got 0"):
         Smart(noise=0)
-    assert repr(Smart()) == "Smart(strength=1.0, radius=1e-05, step=0.001, noise=1e-05)"
+    assert repr(Smart()) == "Smart(strength=1.0, radius=0.01, step=0.01, noise=0.001)"
 
 
 @pytest.mark.parametrize(
