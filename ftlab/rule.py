@@ -166,5 +166,15 @@ class Finish(Rule):
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module: ...
 
 
+def overwritten(rule: Rule, recipe: Sequence[Rule]) -> str:
+    """Name the rules of a recipe that change weights at the end, and whose change a rule that puts in its own takes back.
+
+    The ends come in reverse order, so these are the ones listed after it.
+    """
+    later = list(recipe)[list(recipe).index(rule) + 1 :] if rule in recipe else []
+    ending = [one for one in later if isinstance(one, Finish | Project) and type(one).finish is not Rule.finish]
+    return ", ".join(type(one).__name__ for one in ending)
+
+
 KINDS: tuple[type[Rule], ...] = (Prepare, Penalty, GradientRule, Schedule, Project, Finish)
 """The kinds in the order in which they act."""

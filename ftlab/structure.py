@@ -3,7 +3,8 @@
 Zeros in a matrix save neither room nor time; a smaller matrix saves both. What comes out is an ordinary model.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,17 +22,18 @@ HEADS = ("attention.output.dense", "attn.c_proj", "attention.out_lin")
 
 
 def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> None:
-    """Cut a share of the feed-forward neurons out of every layer, in place.
+    """Cut a share of the feed-forward neurons out of every layer, in place. See :func:`ftlab.formulas.neuron_importance`.
 
     Args:
         net: A ``transformers`` model: BERT, RoBERTa, DistilBERT, GPT-2.
         share: At least 0 and less than 1; 0 removes nothing.
         batches: Left out, the weights alone say what a neuron is worth; else their gradients on these batches too,
-            the mean over the batches.
+            the mean over the batches, without dropout.
         loss: ``loss(model, batch)``, which comes with ``batches``.
 
     Raises:
-        Misused: If the share is outside its range, the model is of another kind, or one of the two is missing.
+        Misused: If the share is outside its range, the model is of another kind, one of the two is missing, or there is
+            no batch.
     """
     if (batches is None) != (loss is None):
         raise misused("remove_neurons", "batches and loss", "come together", "one of them", "Give both or neither")
@@ -40,85 +42,134 @@ def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None,
 
 
 def _by_gradients(net: Any, batches: Iterable[Any], loss: Loss) -> list[Tensor]:
-    pairs = feed_forwards(net)
+    pairs = feed_forwards(net, "remove_neurons")
     weights = [(into.weight, *([into.bias] if into.bias is not None else []), out.weight) for into, out in pairs]
+    chosen = [one for some in weights for one in some]
     total = [torch.zeros(as_linear(into, into.weight).shape[0], device=into.weight.device) for into, _ in pairs]
-    training = net.training
-    net.eval()
-    for batch in parts(batches):
-        with torch.enable_grad():
-            value = loss(net, batch)
-        found = iter(torch.autograd.grad(value, [one for some in weights for one in some]))
-        for place, ((into, out), some) in enumerate(zip(pairs, weights, strict=True)):
-            grads = [next(found) for _ in some]
-            rows = [as_linear(into, one.detach()) if one.ndim > 1 else one.detach()[:, None] for one in some[:-1]]
-            slopes = [as_linear(into, one) if one.ndim > 1 else one[:, None] for one in grads[:-1]]
-            columns = as_linear(out, out.weight.detach())
-            total[place] += neuron_importance(
-                torch.cat(rows, 1), columns, (torch.cat(slopes, 1), as_linear(out, grads[-1]))
-            )
-    net.train(training)
+    frozen = [one for one in chosen if not one.requires_grad]
+    with _still(net):
+        try:
+            for one in frozen:
+                one.requires_grad_(True)
+            for batch in _all(batches, net, "remove_neurons"):
+                with torch.enable_grad():
+                    found = iter(torch.autograd.grad(loss(net, batch), chosen))
+                for place, ((into, out), some) in enumerate(zip(pairs, weights, strict=True)):
+                    grads = [next(found) for _ in some]
+                    rows, slopes = (_rows(into, those[:-1]) for those in (some, grads))
+                    columns, heights = (as_linear(out, those[-1].detach()) for those in (some, grads))
+                    total[place] += neuron_importance(rows, columns, (slopes, heights))
+        finally:
+            for one in frozen:
+                one.requires_grad_(False)
     return total
 
 
+def _rows(into: Any, those: Sequence[Tensor]) -> Tensor:
+    """Return weight and bias, or their gradients, as one matrix with a row for each neuron."""
+    return torch.cat([as_linear(into, one.detach()) if one.ndim > 1 else one.detach()[:, None] for one in those], 1)
+
+
+@contextmanager
+def _still(net: Any) -> Iterator[None]:
+    """Switch dropout off for a while."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
+
+
+def _all(batches: Iterable[Any], net: Any, where: str) -> Iterator[dict[str, Tensor]]:
+    """Yield the parts of the batches where the model is; none at all is refused."""
+    device, none = next(net.parameters()).device, True
+    for part in parts(batches):
+        yield {name: tensor.to(device) for name, tensor in part.items()}
+        none = False
+    if none:
+        raise misused(where, "batches", "hold at least one batch", "none", "Give some of the training rows")
+
+
 def remove_layers(net: Any, keep: int, drop: str = "top") -> None:
-    """Take layers out of a transformer, in place. See :func:`ftlab.formulas.remove_layers`."""
+    """Take layers out of a transformer, in place. See :func:`ftlab.formulas.remove_layers`.
+
+    Args:
+        net: A ``transformers`` model whose layers are one stack and all alike: BERT, RoBERTa, DistilBERT, GPT-2.
+        keep: How many stay, at least 1; as many as there are, or more, keeps all.
+        drop: Which go: ``"top"``, ``"bottom"`` or ``"even"``.
+
+    Raises:
+        Misused: If an argument is outside its range, or the model is of another kind.
+    """
     remove_layers_in(net, keep, drop)
 
 
 def rank_heads(net: Any, batches: Iterable[Any], loss: Loss) -> Tensor:
-    """Return how much each attention head matters: the mean over rows of the loss's slope in the head's mask.
+    r"""Return how much each attention head matters: how steeply a row's loss changes when the head is turned down.
 
-    A mask of 1 stands before each head's part of the output projection; its gradient, taken row by row, says how fast
-    the loss changes when the head is turned down. Michel, Levy and Neubig 2019, arXiv 1905.10650, equation (2).
+    .. math:: I_h = \frac{1}{N}\sum_{i=1}^{N}\left|\frac{\partial J_i}{\partial \xi_h}\right|_{\xi_h = 1}
+
+    The mask ξ_h stands before the head's part of the output projection. Its gradient is taken row by row, without
+    dropout, and its size is averaged: slopes up and down do not cancel. Of a loss that is the mean over B rows, the
+    gradient in a row's mask is a B-th of that row's slope, and is multiplied by B.
 
     Args:
         net: A ``transformers`` model: BERT, RoBERTa, DistilBERT, GPT-2.
-        batches: Tensors by name with ``labels``.
-        loss: ``loss(model, batch)``, the mean over the batch.
+        batches: Tensors by name with ``labels``, padded or not.
+        loss: ``loss(model, batch)``, the plain mean over the rows of the batch.
 
     Returns:
         Shape (layers, heads), at least 0.
+
+    Raises:
+        Misused: If the model is of another kind, or there is no batch.
+
+    Source:
+        Michel, Levy and Neubig 2019, "Are Sixteen Heads Really Better than One?", arXiv 1905.10650.
+        Departure: the scores of a layer are not divided by their length.
     """
-    modules, heads = _projections(net), net.config.num_attention_heads
+    modules, heads = _projections(net, "rank_heads"), net.config.num_attention_heads
     total, rows = torch.zeros(len(modules), heads), 0
-    masks: dict[int, Tensor] = {}
+    masks: dict[nn.Module, Tensor] = {}
 
     def masked(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         (joined,) = inputs
-        mask = torch.ones(len(joined), heads, device=joined.device, dtype=joined.dtype, requires_grad=True)
-        masks[id(module)] = mask
-        return ((torch.unflatten(joined, -1, (heads, -1)) * mask[:, None, :, None]).flatten(-2),)
+        if module not in masks:  # a loss may take several passes
+            masks[module] = joined.new_ones(len(joined), heads).requires_grad_()
+        return ((torch.unflatten(joined, -1, (heads, -1)) * masks[module][:, None, :, None]).flatten(-2),)
 
     hooks = [module.register_forward_pre_hook(masked) for module in modules]
-    training = net.training
-    net.eval()
     try:
-        for batch in parts(batches):
-            with torch.enable_grad():
-                value = loss(net, batch)
-            found = torch.autograd.grad(value, [masks[id(module)] for module in modules])
-            count = len(batch["labels"])
-            total += torch.stack([one.abs().sum(0) * count for one in found]).cpu()
-            rows += count
+        with _still(net):
+            for batch in _all(batches, net, "rank_heads"):
+                masks.clear()
+                with torch.enable_grad():
+                    value = loss(net, batch)
+                found = torch.autograd.grad(value, [masks[module] for module in modules])
+                count = len(batch["labels"])
+                total += torch.stack([one.abs().sum(0) * count for one in found]).cpu()
+                rows += count
     finally:
         for hook in hooks:
             hook.remove()
-        net.train(training)
     return total / rows
 
 
 def mask_heads(net: Any, heads: Sequence[tuple[int, int]]) -> None:
-    """Silence attention heads, in place: what they would write becomes zero. All shapes stay.
+    """Silence attention heads, in place: what they would write becomes zero.
+
+    Their columns of the output projection become zero, so they stay silent in the ordinary model that is saved. All
+    shapes stay: silent heads save neither room nor time. Further training would let them speak again.
 
     Args:
         net: As in :func:`rank_heads`.
         heads: Pairs of layer and head, both from 0.
 
     Raises:
-        Misused: If the model has no such head.
+        Misused: If the model has no such head, or is of another kind.
     """
-    modules, count = _projections(net), net.config.num_attention_heads
+    modules, count = _projections(net, "mask_heads"), net.config.num_attention_heads
     for layer, head in heads:
         if not (0 <= layer < len(modules) and 0 <= head < count):
             do = f"There are {len(modules)} layers of {count} heads, counted from 0"
@@ -129,13 +180,13 @@ def mask_heads(net: Any, heads: Sequence[tuple[int, int]]) -> None:
             torch.unflatten(weight, 1, (count, -1))[:, head] = 0
 
 
-def _projections(net: Any) -> list[Any]:
+def _projections(net: Any, where: str) -> list[Any]:
     found = []
-    for layer in stack(net, "rank_heads")[1]:
+    for layer in stack(net, where)[1]:
         inside = dict(layer.named_modules())
         module = next((inside[name] for name in HEADS if name in inside), None)
         if module is None:
             do = "BERT, RoBERTa, DistilBERT and GPT-2 have one"
-            raise misused("rank_heads", "model", "have heads of a known kind", type(net).__name__, do)
+            raise misused(where, "model", "have heads of a known kind", type(net).__name__, do)
         found.append(module)
     return found

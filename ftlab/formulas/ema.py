@@ -10,7 +10,7 @@ from torch import nn
 
 from ftlab.errors import check_number, mention
 from ftlab.parameters import Tensors
-from ftlab.rule import Finish, Memory, Now, Project, Rule
+from ftlab.rule import Memory, Now, Project, Rule, overwritten
 
 
 def ema(mean: Tensors, params: Tensors, decay: float) -> Tensors:
@@ -32,7 +32,8 @@ def ema(mean: Tensors, params: Tensors, decay: float) -> Tensors:
         decay: From 0 to 1; 0 forgets the past, 1 never moves.
 
     Returns:
-        New means under the names of ``params``; what came in is not changed.
+        New means under the names of ``params``, in their dtype; what came in is not changed. In bf16 a mean with a decay
+        near 1 does not move, since what is added is rounded away.
 
     Raises:
         Misused: If ``decay`` is not a number from 0 to 1.
@@ -82,9 +83,8 @@ class EMA(Project):
         return f"keep a moving average of the weights with decay {self.decay:g}, and end with it"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        later = [rule for rule in recipe[recipe.index(self) :] if isinstance(rule, Finish)] if self in recipe else []
-        names = ", ".join(type(rule).__name__ for rule in later)
-        return [f"The average is put in last, over what {names} did: list EMA after it."] if later else []
+        later = overwritten(self, recipe)
+        return [f"The average is put in last, over what {later} did: list EMA after it."] if later else []
 
     def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:
         left = self.decay ** (now.steps - 1)

@@ -37,7 +37,7 @@ def interpolate(origin: Tensors, params: Tensors, alpha: float) -> Tensors:
         Misused: If ``alpha`` is not a number from 0 to 1.
 
     Source:
-        Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), arXiv 2109.01903, equation (1).
+        Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), arXiv 2109.01903.
         Departure: none.
 
     Example:

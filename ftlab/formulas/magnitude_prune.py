@@ -34,14 +34,14 @@ def magnitude_prune(params: Tensors, sparsity: float, scope: str = "global") -> 
 
     Returns:
         New tensors under the same names, as large as before: zeros take as much room and time as any other number.
-        Among equal sizes the earlier entries go first. What came in is not changed.
+        Among equal sizes the earlier entries go first; NaN goes last. What came in is not changed.
 
     Raises:
         Misused: If the sparsity is outside its range, or the scope is unknown.
 
     Source:
-        Han et al. 2015, "Learning both Weights and Connections", arXiv 1506.02626, section 3.
-        Departure: none; the threshold is found by counting, not given.
+        Han et al. 2015, "Learning both Weights and Connections", arXiv 1506.02626. Departure: the paper gives a threshold;
+        here the share is given, and the threshold found by counting.
 
     Example:
         >>> magnitude_prune({"w": torch.tensor([3.0, -1.0, 2.0, 0.5])}, 0.5)
@@ -80,8 +80,8 @@ def cubic_sparsity(step: int, steps: int, final: float, begin: float, end: float
         Misused: If a number is outside its range.
 
     Source:
-        Zhu and Gupta 2017, "To prune, or not to prune", arXiv 1710.01878, equation (1), with the initial sparsity 0.
-        Departure: none.
+        Zhu and Gupta 2017, "To prune, or not to prune", arXiv 1710.01878.
+        Departure: the initial sparsity is 0.
 
     Example:
         >>> [cubic_sparsity(step, 10, 0.5, 0.0, 1.0) for step in (0, 5, 10)]
@@ -95,7 +95,7 @@ def cubic_sparsity(step: int, steps: int, final: float, begin: float, end: float
         return final
     if step <= begin * steps:
         return 0.0
-    progress = (step / steps - begin) / (end - begin)
+    progress = (step - begin * steps) / ((end - begin) * steps)
     return final * (1 - (1 - progress) ** 3)
 
 

@@ -37,7 +37,7 @@ def neftune(embedded: Tensor, alpha: float, generator: torch.Generator | None = 
         Misused: If ``alpha`` is not a number of at least 0.
 
     Source:
-        Jain et al. 2023, "NEFTune: Noisy Embeddings Improve Instruction Finetuning", arXiv 2310.05914, Algorithm 1.
+        Jain et al. 2023, "NEFTune: Noisy Embeddings Improve Instruction Finetuning", arXiv 2310.05914.
         Departure: L counts the padding too, as in ``transformers``; so short texts of a batch get a little less noise.
 
     Example:

@@ -46,8 +46,8 @@ def neuron_importance(into: Tensor, out: Tensor, grads: tuple[Tensor, Tensor] | 
         Misused: If the shapes do not belong together.
 
     Source:
-        The sum: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", arXiv 1906.10771, section 3.
-        Departure: sizes are added up, where the paper squares the sum. The product is the plain magnitude criterion.
+        The sum: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", arXiv 1906.10771.
+        Departure: sizes are added up, where the paper has squares. The product is the plain magnitude criterion.
 
     Example:
         >>> neuron_importance(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), torch.tensor([[2.0, 0.0]]))
@@ -104,19 +104,19 @@ def keep_neurons(importance: Tensor, share: float) -> Tensor:
 
 def _check(where: str, share: Any) -> None:
     do = "0.5 is a first try, 0 removes nothing"
-    check_number(where, "share", share, do, at_least=0, at_most=1 - 1e-9)
+    check_number(where, "share", share, do, at_least=0, below=1)
 
 
-def feed_forwards(net: nn.Module) -> list[tuple[Any, Any]]:
+def feed_forwards(net: nn.Module, where: str = "RemoveNeurons") -> list[tuple[Any, Any]]:
     """Return the two linear modules of each layer's feed-forward block."""
     found = []
-    for layer in stack(net, "RemoveNeurons")[1]:
+    for layer in stack(net, where)[1]:
         inside = dict(layer.named_modules())
         pair = next(((inside[one], inside[two]) for one, two in PLACES if one in inside and two in inside), None)
         if pair is None or not any(hasattr(net.config, field) for field in FIELDS):
             do = "BERT, RoBERTa, DistilBERT and GPT-2 have one"
             got = type(net).__name__
-            raise misused("RemoveNeurons", "model", "have feed-forward blocks of a known kind", got, do)
+            raise misused(where, "model", "have feed-forward blocks of a known kind", got, do)
         found.append(pair)
     return found
 
@@ -152,9 +152,10 @@ def remove_neurons_in(net: nn.Module, share: float, importances: Sequence[Tensor
     if all(len(one) == len(found[0]) for one in kept.values()):
         return
     cut: dict[int, nn.Parameter] = {}
-    for (into, out), group in zip(pairs, groups, strict=True):
-        _cut(into, kept[group], cut, outputs=True)
-        _cut(out, kept[group], cut, outputs=False)
+    modules = {module: group for pair, group in zip(pairs, groups, strict=True) for module in pair}  # each one once
+    ins = {into for into, _ in pairs}
+    for module, group in modules.items():
+        _cut(module, kept[group], cut, outputs=module in ins)
     config: Any = net.config
     setattr(config, next(field for field in FIELDS if hasattr(config, field)), len(kept[groups[0]]))
 
@@ -168,6 +169,7 @@ def _cut(module: Any, kept: Tensor, cut: dict[int, nn.Parameter], *, outputs: bo
             continue
         if id(old) not in cut:
             cut[id(old)] = nn.Parameter(old.detach().index_select(dim, kept), requires_grad=old.requires_grad)
+            vars(cut[id(old)]).update(vars(old))  # such as the mark of a rule that froze it
         setattr(module, name, cut[id(old)])
     fields = {(False, True): "out_features", (False, False): "in_features", (True, True): "nf", (True, False): "nx"}
     setattr(module, fields[conv, outputs], len(kept))

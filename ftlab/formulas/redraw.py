@@ -1,6 +1,6 @@
 """Redraw: chosen layers begin anew. The other reading of the article's formula (3)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from ftlab.errors import check_number, check_whole, misused
 from ftlab.parameters import Pattern, Tensors, depths, roles, select
-from ftlab.rule import Now, Prepare
+from ftlab.rule import Now, Prepare, Rule
 
 
 def redraw(
@@ -45,8 +45,8 @@ def redraw(
         Misused: If ``std`` is not a number of at least 0.
 
     Source:
-        Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987, section 5 (Re-init).
-        Departure: none; plain normal, not truncated.
+        Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987 (Re-init).
+        Departure: none; the normal distribution is not truncated, as in the authors' code.
 
     Example:
         >>> redraw({"bias": torch.ones(2)}, 0.02, torch.Generator(), biases=["bias"])
@@ -80,6 +80,14 @@ def redraw_in(model: nn.Module, names: Collection[str], std: float, generator: t
             param.copy_(new[name])
 
 
+def _cautions(rule: Rule, recipe: Sequence[Rule]) -> list[str]:
+    if any(one.needs_origin for one in recipe):
+        return [
+            f"The θ₀ of what {type(rule).__name__} draws anew stays the loaded one, to which other rules draw it back."
+        ]
+    return []
+
+
 @final
 @dataclass(frozen=True)
 class Redraw(Prepare):
@@ -101,6 +109,9 @@ class Redraw(Prepare):
     @property
     def sentence(self) -> str:
         return f"draw {self.pattern} anew: normal with standard deviation {self.std:g}, gains 1, biases 0"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        return _cautions(self, recipe)
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         names = select([name for name, _ in model.named_parameters()], self.pattern)
@@ -135,6 +146,9 @@ class RedrawTop(Prepare):
     def sentence(self) -> str:
         what = "top layer" if self.layers == 1 else f"top {self.layers} layers"
         return f"draw the {what} and the pooler anew: normal with standard deviation {self.std:g}, gains 1, biases 0"
+
+    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        return _cautions(self, recipe)
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         depth = depths(model)

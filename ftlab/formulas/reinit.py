@@ -27,7 +27,7 @@ def reinit(params: Tensors, scale: float, generator: torch.Generator) -> Tensors
 
     Args:
         params: Tensors by name. One whose entries are all equal, or that has one entry, has no spread and stays.
-        scale: At least 0; 0 changes nothing, 0.15 moves an entry by 4.3 % of its matrix's spread on average.
+        scale: At least 0; 0 changes nothing, with 0.15 the noise has 4.3 % of its matrix's spread.
         generator: On the CPU; the same state gives the same noise on every device.
 
     Returns:
@@ -57,7 +57,10 @@ def reinit(params: Tensors, scale: float, generator: torch.Generator) -> Tensors
 @final
 @dataclass(frozen=True)
 class Reinit(Prepare):
-    """Formula (3) on all parameters, or on those that match a pattern. See :func:`reinit`."""
+    """Formula (3) on all parameters, or on those that match a pattern. See :func:`reinit`.
+
+    All means those of a new head too. Rules that need θ₀ have it as loaded, without the noise.
+    """
 
     example: ClassVar[str] = "Reinit(0.15)"
     neutral: ClassVar[str] = "Reinit(0.0)"

@@ -5,9 +5,14 @@ from typing import Any, ClassVar, final
 
 from torch import nn
 
-from ftlab.errors import check_choice, check_whole, mention
+from ftlab.errors import check_choice, check_whole, mention, misused
 from ftlab.parameters import stack
 from ftlab.rule import Now, Prepare
+
+WHICH = {"top": "the lowest", "bottom": "the highest", "even": "evenly spaced"}
+"""Those that stay, by what is dropped."""
+UNLIKE = ("is_encoder_decoder", "layer_types", "scale_attn_by_inverse_layer_idx")
+"""Fields of configs whose layers depend on their number, so that a shorter list would open as another model."""
 
 
 def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
@@ -27,7 +32,7 @@ def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
     Args:
         layers: At least 1.
         keep: At least 1; as many as there are, or more, keeps all.
-        drop: Which go: ``"top"``, ``"bottom"``, or ``"even"``, which keeps the first and the last.
+        drop: Which go: ``"top"``, ``"bottom"``, or ``"even"``, which keeps the first and the last (of one, the first).
 
     Returns:
         The numbers of those that stay, in rising order.
@@ -36,8 +41,8 @@ def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
         Misused: If a number is outside its range, or ``drop`` is unknown.
 
     Source:
-        Sajjad et al. 2020, "On the Effect of Dropping Layers of Pre-trained Transformer Models", arXiv 2004.03844,
-        section 3. Departure: the spacing of ``"even"`` is that of DistilBERT, 0, 2, 4, 7, 9, 11 of 12.
+        Sajjad et al. 2020, "On the Effect of Dropping Layers of Pre-trained Transformer Models", arXiv 2004.03844.
+        Departure: the spacing of ``"even"`` is that of DistilBERT, 0, 2, 4, 7, 9, 11 of 12.
 
     Example:
         >>> remove_layers(6, 4)
@@ -56,7 +61,7 @@ def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
 
 def _check(where: str, keep: Any, drop: Any) -> None:
     check_whole(where, "keep", keep, "4 of 6 is a first try, as many as there are removes none", at_least=1)
-    check_choice(where, "drop", drop, ("top", "bottom", "even"))
+    check_choice(where, "drop", drop, tuple(WHICH))
 
 
 def remove_layers_in(net: nn.Module, keep: int, drop: str = "top") -> None:
@@ -66,9 +71,14 @@ def remove_layers_in(net: nn.Module, keep: int, drop: str = "top") -> None:
     if len(kept) == len(layers):
         mention("RemoveLayers", f"the model has {len(layers)} layers, so none is removed.")
         return
+    config: Any = net.config
+    unlike = [field for field in UNLIKE if getattr(config, field, None)]
+    if unlike:
+        do = "BERT, RoBERTa, DistilBERT and GPT-2 have such"
+        got = f"{type(net).__name__} with {unlike[0]}"
+        raise misused("RemoveLayers", "model", "have one stack of layers that are all alike", got, do)
     parent, _, last = name.rpartition(".")
     setattr(net.get_submodule(parent), last, nn.ModuleList(kept))
-    config: Any = net.config
     config.num_hidden_layers = len(kept)
     for place, layer in enumerate(kept):
         for module in layer.modules():
@@ -97,12 +107,11 @@ class RemoveLayers(Prepare):
 
     @property
     def equation(self) -> str:
-        return f"θ₀ ← θ₀ of {self.keep} layers"
+        return f"θ₀ ← θ₀ of {self.keep} layers, {WHICH[self.drop]}"
 
     @property
     def sentence(self) -> str:
-        which = {"top": "the lowest", "bottom": "the highest", "even": "evenly spaced"}[self.drop]
-        return f"keep {self.keep} layers, {which}, and take the others out"
+        return f"keep {self.keep} layers, {WHICH[self.drop]}, and take the others out"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         remove_layers_in(model, self.keep, self.drop)

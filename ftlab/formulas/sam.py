@@ -36,7 +36,7 @@ def sam(params: Tensors, grads: Tensors, rho: float) -> Tensors:
 
     Source:
         Foret et al. 2021, "Sharpness-Aware Minimization for Efficiently Improving Generalization", arXiv 2010.01412,
-        equation 2 with p = 2. Departure: 1e-12 is added to the length, so that a gradient of 0 moves nothing.
+        with the Euclidean length. Departure: 1e-12 is added to it, so that a gradient of 0 moves nothing.
 
     Example:
         The gradient's length is 5, so the step is its fifth.

@@ -30,7 +30,7 @@ def mean_of(sets: Sequence[Tensors]) -> Tensors:
         Misused: If there is no set, or names or shapes differ.
 
     Source:
-        Wortsman et al. 2022, "Model soups", arXiv 2203.05482, section 2 (uniform soup). Departure: none.
+        Wortsman et al. 2022, "Model soups", arXiv 2203.05482 (uniform soup). Departure: none.
 
     Example:
         >>> mean_of([{"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, 6.0])}])

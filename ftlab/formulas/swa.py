@@ -10,7 +10,7 @@ from torch import nn
 
 from ftlab.errors import check_number, check_whole, mention
 from ftlab.parameters import Tensors
-from ftlab.rule import Finish, Memory, Now, Project, Rule
+from ftlab.rule import Memory, Now, Project, Rule, overwritten
 
 
 def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
@@ -38,8 +38,8 @@ def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
         Misused: If ``count`` is not a whole number of at least 0.
 
     Source:
-        Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization", arXiv 1803.05407,
-        Algorithm 1. Departure: none.
+        Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization", arXiv 1803.05407.
+        Departure: none in the mean itself.
 
     Example:
         >>> swa({"w": torch.tensor([2.0])}, {"w": torch.tensor([8.0])}, count=2)
@@ -56,8 +56,9 @@ def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
 class SWA(Project):
     """The mean of the weights from a share of the run on; the model ends as the mean. See :func:`swa`.
 
-    The first set is that after update ⌈start·T⌉, then every ``every`` updates one. The validation during the run sees the
-    weights themselves.
+    The first set is that after update ⌈start·T⌉, or after the first, then every ``every`` updates one. The validation
+    during the run sees the weights themselves. Departures from the paper: the learning rate is whatever the recipe makes
+    it, where the paper keeps it constant or lets it go up and down; batch normalisation is not measured anew.
     """
 
     example: ClassVar[str] = "SWA(0.75)"
@@ -82,10 +83,8 @@ class SWA(Project):
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         found = []
-        later = [rule for rule in recipe[recipe.index(self) :] if isinstance(rule, Finish)] if self in recipe else []
-        if later:
-            names = ", ".join(type(rule).__name__ for rule in later)
-            found.append(f"The mean is put in last, over what {names} did: list SWA after it.")
+        if later := overwritten(self, recipe):
+            found.append(f"The mean is put in last, over what {later} did: list SWA after it.")
         falling = [rule for rule in recipe if type(rule).__name__ in ("WarmupLinear", "WarmupCosine")]
         if falling and self.start_at < 1:
             what = type(falling[0]).__name__
@@ -98,7 +97,8 @@ class SWA(Project):
         return {"count": 0, "mean": {}}
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
-        since = now.step + 1 - max(1, math.ceil(self.start_at * now.steps))
+        first = max(1, math.ceil(self.start_at * now.steps - 1e-9))  # 0.55 * 100 is a little more than 55
+        since = now.step + 1 - first
         if since < 0 or since % self.every:
             return {}, memory
         mean = swa(memory["mean"], params, memory["count"])

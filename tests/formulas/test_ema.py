@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ftlab.contract import PER_EPOCH, batch, begun, go_on
+from ftlab.contract import PER_EPOCH, STEPS, batch, begun, go_on
 from ftlab.errors import Misused
-from ftlab.formulas import EMA, Interpolate, ema
+from ftlab.formulas import EMA, Interpolate, MagnitudePrune, ema
 from ftlab.recipe import parse
 from ftlab.rule import Now, Project
 from ftlab.training import finish, step
@@ -146,6 +146,20 @@ def test_rule_changes_no_parameter_and_gives_new_memory(params):
     assert same(memory, ema(mean, params, 0.5))
 
 
+def test_the_zeros_of_a_pruning_survive_only_where_the_average_is_listed_after_it():
+    zeros = []
+    for recipe in ([MagnitudePrune(0.5), EMA(0.5)], [EMA(0.5), MagnitudePrune(0.5)]):
+        state = begun(recipe)
+        go_on(state, STEPS)
+        net = finish(state)
+        zeros.append(int((net.get_parameter("bert.encoder.layer.0.output.dense.weight") == 0).sum()))
+    assert zeros[0] > 100 > zeros[1]
+
+
+def test_no_tensors_have_no_mean():
+    assert ema({}, {}, 0.5) == {}
+
+
 def test_a_run_without_an_update_ends_as_it_began():
     state = begun([EMA(0.9)])
     before = {name: param.detach().clone() for name, param in state.params.items()}
@@ -189,6 +203,7 @@ def test_rule_tells_its_decay_and_warns_of_a_rule_that_it_overwrites():
     assert rule.cautions([rule, Interpolate(0.5)]) == [
         "The average is put in last, over what Interpolate did: list EMA after it."
     ]
+    assert "over what MagnitudePrune did" in rule.cautions([rule, MagnitudePrune(0.5)])[0]
     state, other = begun([Interpolate(0.5), EMA(0.5)]), begun([EMA(0.5)])
     for one in (state, other):
         go_on(one, 3)

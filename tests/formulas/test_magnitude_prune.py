@@ -96,6 +96,16 @@ def test_sparsity_zero_changes_nothing_and_one_leaves_nothing(params):
     assert magnitude_prune({}, 0.5) == {}
 
 
+def test_one_entry_infinite_ones_and_those_that_are_no_numbers():
+    given = {"one": torch.tensor(3.0), "odd": torch.tensor([math.nan, -math.inf, 1.0, 2.0, 5.0])}
+    new = magnitude_prune(given, 0.5)  # of six, 1, 2 and 3 go: what is broken stays, to be seen
+    assert new["one"].shape == ()
+    torch.testing.assert_close(new["odd"], torch.tensor([math.nan, -math.inf, 0.0, 0.0, 5.0]), equal_nan=True)
+    assert new["one"] == 0
+    assert magnitude_prune(given, 0.4, "matrix")["one"] == 3
+    assert magnitude_prune(given, 0.6, "matrix")["one"] == 0
+
+
 def test_pruning_again_to_the_same_share_changes_nothing(params):
     once = magnitude_prune(params, 0.6)
     again = magnitude_prune(once, 0.6)
@@ -123,6 +133,17 @@ def test_sparsity_grows_by_the_cubic_worked_by_hand():
     found = [cubic_sparsity(step, 100, 0.64, 0.2, 0.6) for step in (0, 20, 30, 40, 60, 100)]
     assert found == pytest.approx([0, 0, 0.37, 0.64 * 7 / 8, 0.64, 0.64], abs=1e-15)
     assert found[-1] == found[-2] == 0.64
+
+
+def test_sparsity_stays_within_its_range_however_begin_and_end_are_rounded():
+    chance = np.random.default_rng(0)
+    for begin, end in np.sort(chance.random((300, 2)), axis=1):
+        steps = int(chance.integers(1, 400))
+        found = [cubic_sparsity(step, steps, 0.9, float(begin), float(end)) for step in range(steps + 1)]
+        assert found == sorted(found)
+        assert (found[0], found[-1]) == (0.0, 0.9)
+    begin = 3 * 0.1  # a little more than 0.3
+    assert cubic_sparsity(3, 10, 0.9, begin, 0.7) == cubic_sparsity(3, 10, 0.9, 0.3, 0.7) == 0
 
 
 def test_schedule_equals_the_kept_share_of_sanh_and_others():

@@ -26,6 +26,20 @@ def test_weights_pushed_away_from_zero_score_worked_by_hand():
     assert movement_scores({"w": torch.ones(3)}, *given, 0.5)["w"].tolist() == [2.0, -0.5, 1.0]
 
 
+def test_no_tensors_and_a_single_number_are_taken_as_they_are():
+    assert movement_scores({}, {}, {}) == movement_prune({}, {}, 0.5) == {}
+    one = {"w": torch.tensor(2.0)}
+    assert movement_scores({"w": torch.tensor(0.0)}, one, {"w": torch.tensor(-3.0)})["w"] == torch.tensor(6.0)
+    assert [movement_prune(one, one, share)["w"].item() for share in (0.4, 0.6)] == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_dtype_and_shape_are_kept(dtype):
+    params, grads, scores = ({name: one.to(dtype) for name, one in drawn(seed).items()} for seed in range(3))
+    for some in (movement_scores(scores, params, grads), movement_prune(params, scores, 0.5)):
+        assert all((new.dtype, new.shape) == (dtype, params[name].shape) for name, new in some.items())
+
+
 def test_the_lowest_scores_go_whatever_the_size_worked_by_hand():
     # the scores −1 and 0 are the lower half: the great weight 9 goes, the small 0.1 stays
     params, scores = {"w": torch.tensor([9.0, 0.1, 3.0, -2.0])}, {"w": torch.tensor([-1.0, 2.0, 0.0, 1.0])}

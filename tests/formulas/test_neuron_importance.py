@@ -115,7 +115,7 @@ def test_what_cannot_be_meant_is_refused(block):
         with pytest.raises(Misused, match="^neuron_importance: out must have a column for each row of into"):
             neuron_importance(*bad)
     for share in (-0.1, 1.0, math.nan, "0.5", None, True):
-        match = ": share must be a number at least 0 and at most 1. Got .* 0.5 is a first try, 0 removes nothing"
+        match = ": share must be a number at least 0 and less than 1. Got .* 0.5 is a first try, 0 removes nothing"
         with pytest.raises(Misused, match=f"^keep_neurons{match}"):
             keep_neurons(torch.ones(4), share)
         with pytest.raises(Misused, match=f"^RemoveNeurons{match}"):
@@ -173,6 +173,33 @@ def test_given_importances_are_followed_tied_layers_lose_the_same_and_frozen_one
     assert torch.equal(layers[1].intermediate.dense.weight, given[16:])
 
 
+def test_layers_that_are_one_module_are_cut_once_and_marks_of_the_parameters_stay():
+    net = loud_bert()
+    first, second = net.bert.encoder.layer
+    second.intermediate.dense, second.output.dense = first.intermediate.dense, first.output.dense
+    vars(first.output.dense.weight)["held"] = True
+    whole = copy.deepcopy(net)
+    for module in (whole.bert.encoder.layer[0].intermediate.dense,):
+        module.weight.data[:8], module.bias.data[:8] = 0, -1e4  # gelu makes exact zeros of it
+    remove_neurons_in(net, 0.25, [torch.arange(32.0)] * 2)
+    assert first.intermediate.dense.weight.shape == second.intermediate.dense.weight.shape == (24, 16)
+    assert vars(first.output.dense.weight) == {"held": True} | vars(whole.bert.encoder.layer[0].output.dense.weight)
+    torch.testing.assert_close(logits(net), logits(whole), rtol=0, atol=1e-5)
+
+
+def test_a_neuron_that_is_no_number_is_not_cut_away_and_the_share_stays_exact():
+    importance = torch.tensor([1.0, math.nan, 0.5, 2.0])
+    assert keep_neurons(importance, 0.5).tolist() == [1, 3]
+
+
+def test_a_model_with_layers_of_another_kind_is_refused():
+    net = small_bert()
+    del net.bert.encoder.layer[1].intermediate
+    match = "^RemoveNeurons: model must have feed-forward blocks of a known kind. Got BertForSequenceClassification"
+    with pytest.raises(Misused, match=match):
+        remove_neurons_in(net, 0.5)
+
+
 def test_share_zero_leaves_the_very_same_parameters():
     net = small_bert()
     before = dict(net.named_parameters())
@@ -220,5 +247,8 @@ MUTANTS = (
     ("requires_grad=old.requires_grad", "requires_grad=True"),
     ("groups.append(next(shared, place))", "groups.append(place)"),
     ("if id(old) not in cut:", "if True:"),
+    ("vars(cut[id(old)]).update(vars(old))", "pass"),
+    ("cut, outputs=module in ins)", "cut, outputs=module not in ins)"),
+    ("at_least=0, below=1)", "at_least=0, at_most=1)"),
     ("    setattr(module, fields[conv, outputs], len(kept))", "    fields[conv, outputs]"),
 )

@@ -11,7 +11,7 @@ from torch import nn
 
 from ftlab.contract import model as small_bert
 from ftlab.errors import Misused
-from ftlab.formulas import Redraw, RedrawTop, redraw
+from ftlab.formulas import L2SP, Redraw, RedrawTop, redraw
 from ftlab.recipe import parse
 from ftlab.rule import Now, Prepare
 
@@ -139,6 +139,20 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
         rule.std = 0.1
 
 
+def test_rules_that_need_the_loaded_weights_are_warned_of():
+    for rule, name in ((Redraw("*.1.*"), "Redraw"), (RedrawTop(), "RedrawTop")):
+        assert rule.cautions([rule]) == []
+        assert f"The θ₀ of what {name} draws anew stays the loaded one" in rule.cautions([rule, L2SP(0.1)])[0]
+
+
+def test_no_tensors_and_a_single_number_are_drawn_as_any():
+    assert redraw({}, 0.02, seeded()) == {}
+    new = redraw({"one": torch.tensor(5.0), "gain": torch.tensor([3.0])}, 0.02, seeded(), gains=["gain"])
+    assert new["one"].shape == ()
+    assert 0 < abs(new["one"].item()) < 0.2
+    assert torch.equal(new["gain"], torch.ones(1))
+
+
 def test_rule_tells_what_it_draws():
     assert Redraw("pooler.*").equation == "θ₀[pooler.*] ← ε,  ε ~ N(0, 0.02²)"
     assert "draw pooler.* anew: normal with standard deviation 0.02" in Redraw("pooler.*").sentence
@@ -215,4 +229,6 @@ MUTANTS = (
     ("generator=generator) * std", "generator=generator) + std"),
     ("torch.randn(param.shape", "torch.rand(param.shape"),
     ('if role[name] == "gain"', 'if role[name] == "bias"'),
+    ("if any(one.needs_origin for one in recipe):", "if recipe:"),
+    ("elif name in biases:", "elif not biases:"),
 )

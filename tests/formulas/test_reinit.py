@@ -9,8 +9,9 @@ import torch
 from scipy import stats
 from torch import nn
 
+from ftlab.contract import begun, model as small_bert
 from ftlab.errors import Misused
-from ftlab.formulas import Reinit, reinit
+from ftlab.formulas import L2SP, Reinit, reinit
 from ftlab.recipe import parse
 from ftlab.rule import Now, Prepare
 
@@ -72,6 +73,20 @@ def test_scale_zero_changes_nothing_at_all(params, dtype):
 @pytest.mark.parametrize("still", [torch.ones(7, 31), torch.tensor([3.0]), torch.tensor(3.0), torch.zeros(4)])
 def test_a_tensor_without_spread_stays(still):
     assert torch.equal(reinit({"w": still}, 0.5, seeded())["w"], still)
+
+
+def test_no_tensors_and_empty_ones_are_taken_as_they_are():
+    assert reinit({}, 0.5, seeded()) == {}
+    assert reinit({"none": torch.zeros(0, 3)}, 0.5, seeded())["none"].shape == (0, 3)
+
+
+def test_rules_that_need_the_loaded_weights_have_them_without_the_noise():
+    state = begun([Reinit(0.5), L2SP(0.1)])
+    loaded = dict(small_bert().named_parameters())
+    origin = state.now(1).origin
+    assert all(torch.equal(origin[name], param) for name, param in loaded.items())
+    name = "bert.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(state.params[name], loaded[name])
 
 
 def test_noise_follows_the_unit_of_the_matrix_but_not_its_mean(params):

@@ -99,6 +99,33 @@ def test_keeping_all_leaves_the_model_as_it_is_and_says_so(mentioned):
     assert mentioned().count("none is removed") == 1
 
 
+def test_models_whose_layers_are_not_alike_are_refused_since_they_would_open_as_others():
+    from transformers import (
+        BartConfig,
+        BartForSequenceClassification,
+        GPT2Config,
+        GPT2ForSequenceClassification,
+        Qwen2Config,
+        Qwen2ForSequenceClassification,
+    )
+
+    sizes = {"d_model": 8, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "max_position_embeddings": 16}
+    widths = {"encoder_ffn_dim": 8, "decoder_ffn_dim": 8, "encoder_layers": 2, "decoder_layers": 2}
+    bart = BartForSequenceClassification(BartConfig(vocab_size=20, **sizes, **widths))
+    gpt2 = {"vocab_size": 20, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 16}
+    scaled = GPT2ForSequenceClassification(GPT2Config(**gpt2, scale_attn_by_inverse_layer_idx=True))
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "num_hidden_layers": 2}
+    qwen = Qwen2ForSequenceClassification(
+        Qwen2Config(vocab_size=20, hidden_size=8, intermediate_size=8, pad_token_id=0, **heads)
+    )
+    for net, said in ((bart, "is_encoder_decoder"), (scaled, "scale_attn_by_inverse"), (qwen, "layer_types")):
+        match = f"^RemoveLayers: model must have one stack of layers that are all alike. Got {type(net).__name__} with {said}"
+        before = len(list(net.parameters()))
+        with pytest.raises(Misused, match=match):
+            remove_layers_in(net, 1)
+        assert len(list(net.parameters())) == before
+
+
 def test_rule_keeps_the_contract_where_it_does_remove():
     for rule in (RemoveLayers(1), RemoveLayers(1, "bottom")):
         assert examine(rule) == []
@@ -125,7 +152,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 
 def test_rule_tells_which_layers_stay():
-    assert RemoveLayers(4).equation == "θ₀ ← θ₀ of 4 layers"
+    assert RemoveLayers(4).equation == "θ₀ ← θ₀ of 4 layers, the lowest"
+    assert RemoveLayers(3, "even").equation == "θ₀ ← θ₀ of 3 layers, evenly spaced"
     assert [
         RemoveLayers(4, drop).sentence.split(", ")[1].removesuffix(" and take the others out")
         for drop in ("top", "bottom", "even")
@@ -140,4 +168,7 @@ MUTANTS = (
     ("if keep >= layers:", "if keep > layers + 999:"),
     ("config.num_hidden_layers = len(kept)", "pass"),
     ("module.layer_idx = place", "pass"),
+    ("    if unlike:", "    if not net:"),
+    ('"is_encoder_decoder", "layer_types", "scale', '"is_encoder_decoder", "scale'),
+    ('if drop == "even" and keep > 1:', 'if drop == "even" and keep > 2:'),
 )

@@ -87,6 +87,14 @@ def test_a_name_without_gradient_stays_and_a_gradient_without_parameter_does_not
     assert new["scale"] - params["scale"] == pytest.approx(math.copysign(0.5, grads["scale"]), rel=1e-5)
 
 
+def test_nothing_to_move_stays_and_a_gradient_that_is_no_number_is_not_hidden(tensors):
+    assert sam({}, {}, 0.1) == {}
+    assert torch.equal(sam(tensors[0], {}, 0.1)["weight"], tensors[0]["weight"])
+    for odd in (math.nan, math.inf):
+        grads = tensors[1] | {"scale": torch.tensor(odd)}
+        assert sam(tensors[0], grads, 0.1)["scale"].isnan()
+
+
 def test_what_came_in_is_not_changed(tensors):
     params, grads = tensors
     before = {name: param.clone() for name, param in params.items()}, {name: one.clone() for name, one in grads.items()}

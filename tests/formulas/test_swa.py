@@ -12,10 +12,12 @@ from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 
 from ftlab.contract import PER_EPOCH, STEPS, batch, begun, go_on
 from ftlab.errors import Misused
-from ftlab.formulas import SWA, Decay, Interpolate, WarmupLinear, swa
+from ftlab.formulas import EMA, SWA, Decay, Interpolate, MagnitudePrune, WarmupLinear, swa
 from ftlab.recipe import parse
 from ftlab.rule import Now, Project
 from ftlab.training import finish, step
+
+EMPTY = {"count": 0, "mean": {}}
 
 
 @pytest.fixture
@@ -143,6 +145,18 @@ def test_rule_ends_with_the_mean_of_the_weights_that_it_took_in(rule, taken):
     assert same(new, weights(plain)) == (taken == [6])
 
 
+def test_the_first_update_taken_in_is_not_put_off_by_rounding(params):
+    assert 0.55 * 100 > 55
+    taken = [
+        made for made in range(1, 101) if SWA(0.55).project(params, EMPTY, Now(step=made - 1, steps=100))[1]["count"]
+    ]
+    assert taken == list(range(55, 101))
+    taken = [
+        made for made in range(1, 101) if SWA(0.551).project(params, EMPTY, Now(step=made - 1, steps=100))[1]["count"]
+    ]
+    assert taken == list(range(56, 101))
+
+
 def test_a_run_stopped_before_the_share_ends_with_its_last_weights():
     state = begun([SWA(0.75)])
     go_on(state, 3)
@@ -182,7 +196,10 @@ def test_rule_tells_when_it_takes_in_and_warns():
     assert "after every 5 updates" in SWA(0.5, 5).sentence
     rule = SWA()
     assert rule.cautions([]) == rule.cautions([Interpolate(0.5), Decay(0.9, "epoch"), rule]) == []
-    assert "over what Interpolate did: list SWA after it" in rule.cautions([rule, Interpolate(0.5)])[0]
+    others = [Interpolate(0.5), MagnitudePrune(0.5), EMA(0.9)]
+    assert rule.cautions([*others, rule]) == []
+    said = "over what Interpolate, MagnitudePrune, EMA did: list SWA after it"
+    assert said in rule.cautions([rule, Decay(0.9, "epoch"), *others])[0]
     assert "under WarmupLinear the weights" in rule.cautions([rule, WarmupLinear()])[0]
     assert SWA(1.0).cautions([WarmupLinear()]) == []
 
@@ -190,8 +207,10 @@ def test_rule_tells_when_it_takes_in_and_warns():
 MUTANTS = (
     ("param, 1 / (count + 1))", "param, 1 / (count + 2))"),
     ("if count == 0:", "if count <= 1:"),
-    ("now.step + 1 - max(1,", "now.step - max(1,"),
-    ("math.ceil(self.start_at * now.steps)", "math.floor(self.start_at * now.steps)"),
+    ("since = now.step + 1 - first", "since = now.step - first"),
+    ("steps - 1e-9)", "steps)"),
+    ("max(1, math", "max(0, math"),
+    ("math.ceil(self.start_at", "math.floor(self.start_at"),
     ("since % self.every", "since % (self.every + 1)"),
     ('memory["count"] + 1', 'memory["count"] + 2'),
 )
