@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_choice
+from ftlab.errors import check_choice, misused
 from ftlab.parameters import roles
 from ftlab.rule import Rates
 
@@ -25,10 +25,14 @@ def make_optimizer(
 
     Args:
         optimizer: ``"adamw"``, ``"sgd"`` (plain gradient descent), ``"signsgd"``, ``"signum"``, ``"lion"``,
-            ``"adabound"``, or a function from groups to a torch optimizer.
+            ``"adabound"``, or a function from groups to a torch optimizer. The groups hold their weight decay, 0.01 or
+            0, which outdoes one that the function names.
         net: Its modules' types tell which parameters are biases and gains.
         params: What to train, by name.
         lr: The learning rate to begin with.
+
+    Raises:
+        Misused: If the name is unknown, or the function gives something else than an optimizer of these groups.
     """
     role = roles(net)
     groups: list[Group] = []
@@ -37,7 +41,7 @@ def make_optimizer(
         if chosen:
             groups.append({"params": chosen, "lr": lr, "weight_decay": decay, "family": len(groups)})
     if callable(optimizer):
-        return optimizer(groups)
+        return _of_groups(optimizer(groups))
     check_choice("begin", "optimizer", optimizer, NAMES)
     if optimizer in WITHOUT_DECAY:
         groups = [group | {"weight_decay": 0.0} for group in groups]
@@ -51,8 +55,23 @@ def make_optimizer(
     return torch.optim.AdamW(groups, lr=lr, fused=not on_mps)
 
 
+def _of_groups(made: Any) -> torch.optim.Optimizer:
+    """Return what a reader's function made, if its groups are those that it was given."""
+    if not isinstance(made, torch.optim.Optimizer) or not all("family" in group for group in made.param_groups):
+        do = "Write it as in optimizer=lambda groups: torch.optim.Adagrad(groups)"
+        raise misused("begin", "optimizer", "give a torch optimizer of the groups it is given", type(made).__name__, do)
+    return made
+
+
 def set_rates(optimizer: torch.optim.Optimizer, params: Mapping[str, nn.Parameter], rates: Rates) -> None:
-    """Give every parameter its learning rate; those of one family and one rate share a group."""
+    """Give every parameter its learning rate; those of one family and one rate share a group.
+
+    Raises:
+        Misused: If a schedule left a parameter out.
+    """
+    if missing := [name for name in params if name not in rates]:
+        do = "A schedule gives every name a rate; 0 keeps a parameter still"
+        raise misused("step", "rates", "hold every trainable parameter", f"none for {missing[0]}", do)
     name_of = {id(param): name for name, param in params.items()}
     families: dict[int, Group] = {}
     wanted: dict[tuple[int, float], list[Tensor]] = {}

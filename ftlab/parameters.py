@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -38,16 +39,47 @@ def select(names: Iterable[str], pattern: Pattern) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, one) for one in patterns)]
 
 
+def listed(pattern: Pattern) -> str:
+    """Return a pattern, or several, as they stand in a sentence.
+
+    >>> listed(("*.bias", "head.*"))
+    '*.bias, head.*'
+    """
+    return pattern if isinstance(pattern, str) else ", ".join(pattern)
+
+
+def hold(params: Iterable[nn.Parameter]) -> None:
+    """Stop the training of parameters, and mark those that were trained, so that :func:`release` knows them.
+
+    >>> net = nn.Linear(2, 2)
+    >>> hold([net.weight]), net.weight.requires_grad, release(net), net.weight.requires_grad
+    (None, False, None, True)
+    """
+    for param in params:
+        if param.requires_grad:
+            param.requires_grad_(False)
+            vars(param)["held"] = True
+
+
+def release(model: nn.Module) -> None:
+    """Let everything that :func:`hold` has stopped be trained again; what was frozen before it stays frozen."""
+    for param in model.parameters():
+        if vars(param).pop("held", False):
+            param.requires_grad_(True)
+
+
 def joint_norm(tensors: Mapping[str, Tensor]) -> Tensor:
-    r"""Return the Euclidean length of all tensors taken as one vector.
+    """Return the Euclidean length of all tensors taken as one vector, added up in single precision at least.
 
     >>> joint_norm({"a": torch.tensor([3.0]), "b": torch.tensor([4.0])})
     tensor(5.)
     """
     if not tensors:
         return torch.zeros(())
-    norms = torch._foreach_norm([tensor.detach() for tensor in tensors.values()])
-    return torch.stack([norm.float() for norm in norms]).square().sum().sqrt()
+    wide = reduce(torch.promote_types, (tensor.dtype for tensor in tensors.values()), torch.float32)
+    norms = torch._foreach_norm([tensor.detach() for tensor in tensors.values()], 2, wide)
+    joint: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return joint
 
 
 def distance(params: Mapping[str, Tensor], origin: Mapping[str, Tensor]) -> Tensor:
@@ -63,7 +95,8 @@ def roles(model: nn.Module) -> dict[str, str]:
     """Tell for each parameter name whether it is a ``weight``, a ``bias``, or a ``gain`` (a normalising module's weight).
 
     Modules that normalise are found by their type (LayerNorm, RMSNorm, BatchNorm, a model's own class of them), since
-    a name such as ``ln_1.weight`` or ``0.weight`` says nothing.
+    a name such as ``ln_1.weight`` or ``0.weight`` says nothing. A bias has its name: ``bias``, ``in_proj_bias`` and
+    ``bias_hh_l0`` are such.
 
     >>> roles(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
     {'0.weight': 'weight', '0.bias': 'bias', '1.weight': 'gain', '1.bias': 'bias'}
@@ -72,7 +105,8 @@ def roles(model: nn.Module) -> dict[str, str]:
     for prefix, module in model.named_modules():
         norm = isinstance(module, _NORMS) or type(module).__name__.endswith("Norm")
         for name, _ in module.named_parameters(recurse=False):
-            role = "bias" if name == "bias" else "gain" if norm else "weight"
+            bias = name == "bias" or name.endswith("_bias") or name.startswith("bias_")
+            role = "bias" if bias else "gain" if norm else "weight"
             found[f"{prefix}.{name}" if prefix else name] = role
     return found
 
@@ -94,6 +128,29 @@ def matrices(model: nn.Module, *, layers: bool = False) -> list[str]:
     return [name for name in chosen if name.startswith(tuple(stacks))] if layers and stacks else chosen
 
 
+def penalised(model: nn.Module, names: Iterable[str], pattern: Pattern, where: str) -> list[str]:
+    """Return the weights among the names that match a pattern: neither biases nor the gains of normalising modules.
+
+    >>> penalised(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), ["0.weight", "0.bias", "1.weight"], "*", "WeightDecay")
+    ['0.weight']
+    """
+    role = roles(model)
+    found = [name for name in select(names, pattern) if role[name] == "weight"]
+    if not found:
+        do = "Biases and gains are left alone; choose weights, such as '*.weight'"
+        raise misused(where, f"pattern {pattern!r}", "match a trainable weight", "none", do)
+    return found
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Return whether a module is the linear module of GPT-2, whose weight has the shape (inputs, outputs).
+
+    >>> is_conv1d(nn.Linear(2, 2))
+    False
+    """
+    return type(module).__name__ == "Conv1D"
+
+
 def largest(tensors: Mapping[str, Tensor], without: float, *, together: bool = True) -> Tensors:
     """Return masks that are true where the largest entries stand, and false on a share of the smallest.
 
@@ -102,7 +159,8 @@ def largest(tensors: Mapping[str, Tensor], without: float, *, together: bool = T
         without: The share that is not marked, from 0 to 1: of n entries, round(without·n).
         together: Whether all tensors are one set, or each is one of its own.
 
-    Among equal entries the later ones are marked. So the number marked is exact, and the same every time.
+    Among equal entries the later ones are marked, NaN counts as the largest. So the number marked is exact, and the same
+    every time.
 
     >>> largest({"a": torch.tensor([3.0, 1.0, 2.0, 1.0])}, 0.25)
     {'a': tensor([ True, False,  True,  True])}
@@ -114,7 +172,7 @@ def largest(tensors: Mapping[str, Tensor], without: float, *, together: bool = T
     if unmarked == 0:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in tensors.items()}
     bound = flat.kthvalue(unmarked).values
-    marked = flat > bound
+    marked = ~(flat <= bound)
     level = (flat == bound).nonzero().flatten()
     marked[level[unmarked - int((flat < bound).sum()) :]] = True
     pieces = torch.split(marked, [tensor.numel() for tensor in tensors.values()])

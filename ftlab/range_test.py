@@ -72,7 +72,7 @@ def find_rate(
         recipe: Rules that act meanwhile. A schedule is refused, since the test sets the rate.
         seed: Of dropout and of the rules' own draws.
         loss: As for :func:`ftlab.begin`.
-        optimizer: As for :func:`ftlab.begin`; a new one is made.
+        optimizer: As for :func:`ftlab.begin`, but for AdaBound, which has two rates; a new one is made.
         engine: As for :func:`ftlab.begin`.
 
     Returns:
@@ -83,8 +83,8 @@ def find_rate(
         Misused: If an argument cannot be meant.
 
     Source:
-        Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186, section 3.3. Departure: the
-        rate grows by a constant factor, not by a constant amount; the steepest descent is taken, not the range.
+        Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186. Departure: the rate grows
+        by a constant factor, not by a constant amount; the steepest descent is taken, not the range.
 
     Example:
         >>> from ftlab.contract import batch, model
@@ -95,10 +95,13 @@ def find_rate(
     check_number("find_rate", "low", low, "1e-7 is usual", above=0)
     check_number("find_rate", "high", high, "1 is usual", above=low)
     check_whole("find_rate", "steps", steps, "100 is usual", at_least=3)
-    check_number("find_rate", "smoothing", smoothing, "0.8 is usual", at_least=0, at_most=1 - 1e-9)
+    check_number("find_rate", "smoothing", smoothing, "0.8 is usual", at_least=0, below=1)
     schedules = [type(rule).__name__ for rule in recipe if isinstance(rule, Schedule)]
     if schedules:
         raise misused("find_rate", "recipe", "have no schedule", ", ".join(schedules), "The test sets the rate")
+    if optimizer == "adabound":
+        do = "AdaBound has two, whose bounds would run away with the first; test 'adamw' and 'sgd', which it lies between"
+        raise misused("find_rate", "optimizer", "have one learning rate", repr(optimizer), do)
     if not len(batches):
         raise misused("find_rate", "batches", "hold at least one", "none", "Give a list of batches")
     state = begin(

@@ -120,7 +120,7 @@ def explain(recipe: Sequence[Rule | str]) -> str:
              Shorten all gradients together to a joint length of at most 1.
         every update, before it:
           α  Decay(gamma=0.9, per='epoch')
-             α ← α·0.9^epoch
+             α_e = α·0.9^e
              Multiply the learning rate by 0.9 after every epoch.
         <BLANKLINE>
         take care:

@@ -1,5 +1,7 @@
 """Are the tests good? Each formula's test file ends in small wrong edits of the formula; every one must be noticed.
 
+So do the test files of a few modules beside the formulas.
+
 ``python -m tests.mutants`` tries them all, ``python -m tests.mutants sign_prune`` those of one formula. What was killed
 is recorded in ``mutants.json`` with the hash of formula and tests, so that only what a change touched is tried again.
 """
@@ -17,17 +19,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RECORD = Path(__file__).with_suffix(".json")
-STEMS = sorted(path.stem for path in (ROOT / "ftlab/formulas").glob("[!_]*.py"))
+BESIDE = ("optimizers", "range_test")
+STEMS = sorted([*(path.stem for path in (ROOT / "ftlab/formulas").glob("[!_]*.py")), *BESIDE])
 
 
 def formula(stem: str) -> Path:
-    """Return the file of a formula."""
-    return ROOT / f"ftlab/formulas/{stem}.py"
+    """Return the file of a formula, or of a module beside the formulas."""
+    return ROOT / "ftlab" / ("" if stem in BESIDE else "formulas") / f"{stem}.py"
 
 
 def tests(stem: str) -> Path:
-    """Return the file with a formula's tests."""
-    return ROOT / f"tests/formulas/test_{stem}.py"
+    """Return the file with its tests."""
+    return ROOT / "tests" / ("" if stem in BESIDE else "formulas") / f"test_{stem}.py"
 
 
 def mutants(stem: str) -> list[tuple[str, str]]:

@@ -1,16 +1,21 @@
-"""Optimizers made of formulas: each step is the pure function's, with each group's rate and decay, and runs resume."""
+"""Optimizers: against optax and the pure functions, with each group's rate and decay; a reader's own; runs resume."""
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 import torch
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from ftlab import checkpoint
 from ftlab.contract import PER_EPOCH, STEPS, batch, go_on, gradients, model as small_bert, same, tie, weights
+from ftlab.errors import Misused
 from ftlab.formula_optimizers import UPDATES, FormulaOptimizer
 from ftlab.formulas import Decay, LayerwiseDecay, adabound, lion, signum
-from ftlab.optimizers import NAMES, WEIGHT_DECAY
-from ftlab.rule import GradientRule
+from ftlab.optimizers import NAMES, WEIGHT_DECAY, make_optimizer
+from ftlab.rule import GradientRule, Schedule
 from ftlab.training import begin, step
 
 RATE = 1e-3
@@ -52,9 +57,8 @@ def test_there_is_a_formula_for_every_name_but_those_of_torch():
 @each
 def test_ten_steps_equal_the_pure_function_with_no_decay_of_biases_and_gains(name):
     state = begun(name)
-    weak = {one for one in state.params if one.endswith("bias") or "LayerNorm" in one}
     groups = {
-        decay: [one for one in state.params if (one in weak) != bool(decay)]
+        decay: [one for one in state.params if weak(one) != bool(decay)]
         for decay in (WEIGHT_DECAY if name in DECAYED else 0.0, 0.0)
     }
     if name not in DECAYED:
@@ -69,6 +73,86 @@ def test_ten_steps_equal_the_pure_function_with_no_decay_of_biases_and_gains(nam
             new, kept[decay] = FORMULAS[name](params, {one: grads[one] for one in names}, kept[decay], RATE, decay)
             expected |= new
         assert same(values(state), expected), number
+
+
+def weak(name):
+    return name.endswith("bias") or "LayerNorm" in name
+
+
+OPTAX = {
+    "sgd": lambda mask: optax.sgd(RATE),
+    "adamw": lambda mask: optax.adamw(RATE, weight_decay=WEIGHT_DECAY, mask=mask),
+    "signsgd": lambda mask: optax.sign_sgd(RATE),
+    "signum": lambda mask: optax.signum(RATE, beta=0.9),
+    "lion": lambda mask: optax.lion(RATE, b1=0.9, b2=0.99, weight_decay=WEIGHT_DECAY, mask=mask),
+}
+
+
+@pytest.mark.parametrize("name", OPTAX)
+def test_a_real_training_equals_that_of_optax_over_all_tensors(name):
+    state = begun(name)
+    theirs = {one: jnp.asarray(param.detach().numpy()) for one, param in state.params.items()}
+    optimizer = OPTAX[name]({one: not weak(one) for one in theirs})
+    memory = optimizer.init(theirs)
+    for number in range(8):
+        step(state, batch(number))
+        grads = {one: jnp.asarray(grad.numpy()) for one, grad in gradients(state).items()}
+        updates, memory = optimizer.update(grads, memory, theirs)
+        theirs = optax.apply_updates(theirs, updates)
+    for one, param in state.params.items():
+        torch.testing.assert_close(param.detach(), torch.tensor(np.asarray(theirs[one])), rtol=1e-4, atol=2e-6)
+
+
+def test_decay_is_told_by_the_types_of_modules_whatever_they_are_called():
+    net = GPT2ForSequenceClassification(GPT2Config(vocab_size=9, n_embd=4, n_layer=1, n_head=1, n_positions=5))
+    made = make_optimizer("adamw", net, dict(net.named_parameters()), RATE)
+    name_of = {id(param): name for name, param in net.named_parameters()}
+    decayed, free = ([name_of[id(param)] for param in group["params"]] for group in made.param_groups)
+    assert [group["weight_decay"] for group in made.param_groups] == [WEIGHT_DECAY, 0.0]
+    inside = [f"transformer.h.0.{one}.weight" for one in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")]
+    assert decayed == ["transformer.wte.weight", "transformer.wpe.weight", *inside, "score.weight"]
+    assert {"transformer.h.0.ln_1.weight", "transformer.ln_f.weight", "transformer.h.0.attn.c_attn.bias"} <= set(free)
+    assert len(decayed) + len(free) == len(name_of)
+
+
+def test_a_readers_function_gets_the_groups_with_their_decay_and_rates_reach_it():
+    state = begin(
+        small_bert(), [0] * 2, [LayerwiseDecay(0.5)], lr=RATE, optimizer=lambda groups: torch.optim.Rprop(groups)
+    )
+    step(state, batch(0))
+    assert isinstance(state.optimizer, torch.optim.Rprop)
+    assert {group["lr"] for group in state.optimizer.param_groups} == {RATE / 2**depth for depth in range(4)}
+    assert {group["weight_decay"] for group in state.optimizer.param_groups} == {WEIGHT_DECAY, 0.0}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda groups: torch.optim.SGD([param for group in groups for param in group["params"]], lr=0.1),
+        lambda groups: None,
+    ],
+)
+def test_a_function_that_drops_the_groups_is_refused(wrong):
+    with pytest.raises(Misused, match="^begin: optimizer must give a torch optimizer of the groups it is given. Got "):
+        begin(small_bert(), [0], optimizer=wrong)
+    with pytest.raises(Misused, match="^begin: optimizer must be one of 'adamw', .* Got 'adam'"):
+        begin(small_bert(), [0], optimizer="adam")
+
+
+@dataclass(frozen=True)
+class Forget(Schedule):
+    """Give back no rates."""
+
+    def schedule(self, rates, memory, now):
+        return {}, memory
+
+
+def test_a_schedule_that_leaves_a_parameter_out_is_refused():
+    state = begin(small_bert(), [0], [Forget()])
+    with pytest.raises(
+        Misused, match=r"^step: rates must hold every trainable parameter. Got none for bert\.embeddings"
+    ):
+        step(state, batch(0))
 
 
 @each
@@ -156,3 +240,15 @@ def test_an_update_may_be_a_readers_own():
     optimizer.step()
     assert param.tolist() == [0.5, 2.5]
     assert optimizer.state[param] == {"count": 2}
+
+
+MUTANTS = (
+    ('(role[name] == "weight") == wanted', "(param.ndim > 1) == wanted"),
+    ("((WEIGHT_DECAY, True), (0.0, False))", "((WEIGHT_DECAY, True), (WEIGHT_DECAY, False))"),
+    ("if optimizer in WITHOUT_DECAY:", "if False:"),
+    ("families[family] | {", "group | {"),
+    ('group["lr"] = rate', "pass"),
+    ("    optimizer.state.clear()\n", ""),
+    ("if param in optimizer.state}", "}"),
+    ("return _of_groups(optimizer(groups))", "return optimizer(groups)"),
+)

@@ -10,7 +10,7 @@ from torch import nn
 
 from ftlab.contract import model as small_bert
 from ftlab.errors import Misused
-from ftlab.parameters import depths, distance, joint_norm, largest, matrices, roles, select, stack
+from ftlab.parameters import depths, distance, joint_norm, largest, matrices, penalised, roles, select, stack
 
 NAMES = [f"layer.{layer}.{part}" for layer in (0, 1, 10, 11) for part in ("weight", "bias")]
 
@@ -79,6 +79,24 @@ def test_joint_norm_mixes_dtypes_and_takes_no_part_in_gradients():
     norm = joint_norm({name: tensor.requires_grad_() for name, tensor in tensors.items()})
     assert norm == 5
     assert not norm.requires_grad
+
+
+def test_joint_norm_adds_up_in_single_precision_at_least():
+    halves = {name: torch.ones(3, dtype=torch.bfloat16) for name in "abc"}  # √3 in bfloat16 is 1.734
+    assert joint_norm(halves) == 3
+    large = {"a": torch.full((1000, 1000), 100.0, dtype=torch.float16)}  # the length is more than float16 can hold
+    assert joint_norm(large).item() == pytest.approx(1e5, rel=1e-3)
+    doubles = joint_norm({"a": torch.tensor([3e100, 4e100], dtype=torch.double)})
+    assert doubles.item() == pytest.approx(5e100, rel=1e-15)
+
+
+def test_penalised_weights_are_found_by_the_types_of_their_modules():
+    net = nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2), nn.LayerNorm(2), PlainNorm())
+    names = [name for name, _ in net.named_parameters()]
+    assert penalised(net, names, "*", "L1Penalty") == ["0.weight", "1.weight"]
+    assert penalised(net, names, ("1.*", "2.*"), "L1Penalty") == ["1.weight"]
+    with pytest.raises(Misused, match="^L1Penalty: pattern '2.*' must match a trainable weight. Got none. Biases and"):
+        penalised(net, names, "2.*", "L1Penalty")
 
 
 def test_distance_is_the_length_of_the_difference_over_the_names_of_the_origin():

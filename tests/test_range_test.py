@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ftlab.batches import Batches, encode
-from ftlab.contract import batch, model
+from ftlab.contract import batch, begun, go_on, model, same, weights
 from ftlab.errors import Misused
 from ftlab.formulas import ClipNorm, Decay, SignPrune
 from ftlab.models import load_model
@@ -155,6 +155,16 @@ def test_the_model_is_afterwards_what_it_was_bit_for_bit():
     assert torch.equal(torch.get_rng_state(), random)
 
 
+def test_a_training_in_progress_goes_on_as_if_there_had_been_no_test():
+    disturbed, calm = begun([ClipNorm(1.0)]), begun([ClipNorm(1.0)])
+    for state in (disturbed, calm):
+        go_on(state, 2)
+    find_rate(disturbed.model, [batch(0)], low=1e-4, high=10.0, steps=8, recipe=[ClipNorm(1.0)])
+    for state in (disturbed, calm):
+        go_on(state, 5)
+    assert same(weights(disturbed), weights(calm))  # so the optimizer's means are what they were as well
+
+
 def test_running_averages_of_the_model_are_left_alone_too():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
@@ -197,9 +207,10 @@ def test_a_pretrained_model_and_batches_that_have_epochs(bert, small):
         ({"low": 0}, "low must be a number greater than 0. Got 0"),
         ({"low": 1.0, "high": 1.0}, "high must be a number greater than 1. Got 1.0"),
         ({"high": math.inf}, "high must be a number greater than 1e-07. Got inf"),
+        ({"optimizer": "adabound"}, "optimizer must have one learning rate. Got 'adabound'. AdaBound has two"),
         ({"steps": 2}, "steps must be a whole number of at least 3. Got 2"),
-        ({"smoothing": 1.0}, "smoothing must be a number at least 0 and at most 1. Got 1.0"),
-        ({"smoothing": -0.1}, "smoothing must be a number at least 0 and at most 1. Got -0.1"),
+        ({"smoothing": 1.0}, "smoothing must be a number at least 0 and less than 1. Got 1.0"),
+        ({"smoothing": -0.1}, "smoothing must be a number at least 0 and less than 1. Got -0.1"),
         (
             {"recipe": [ClipNorm(), Decay(0.9, "step")]},
             "recipe must have no schedule. Got Decay. The test sets the rate",

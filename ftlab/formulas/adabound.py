@@ -45,7 +45,7 @@ def adabound(
     ==========================  ====================  ===================================================
 
     Args:
-        params: Tensors by name. A name without a gradient stays as it is, without decay.
+        params: Tensors by name. A name without a gradient stays as it is, without decay, and its t does not grow.
         grads: Tensors by name, each of its parameter's shape.
         past: An empty dictionary at the first step, then what the last step gave back.
         rate: At least 0. A rate of 0 does not stand still: the lower bound holds it up.
@@ -62,9 +62,9 @@ def adabound(
         Misused: If a number is outside its range.
 
     Source:
-        Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843, Algorithm 2.
-        Departure: as in the authors' code Adam's bias correction and ε are there, and no division by √t; the decay is
-        decoupled, where theirs is a part of the gradient.
+        Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843. Departure:
+        as in the authors' code Adam's bias correction and ε are there, and neither a division by √t nor a projection;
+        the decay is decoupled, where theirs is a part of the gradient.
 
     Example:
         With γ = 1 the first bounds are 1/2 and 2. A small gradient would have the rate 0.5/0.1 = 5, a large one 0.5/10;
@@ -81,7 +81,7 @@ def adabound(
     check_number("adabound", "eps", eps, "1e-8 is usual", above=0)
     check_number("adabound", "weight_decay", weight_decay, "0.01 is usual, 0 switches it off", at_least=0)
     for beta in betas:
-        check_number("adabound", "beta", beta, "0.9 and 0.999 are usual", at_least=0, at_most=1 - 1e-9)
+        check_number("adabound", "beta", beta, "0.9 and 0.999 are usual", at_least=0, below=1)
     new, kept = {}, dict(past)
     for name, param in params.items():
         if name not in grads:

@@ -10,11 +10,11 @@ from ftlab.parameters import Tensors
 
 @dataclass(frozen=True)
 class Moments:
-    """What AdamW remembers: running means of the gradient and of its square, and how many were taken."""
+    """What AdamW remembers, by name: running means of the gradient and of its square, and how many were taken."""
 
     first: Tensors = field(default_factory=dict)
     second: Tensors = field(default_factory=dict)
-    step: int = 0
+    steps: dict[str, int] = field(default_factory=dict)
 
 
 def adamw(
@@ -52,7 +52,7 @@ def adamw(
     times as long: 3.2 times at step 1, 6.5 times at step 10, 1.3 times at step 1000.
 
     Args:
-        params: Tensors by name. A name without a gradient stays as it is, without decay.
+        params: Tensors by name. A name without a gradient stays as it is, without decay, and its t does not grow.
         grads: Tensors by name, each of its parameter's shape.
         moments: ``Moments()`` at the first step, then what the last step gave back.
         rate: At least 0; 0 changes no parameter.
@@ -68,8 +68,8 @@ def adamw(
         Misused: If a number is outside its range.
 
     Source:
-        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 2; Kingma and Ba 2015 for the
-        moments. Departure: the decay is multiplied by the learning rate, as in ``torch.optim.AdamW``.
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101; Kingma and Ba 2015
+        for the moments. Departure: the decay is multiplied by the learning rate, as in ``torch.optim.AdamW``.
 
     Example:
         The first step has the length of the rate, however large the gradient.
@@ -83,18 +83,18 @@ def adamw(
     check_number("adamw", "weight_decay", weight_decay, "0.01 is usual, 0 switches it off", at_least=0)
     check_number("adamw", "eps", eps, "1e-8 is usual", above=0)
     for beta in betas:
-        check_number("adamw", "beta", beta, "0.9 and 0.999 are usual", at_least=0, at_most=1 - 1e-9)
-    step = moments.step + 1
-    correct_first = 1 - betas[0] ** step if bias_correction else 1.0
-    correct_second = 1 - betas[1] ** step if bias_correction else 1.0
-    new, first, second = {}, dict(moments.first), dict(moments.second)
+        check_number("adamw", "beta", beta, "0.9 and 0.999 are usual", at_least=0, below=1)
+    new, first, second, steps = {}, dict(moments.first), dict(moments.second), dict(moments.steps)
     for name, param in params.items():
         if name not in grads:
             new[name] = param.clone()
             continue
         grad = grads[name]
+        steps[name] = steps.get(name, 0) + 1
         first[name] = betas[0] * first.get(name, torch.zeros_like(grad)) + (1 - betas[0]) * grad
         second[name] = betas[1] * second.get(name, torch.zeros_like(grad)) + (1 - betas[1]) * grad.square()
+        correct_first = 1 - betas[0] ** steps[name] if bias_correction else 1.0
+        correct_second = 1 - betas[1] ** steps[name] if bias_correction else 1.0
         direction = (first[name] / correct_first) / ((second[name] / correct_second).sqrt() + eps)
         new[name] = (1 - rate * weight_decay) * param - rate * direction
-    return new, Moments(first, second, step)
+    return new, Moments(first, second, steps)

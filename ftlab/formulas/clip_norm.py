@@ -29,13 +29,13 @@ def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
 
     Returns:
         New tensors under the same names, all shortened by one factor; the direction stays. A gradient that is not
-        finite gives NaN, which the next loss reports.
+        finite gives NaN, which the next loss reports. The length is added up in single precision at least.
 
     Raises:
         Misused: If ``max_norm`` is not greater than 0.
 
     Source:
-        Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks", Algorithm 1.
+        Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks".
         Departure: 1e-6 is added to the length, as in ``torch.nn.utils.clip_grad_norm_``.
 
     Example:
@@ -44,9 +44,13 @@ def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
         >>> clip_norm({"w": torch.tensor([0.3, 0.4])}, 1.0)
         {'w': tensor([0.3000, 0.4000])}
     """
-    check_number("clip_norm", "max_norm", max_norm, "1.0 is usual, inf switches it off", above=0, finite=False)
+    _check("clip_norm", max_norm)
     factor = (max_norm / (joint_norm(grads) + 1e-6)).clamp(max=1.0)
     return {name: grad * factor.to(grad) for name, grad in grads.items()}
+
+
+def _check(where: str, max_norm: float) -> None:
+    check_number(where, "max_norm", max_norm, "1.0 is usual, inf switches it off", above=0, finite=False)
 
 
 @final
@@ -60,14 +64,7 @@ class ClipNorm(GradientRule):
     max_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number(
-            "ClipNorm",
-            "max_norm",
-            self.max_norm,
-            "1.0 is usual, inf switches it off",
-            above=0,
-            finite=False,
-        )
+        _check("ClipNorm", self.max_norm)
 
     @property
     def equation(self) -> str:

@@ -34,9 +34,9 @@ def clip_rate(rate: float, low: float, high: float) -> float:
         Misused: If a number is outside its range, or ``low`` is above ``high``.
 
     Source:
-        Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843, Algorithm 2
+        Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843
         (AdaBound). Departure: constant bounds, on the rate of a whole parameter; AdaBound's bounds move together, and
-        clip Adam's rate of every entry.
+        clip Adam's rate of every entry, see :func:`adabound`.
 
     Example:
         >>> [clip_rate(rate, 0.25, 0.5) for rate in (0.125, 0.375, 1.0)]

@@ -8,7 +8,7 @@ import torch  # noqa: F401  (for the examples)
 from torch import nn
 
 from ftlab.errors import check_choice, check_number, misused
-from ftlab.parameters import Pattern, Tensors, select
+from ftlab.parameters import Pattern, Tensors, listed, select
 from ftlab.rule import Memory, Now, Project, Rule
 
 
@@ -102,9 +102,13 @@ class ClipWeights(Project):
     @property
     def sentence(self) -> str:
         if self.around == "zero":
-            what = "every weight of two dimensions or more" if self.pattern == "*" else f"the weights {self.pattern}"
+            what = (
+                "every weight of two dimensions or more"
+                if self.pattern == "*"
+                else f"the weights {listed(self.pattern)}"
+            )
             return f"keep every entry of {what} within {self.bound:g} of zero"
-        what = "every loaded parameter" if self.pattern == "*" else f"the loaded parameters {self.pattern}"
+        what = "every loaded parameter" if self.pattern == "*" else f"the loaded parameters {listed(self.pattern)}"
         return f"keep every entry of {what} within {self.bound:g} of the value that was loaded"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

@@ -65,7 +65,7 @@ class Decay(Schedule):
 
     @property
     def equation(self) -> str:
-        return f"α ← α·{self.gamma:g}^{self.per}"
+        return f"α_e = α·{self.gamma:g}^e" if self.per == "epoch" else f"α_t = α·{self.gamma:g}^t"
 
     @property
     def sentence(self) -> str:

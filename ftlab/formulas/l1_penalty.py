@@ -7,8 +7,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_number, misused
-from ftlab.parameters import Pattern, Tensors, roles, select
+from ftlab.errors import check_number
+from ftlab.parameters import Pattern, Tensors, listed, penalised
 from ftlab.rule import Memory, Now, Penalty, Rule
 
 
@@ -32,7 +32,8 @@ def l1_penalty(params: Tensors, strength: float) -> Tensor:
         strength: At least 0; 0 is no penalty.
 
     Returns:
-        One number, at least 0, through which a gradient flows to each parameter; to an entry that is 0 flows 0.
+        One number, at least 0, in single precision at least, through which a gradient flows to each parameter; to an
+        entry that is 0 flows 0.
 
     Raises:
         Misused: If ``strength`` is not a number of at least 0.
@@ -46,7 +47,7 @@ def l1_penalty(params: Tensors, strength: float) -> Tensor:
         tensor(3.5000)
     """
     check_number("l1_penalty", "strength", strength, "1e-4 is a first try, 0 switches it off", at_least=0)
-    sizes = [param.abs().sum() for param in params.values()]
+    sizes = [param.abs().sum(dtype=torch.promote_types(param.dtype, torch.float32)) for param in params.values()]
     return strength * torch.stack(sizes).sum() if sizes else torch.zeros(())
 
 
@@ -73,19 +74,14 @@ class L1Penalty(Penalty):
 
     @property
     def sentence(self) -> str:
-        what = "every weight" if self.pattern == "*" else f"the weights among {self.pattern}"
+        what = "every weight" if self.pattern == "*" else f"the weights among {listed(self.pattern)}"
         return f"add {self.strength:g} times the size of {what}, but of no bias or gain, to the loss"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         return ["L1Penalty makes almost no exact zeros, since its steps pass over zero; SoftThreshold makes them."]
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
-        role = roles(model)
-        found = [name for name in select(now.params, self.pattern) if role[name] == "weight"]
-        if not found:
-            do = "Biases and gains are left alone; choose weights, such as '*.weight'"
-            raise misused("L1Penalty", f"pattern {self.pattern!r}", "match a trainable weight", "none", do)
-        return found
+        return penalised(model, now.params, self.pattern, "L1Penalty")
 
     def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor:
         return l1_penalty({name: params[name] for name in memory if self.strength}, self.strength)

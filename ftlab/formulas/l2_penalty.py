@@ -7,8 +7,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_number, misused
-from ftlab.parameters import Pattern, Tensors, roles, select
+from ftlab.errors import check_number
+from ftlab.parameters import Pattern, Tensors, listed, penalised
 from ftlab.rule import Memory, Now, Penalty, Rule
 
 
@@ -32,21 +32,21 @@ def l2_penalty(params: Tensors, strength: float) -> Tensor:
         strength: At least 0; 0 is no penalty.
 
     Returns:
-        One number, at least 0, through which a gradient flows to each parameter.
+        One number, at least 0, in single precision at least, through which a gradient flows to each parameter.
 
     Raises:
         Misused: If ``strength`` is not a number of at least 0.
 
     Source:
-        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101, section 2 (what it calls
-        L2 regularization). Departure: none.
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101 (what it calls L2
+        regularization). Departure: none.
 
     Example:
         >>> l2_penalty({"w": torch.tensor([3.0, 4.0])}, 0.5)
         tensor(6.2500)
     """
     check_number("l2_penalty", "strength", strength, "0.01 is usual, 0 switches it off", at_least=0)
-    squares = [param.square().sum() for param in params.values()]
+    squares = [param.square().sum(dtype=torch.promote_types(param.dtype, torch.float32)) for param in params.values()]
     return strength / 2 * torch.stack(squares).sum() if squares else torch.zeros(())
 
 
@@ -73,7 +73,7 @@ class L2Penalty(Penalty):
 
     @property
     def sentence(self) -> str:
-        what = "every weight" if self.pattern == "*" else f"the weights among {self.pattern}"
+        what = "every weight" if self.pattern == "*" else f"the weights among {listed(self.pattern)}"
         return f"add {self.strength / 2:g} times the square of {what}, but of no bias or gain, to the loss"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
@@ -82,12 +82,7 @@ class L2Penalty(Penalty):
         ]
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
-        role = roles(model)
-        found = [name for name in select(now.params, self.pattern) if role[name] == "weight"]
-        if not found:
-            do = "Biases and gains are left alone; choose weights, such as '*.weight'"
-            raise misused("L2Penalty", f"pattern {self.pattern!r}", "match a trainable weight", "none", do)
-        return found
+        return penalised(model, now.params, self.pattern, "L2Penalty")
 
     def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor:
         return l2_penalty({name: params[name] for name in memory if self.strength}, self.strength)

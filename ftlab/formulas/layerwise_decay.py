@@ -41,8 +41,8 @@ def layerwise_decay(rates: Rates, depths: Mapping[str, int], factor: float) -> R
         Misused: If ``factor`` or a depth is outside its range, or a name has no depth.
 
     Source:
-        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, section 3.2 (discriminative fine-tuning); Clark et al. 2020,
-        "ELECTRA", arXiv 2003.10555, gives it this form. Departure: none from the papers; the code of ELECTRA gives the
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146 (discriminative fine-tuning); Clark et al. 2020, "ELECTRA",
+        arXiv 2003.10555, gives it this form. Departure: none from the papers; the code of ELECTRA gives the
         top layer the square of the factor, which its author calls a bug (google-research/electra, issue 51).
 
     Example:

@@ -50,8 +50,8 @@ def lion(
         Misused: If a number is outside its range.
 
     Source:
-        Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", arXiv 2302.06675, Algorithm 2.
-        Departure: none. No weight decay is the default, as in the authors' code; optax has 0.001.
+        Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", arXiv 2302.06675. Departure:
+        none. No weight decay is the default, as in the authors' code; optax has 0.001.
 
     Example:
         The first step has the length of the rate, however large the gradient.
@@ -63,7 +63,7 @@ def lion(
     check_number("lion", "rate", rate, "1e-5 is usual for fine-tuning", at_least=0)
     check_number("lion", "weight_decay", weight_decay, "0.01 is usual, 0 switches it off", at_least=0)
     for beta in betas:
-        check_number("lion", "beta", beta, "0.9 and 0.99 are usual", at_least=0, at_most=1 - 1e-9)
+        check_number("lion", "beta", beta, "0.9 and 0.99 are usual", at_least=0, below=1)
     new, means = {}, dict(momentum)
     for name, param in params.items():
         if name not in grads:

@@ -43,7 +43,7 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
 
     Source:
         ``torch.optim.lr_scheduler.ReduceLROnPlateau``, in its relative mode. Departure: torch drops a reduction by less
-        than 1e-8, here each counts.
+        than 1e-8, here each counts; torch can also pause after a reduction and hold a least rate, here nothing does.
 
     Example:
         >>> plateau(1.0, [0.7, 0.5, 0.6, 0.5], factor=0.5, patience=1, threshold=0.0)

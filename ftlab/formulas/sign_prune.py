@@ -39,8 +39,9 @@ def sign_prune(params: Tensors, grads: Tensors, strength: float) -> Tensors:
         Misused: If ``strength`` is not a number of at least 0.
 
     Source:
-        The article, section 3.3, formula (5); as an optimizer Bernstein et al. 2018, "signSGD", arXiv 1802.04434,
-        Algorithm 1. Departure: none.
+        The article, section 3.3, formula (5); as an optimizer Bernstein et al. 2018, "signSGD", arXiv 1802.04434.
+        Departure: none. The article leaves open how (5) stands beside (2): the rule puts it after the optimizer's step,
+        with the same gradient. After plain descent the two are one step along g + (β/α)·sign(g).
 
     Example:
         >>> sign_prune({"w": torch.tensor([1.0, 1.0, 1.0])}, {"w": torch.tensor([9.0, -0.1, 0.0])}, 0.5)

@@ -39,7 +39,7 @@ def signum(
         Misused: If a number is outside its range.
 
     Source:
-        Bernstein et al. 2018, "signSGD", arXiv 1802.04434, Algorithms 1 (signSGD) and 2 (Signum). Departure: none.
+        Bernstein et al. 2018, "signSGD", arXiv 1802.04434. Departure: none.
 
     Example:
         m = 2, then 1 - 1/2 = 1/2: the second step goes on although its gradient points back.
@@ -49,7 +49,7 @@ def signum(
         ({'w': tensor([0.5000])}, {'w': tensor([0.5000])})
     """
     check_number("signum", "rate", rate, "1e-5 is a first try for fine-tuning", at_least=0)
-    check_number("signum", "beta", beta, "0.9 is usual, 0 is signSGD", at_least=0, at_most=1 - 1e-9)
+    check_number("signum", "beta", beta, "0.9 is usual, 0 is signSGD", at_least=0, below=1)
     new, means = {}, dict(momentum)
     for name, param in params.items():
         if name not in grads:

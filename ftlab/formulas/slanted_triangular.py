@@ -41,9 +41,9 @@ def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: fl
         Misused: If a number is outside its range.
 
     Source:
-        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, equation (3). Departure: where T·c is not whole, the paper's
-        fall of w·(1/c - 1) updates ends before the run does and the rate becomes negative, and where it is below 1 the
-        paper divides by 0; here the fall lasts T - w updates, which is the same where T·c is whole.
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146. Departure: where T·c is not whole, the paper's fall of
+        w·(1/c - 1) updates ends before the run does and the rate can become negative, and where it is below 1 the paper
+        divides by 0; here the fall lasts T - w updates, which is the same where T·c is whole.
 
     Example:
         >>> [slanted_triangular(1.0, step, steps=8, cut=0.25, ratio=2) for step in (0, 1, 2, 5)]
@@ -86,9 +86,12 @@ class SlantedTriangular(Schedule):
     @property
     def sentence(self) -> str:
         foot = f"1/{self.ratio:g} of the learning rate"
-        return (
-            f"rise from {foot} to the whole over the first {self.cut:.0%} of the updates, then fall in a line to {foot}"
+        rise = (
+            f"rise from {foot} to the whole over the first {100 * self.cut:.3g}% of the updates, then "
+            if self.cut
+            else ""
         )
+        return f"{rise}fall in a line to {foot}"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         new = {

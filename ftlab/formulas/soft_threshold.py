@@ -8,7 +8,7 @@ import torch  # noqa: F401  (for the examples)
 from torch import nn
 
 from ftlab.errors import check_number, misused
-from ftlab.parameters import Pattern, Tensors, matrices, select
+from ftlab.parameters import Pattern, Tensors, listed, matrices, select
 from ftlab.rule import Memory, Now, Project
 
 
@@ -82,7 +82,7 @@ class SoftThreshold(Project):
 
     @property
     def sentence(self) -> str:
-        what = "every weight matrix" if self.pattern == "*" else f"the weight matrices among {self.pattern}"
+        what = "every weight matrix" if self.pattern == "*" else f"the weight matrices among {listed(self.pattern)}"
         return f"move the entries of {what} by {self.strength:g} times the learning rate towards zero, and stop there"
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:

@@ -35,7 +35,7 @@ def warmup_linear(rate: float, step: int, steps: int, warmup_steps: int) -> floa
         Misused: If a number is outside its range.
 
     Source:
-        Devlin et al. 2019, "BERT", appendix A; ``transformers.get_linear_schedule_with_warmup``. Departure: the
+        Devlin et al. 2019, "BERT"; ``transformers.get_linear_schedule_with_warmup``. Departure: the
         warm-up counts from 1, so that no update is spent at the rate 0.
 
     Example:
@@ -99,7 +99,11 @@ def _check(where: str, rate: float, step: int, steps: int, warmup_steps: int) ->
 
 
 def _warmup_steps(share: float, steps: int) -> int:
-    return min(math.ceil(share * steps), steps - 1)
+    return min(math.ceil(share * steps - 1e-9), steps - 1)  # 0.07·100 is 7.000000000000001
+
+
+def _rise(share: float) -> str:
+    return f"rise over the first {100 * share:.3g}% of the updates, then fall" if share else "fall"
 
 
 def _check_share(where: str, share: float) -> None:
@@ -125,7 +129,7 @@ class WarmupLinear(Schedule):
 
     @property
     def sentence(self) -> str:
-        return f"let the learning rate rise over the first {self.warmup:.0%} of the updates, then fall in a line to 0"
+        return f"let the learning rate {_rise(self.warmup)} in a line to 0"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         warm = _warmup_steps(self.warmup, now.steps)
@@ -151,7 +155,7 @@ class WarmupCosine(Schedule):
 
     @property
     def sentence(self) -> str:
-        return f"let the learning rate rise over the first {self.warmup:.0%} of the updates, then fall along half a cosine wave to 0"
+        return f"let the learning rate {_rise(self.warmup)} along half a cosine wave to 0"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         warm = _warmup_steps(self.warmup, now.steps)

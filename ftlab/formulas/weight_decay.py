@@ -7,8 +7,8 @@ from typing import Any, ClassVar, final
 import torch  # noqa: F401  (for the examples)
 from torch import nn
 
-from ftlab.errors import check_number, misused
-from ftlab.parameters import Pattern, Tensors, roles, select
+from ftlab.errors import check_number
+from ftlab.parameters import Pattern, Tensors, listed, penalised
 from ftlab.rule import Memory, Now, Project, Rule
 
 
@@ -40,9 +40,8 @@ def weight_decay(params: Tensors, rates: Mapping[str, float], strength: float) -
         Misused: If a rate or ``strength`` is not a number of at least 0.
 
     Source:
-        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101, Algorithm 2.
-        Departure: the decay is multiplied by the whole learning rate, as in ``torch.optim.AdamW``, not by the schedule
-        alone.
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101. Departure: the decay is
+        multiplied by the whole learning rate, as in ``torch.optim.AdamW``, not by the schedule alone.
 
     Example:
         1 - 0.5 · 0.5 = 3/4 of each weight is left.
@@ -64,7 +63,7 @@ class WeightDecay(Project):
     """Decay the weights after each update, by the learning rate times λ. See :func:`weight_decay`.
 
     Biases and the gains of normalising modules are left alone, whatever they are called, and so is what was not
-    updated in a step. AdamW decays the weights before it moves them, this rule after: a difference of α²λ times a step.
+    updated in a step. AdamW decays the weights before it moves them by α·d, this rule after: a difference of α²λ·d.
     """
 
     example: ClassVar[str] = "WeightDecay(0.01)"
@@ -82,19 +81,14 @@ class WeightDecay(Project):
 
     @property
     def sentence(self) -> str:
-        what = "every weight" if self.pattern == "*" else f"the weights among {self.pattern}"
+        what = "every weight" if self.pattern == "*" else f"the weights among {listed(self.pattern)}"
         return f"shrink {what}, but no bias or gain, by {self.strength:g} times the learning rate of its own size"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return ["AdamW and Lion have a weight decay of 0.01 of their own; WeightDecay is added to it."]
+        return ["AdamW, Lion and AdaBound have a weight decay of 0.01 of their own; WeightDecay is added to it."]
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
-        role = roles(model)
-        found = [name for name in select(now.params, self.pattern) if role[name] == "weight"]
-        if not found:
-            do = "Biases and gains are left alone; choose weights, such as '*.weight'"
-            raise misused("WeightDecay", f"pattern {self.pattern!r}", "match a trainable weight", "none", do)
-        return found
+        return penalised(model, now.params, self.pattern, "WeightDecay")
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         rates = {name: now.rates[name] for name in memory if name in now.grads}

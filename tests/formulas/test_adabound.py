@@ -1,4 +1,4 @@
-"""AdaBound: by hand, against a loop over single numbers, its bounds and both of its ends, and its laws."""
+"""AdaBound: by hand, against torch's Adam with its rates clipped, its bounds and both of its ends, and its laws."""
 
 import math
 
@@ -51,52 +51,56 @@ def test_two_steps_worked_by_hand():
     assert past["w"][2] == 2
 
 
-def published(theta, grads, lr, final_lr, gamma, betas, eps, decay):
-    """Follow one number through all steps, as the published update has it; return it and where its rate was clipped."""
-    m = v = 0.0
-    clipped = []
-    for t, g in enumerate(grads, start=1):
-        m = m + (1 - betas[0]) * (g - m)
-        v = v + (1 - betas[1]) * (g * g - v)
-        eta = lr * np.sqrt(1 - np.power(betas[1], t)) / (1 - np.power(betas[0], t)) / (np.sqrt(v) + eps)
-        lower, upper = final_lr - final_lr / (gamma * t + 1), final_lr + final_lr / (gamma * t)
-        clipped.append("low" if eta < lower else "high" if eta > upper else "")
-        if eta < lower:
-            eta = lower
-        elif eta > upper:
-            eta = upper
-        theta = theta - lr * decay * theta - eta * m
-    return theta, clipped
+def bounded(params, number, rate, *, final_rate=0.1, gamma=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Let torch's Adam run, read the rate of every entry off its steps, and move by that rate as numpy clips it.
+
+    Returns the parameters, how many rates were below, within and above their bounds, and torch's memory by name.
+    """
+    theirs = {name: torch.nn.Parameter(torch.zeros_like(param)) for name, param in params.items()}
+    adam, met = torch.optim.Adam(theirs.values(), lr=rate, betas=betas), [0, 0, 0]
+    for step in range(1, number + 1):
+        adam.param_groups[0]["eps"] = eps / math.sqrt(1 - betas[1] ** step)  # torch adds it after the correction
+        for name, grad in gradients(step - 1).items():
+            theirs[name].data.zero_()
+            theirs[name].grad = grad
+        adam.step()
+        low, high = final_rate - final_rate / (gamma * step + 1), final_rate + final_rate / (gamma * step)
+        for name, param in theirs.items():
+            mean = adam.state[param]["exp_avg"].numpy()
+            rates = -param.detach().numpy() / mean
+            for place, where in enumerate((rates < low, (low <= rates) & (rates <= high), rates > high)):
+                met[place] += where.sum()
+            moved = params[name].numpy() * (1 - rate * weight_decay) - np.clip(rates, low, high) * mean
+            params = params | {name: torch.as_tensor(moved)}
+    return params, met, {name: adam.state[param] for name, param in theirs.items()}
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        {"final_rate": 10.0, "gamma": 0.01},
         {"final_rate": 0.01, "gamma": 0.1},
         {"final_rate": 0.03, "gamma": 2.0, "betas": (0.5, 0.9), "eps": 1e-3},
         {"weight_decay": 0.3, "gamma": 0.5, "betas": (0.0, 0.0)},
+        {},
     ],
 )
-def test_ten_steps_equal_a_loop_over_single_numbers(params, settings):
-    given, past = params, {}
+def test_ten_steps_equal_those_of_torchs_adam_with_its_rates_clipped_by_numpy(params, settings):
+    expected, met, memory = bounded(params, 10, 0.01, **settings)
+    past = {}
     for step in range(10):
         params, past = adabound(params, gradients(step), past, 0.01, **settings)
-    usual = {"final_rate": 0.1, "gamma": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0} | settings
-    met = set()
-    for name, param in params.items():
-        for place, entry in enumerate(param.flatten().tolist()):
-            slopes = [gradients(step)[name].flatten()[place].item() for step in range(10)]
-            expected, clipped = published(given[name].flatten()[place].item(), slopes, 0.01, *usual.values())
-            assert entry == pytest.approx(expected, rel=1e-10, abs=1e-12)
-            met.update(clipped)
-    assert len(met) > 1  # some rates were clipped and some were not, or at both ends
+    torch.testing.assert_close(params, expected, rtol=1e-10, atol=1e-12)
+    for name, (first, second, count) in past.items():
+        torch.testing.assert_close(first, memory[name]["exp_avg"], rtol=1e-12, atol=0)
+        torch.testing.assert_close(second, memory[name]["exp_avg_sq"], rtol=1e-12, atol=0)
+        assert count == memory[name]["step"] == 10
+    assert min(met[0] + met[2], met[1]) > 0  # some rates were clipped and some were not
 
 
-def test_the_loop_meets_both_bounds_and_what_lies_between():
-    slopes = [10.0**power for power in (-4, 3, -3, 2, 0, 1)]
-    _, clipped = published(0.0, slopes, 0.1, 0.1, 1.0, (0.0, 0.0), 1e-8, 0.0)
-    assert clipped == ["high", "low", "high", "low", "", "low"]
+def test_the_clipped_rates_of_torchs_adam_meet_both_bounds_and_what_lies_between(params):
+    _, met, _ = bounded(params, 10, 0.01, final_rate=0.03, gamma=2.0, betas=(0.5, 0.9))
+    assert min(met) > 0
 
 
 def rate_of(step, slope, **settings):
@@ -202,7 +206,7 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
         *(({"gamma": bad}, "gamma must be a number greater than 0") for bad in (0, -1e-3, math.inf, None)),
         *(({"eps": bad}, "eps must be a number greater than 0") for bad in (0, -1e-8)),
         *(({"weight_decay": bad}, "weight_decay must be a number at least 0") for bad in (-0.1, math.inf, None)),
-        *(({"betas": bad}, "beta must be a number at least 0 and at most 1") for bad in ((-0.1, 0), (0.9, 1.0))),
+        *(({"betas": bad}, "beta must be a number at least 0 and less than 1") for bad in ((-0.1, 0), (0.9, 1.0))),
     ],
 )
 def test_numbers_outside_their_range_are_refused(params, change, match):
@@ -220,5 +224,8 @@ MUTANTS = (
     ("rates * first\n", "rates * grad\n"),
     ("(1 - rate * weight_decay)", "(1 - weight_decay)"),
     ("dict(past)", "past"),
+    ("    step += 1\n", "    step = len(past) + 1\n"),
+    ("second.sqrt() + eps", "second.sqrt()"),
+    ("betas[1] * second + (1 - betas[1]) * grad.square()", "betas[1] * second + (1 - betas[1]) * grad"),
     ("new[name] = param.clone()", "new[name] = param"),
 )

@@ -1,4 +1,4 @@
-"""Gradient clipping by the joint norm: by hand, against torch and optax, and its laws."""
+"""Gradient clipping by the joint norm: by hand, against torch and optax, in real steps, and its laws."""
 
 import dataclasses
 import math
@@ -9,10 +9,12 @@ import optax
 import pytest
 import torch
 
+from ftlab.contract import batch, begun, gradients, model as small_bert
 from ftlab.errors import Misused
 from ftlab.formulas import ClipNorm, clip_norm
 from ftlab.recipe import parse
 from ftlab.rule import GradientRule, Now
+from ftlab.training import begin, step
 
 
 @pytest.fixture
@@ -87,6 +89,22 @@ def test_a_gradient_that_is_not_finite_gives_nan(bad):
     assert clip_norm({"a": torch.tensor([bad, 1.0])}, 1.0)["a"][0].isnan()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_the_length_is_neither_rounded_nor_too_large_for_its_type(dtype):
+    # a million entries of 100 have the length 100,000, more than float16 can hold; each becomes 1/1000
+    new = clip_norm({"a": torch.full((1000, 1000), 100.0, dtype=dtype)}, 1.0)["a"]
+    assert new.dtype == dtype
+    assert new.double().norm().item() == pytest.approx(1.0, rel=1e-2)
+    # three tensors of length √3; the sum of rounded lengths would be 3.0039
+    kept = clip_norm({name: torch.ones(3, dtype=dtype) for name in "abc"}, 3.001)
+    assert all(torch.equal(one, torch.ones(3, dtype=dtype)) for one in kept.values())
+
+
+def test_a_double_is_clipped_in_double_precision(grads):
+    wide = {name: 1e100 * grad.double() for name, grad in grads.items()}
+    assert length(clip_norm(wide, 1e100)) == pytest.approx(1e100, rel=1e-12)  # far beyond float32
+
+
 def test_what_came_in_is_not_changed(grads):
     before = {name: grad.clone() for name, grad in grads.items()}
     for bound in (0.1, math.inf):
@@ -120,6 +138,32 @@ def test_rule_clips_the_gradients_and_passes_its_memory_on(grads):
     assert ClipNorm() == ClipNorm(1.0)
 
 
+@pytest.mark.parametrize("parts", [1, 4])
+def test_real_steps_are_those_of_a_loop_with_torchs_clipping_of_the_whole_batch(parts):
+    state, net = begin(small_bert(), [0] * 4, [ClipNorm(0.1)], lr=0.1, optimizer="sgd"), small_bert()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for some in (state.model, net):
+        for module in some.modules():
+            module.p = 0.0  # of dropout, whose draws would differ from part to part
+    for number in range(4):
+        whole = batch(number)
+        step(state, [{name: tensor[part::parts] for name, tensor in whole.items()} for part in range(parts)])
+        optimizer.zero_grad()
+        net.train()(**whole).loss.backward()
+        assert torch.nn.utils.clip_grad_norm_(net.parameters(), 0.1) > 0.2  # it does clip
+        optimizer.step()
+        assert length(gradients(state)) == pytest.approx(0.1, rel=1e-4)
+    for name, param in net.named_parameters():
+        torch.testing.assert_close(state.params[name], param, rtol=1e-4, atol=1e-6)
+
+
+def test_two_bounds_in_a_recipe_are_the_smaller_one():
+    states = [begun([ClipNorm(bound) for bound in bounds]) for bounds in ((0.1, 0.02), (0.02, 0.1), (0.02,))]
+    for state in states:
+        step(state, batch(0))
+    assert [length(gradients(state)) for state in states] == pytest.approx([0.02] * 3, rel=1e-4)
+
+
 @pytest.mark.parametrize("rule", [ClipNorm(0.5), ClipNorm(math.inf)])
 def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
     assert parse(repr(rule)) == rule
@@ -140,5 +184,7 @@ MUTANTS = (
     ("(joint_norm(grads) + 1e-6)", "(joint_norm(grads) + 1.0)"),
     (".clamp(max=1.0)", ""),
     ("joint_norm(grads)", "max(joint_norm({name: grad}) for name, grad in grads.items())"),
-    ("above=0, finite=False)\n    factor", "at_least=0, finite=False)\n    factor"),
+    ("factor.to(grad)", "factor"),
+    ("above=0, finite=False", "at_least=0, finite=False"),
+    ("clip_norm(grads, self.max_norm), memory", "clip_norm(grads, 1.0), memory"),
 )

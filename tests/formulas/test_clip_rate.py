@@ -115,6 +115,7 @@ MUTANTS = (
     ("return min(max(rate, low), high)", "return max(rate, low)"),
     ("return min(max(rate, low), high)", "return min(rate, high)"),
     ("if low > high:", "if low >= high:"),
+    ("if self.low > 0:", "if self.low >= 0:"),
     ("recipe[place + 1 :]", "recipe"),
     ("max((place for place", "min((place for place"),
 )

@@ -236,7 +236,7 @@ def test_rule_tells_its_bound_and_its_centre():
         == "keep every entry of every loaded parameter within 0.1 of the value that was loaded"
     )
     assert "every weight of two dimensions or more within 0.1 of zero" in ClipWeights(0.1, "zero").sentence
-    assert "the loaded parameters a.*" in ClipWeights(0.1, pattern="a.*").sentence
+    assert "the loaded parameters a.*, b within" in ClipWeights(0.1, pattern=("a.*", "b")).sentence
     assert "the weights a.* within" in ClipWeights(0.1, "zero", "a.*").sentence
 
 

@@ -1,4 +1,4 @@
-"""Decay, formula (4): by hand, against torch, and its laws."""
+"""Decay, formula (4): by hand, against torch, in real steps, and its laws."""
 
 import dataclasses
 import math
@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from ftlab.contract import PER_EPOCH, STEPS, begun, go_on
 from ftlab.errors import Misused
 from ftlab.formulas import Decay, SignPrune, decay
 from ftlab.recipe import parse
@@ -90,6 +91,19 @@ def test_rule_counts_updates_or_epochs_that_have_ended(per, powers):
         assert memory == "memory"
 
 
+@pytest.mark.parametrize(("per", "every"), [("step", 1), ("epoch", PER_EPOCH)])
+def test_in_real_steps_the_rates_are_those_of_torch_stepped_after_each_update_or_epoch(per, every):
+    state, optimizer = begun([Decay(0.7, per=per)]), torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-2)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.7)
+    for number in range(1, STEPS + 1):
+        go_on(state, number)
+        applied = {group["lr"] for group in state.optimizer.param_groups}
+        assert list(applied) == pytest.approx(scheduler.get_last_lr(), rel=1e-12)
+        optimizer.step()
+        if number % every == 0:
+            scheduler.step()
+
+
 def test_rule_leaves_the_rates_that_came_in_unchanged():
     rates = {"w": 1.0}
     assert Decay(0.5, per="step").schedule(rates, None, Now(step=1, steps=2))[0] is not rates
@@ -121,7 +135,8 @@ def test_rule_warns_of_a_rate_that_vanishes_or_grows(rule, caution):
 
 
 def test_rule_tells_its_factor_and_what_it_counts():
-    assert Decay(0.9, per="epoch").equation == "α ← α·0.9^epoch"
+    assert Decay(0.9, per="epoch").equation == "α_e = α·0.9^e"
+    assert Decay(0.9, per="step").equation == "α_t = α·0.9^t"
     assert Decay(0.9, per="step").sentence == "multiply the learning rate by 0.9 after every step"
 
 

@@ -102,6 +102,15 @@ def test_it_grows_with_the_scale_and_is_nothing_at_strength_zero(params):
     assert l1_penalty(params, 0) == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_the_sum_is_neither_rounded_nor_too_large_for_its_type(dtype):
+    free = torch.full((300, 1000), 1.0, dtype=dtype, requires_grad=True)
+    found = l1_penalty({"w": free, "b": torch.tensor([3.0], dtype=dtype)}, 1.0)
+    assert found.item() == 300_003
+    found.backward()
+    assert torch.equal(free.grad, torch.ones_like(free))
+
+
 def test_what_came_in_is_not_changed(params):
     before = {name: param.clone() for name, param in params.items()}
     l1_penalty(params, 0.7).zero_()
@@ -173,15 +182,17 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_strength_and_that_it_makes_no_zeros():
     assert L1Penalty(0.5).equation == "Ω = 0.5·Σ|θ|"
     assert "add 0.5 times the size of every weight" in L1Penalty(0.5).sentence
-    assert "among a.*" in L1Penalty(0.5, "a.*").sentence
+    assert "among a.*, b," in L1Penalty(0.5, ("a.*", "b")).sentence
     assert "makes almost no exact zeros" in L1Penalty(0.5).cautions([])[0]
 
 
 MUTANTS = (
+    ("dtype=torch.promote_types(param.dtype, torch.float32)", "dtype=param.dtype"),
     ("strength * torch.stack", "strength / 2 * torch.stack"),
-    ("param.abs().sum()", "param.square().sum()"),
-    ("param.abs().sum()", "param.sum()"),
+    ("param.abs().sum(", "param.square().sum("),
+    ("param.abs().sum(", "param.sum("),
     ("for name in memory if self.strength}", "for name in memory}"),
-    ('if role[name] == "weight"]', 'if role[name] != "bias"]'),
+    ("penalised(model, now.params, self.pattern", "penalised(model, now.params, '*'"),
+    ('penalised(model, now.params, self.pattern, "L1Penalty")', "list(now.params)"),
     ("at_least=0)\n    sizes", "at_least=-1)\n    sizes"),
 )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 from torch import nn
+from torch.nn import functional
 
 from ftlab.contract import batch, begun, go_on, gradients, model as small_bert
 from ftlab.errors import Misused
@@ -47,9 +48,9 @@ def test_it_is_half_the_strength_times_the_squares_worked_by_hand():
     assert l2_penalty({}, 1.0) == 0
 
 
-def test_it_equals_a_sum_in_numpy_over_whole_tensors(params):
-    expected = 0.35 * sum(float(entry) ** 2 for param in params.values() for entry in np.ravel(param.numpy()))
-    assert l2_penalty(params, 0.7).item() == pytest.approx(expected, rel=1e-12)
+def test_it_equals_half_the_squared_error_of_torch_against_zero(params):
+    expected = sum(functional.mse_loss(param, torch.zeros_like(param), reduction="sum") for param in params.values())
+    assert l2_penalty(params, 0.7).item() == pytest.approx(0.35 * expected.item(), rel=1e-12)
 
 
 def test_its_gradient_is_the_strength_times_the_parameters(params):
@@ -123,6 +124,15 @@ def test_it_grows_with_the_square_of_the_scale_and_is_nothing_at_strength_zero(p
     doubled = {name: 2 * param for name, param in params.items()}
     assert l2_penalty(doubled, 0.7) == 4 * l2_penalty(params, 0.7)
     assert l2_penalty(params, 0) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_the_sum_is_neither_rounded_nor_too_large_for_its_type(dtype):
+    free = torch.full((300, 1000), 1.0, dtype=dtype, requires_grad=True)
+    found = l2_penalty({"w": free, "b": torch.tensor([3.0], dtype=dtype)}, 1.0)
+    assert found.item() == 300_009 / 2
+    found.backward()
+    assert torch.equal(free.grad, torch.ones_like(free))
 
 
 def test_what_came_in_is_not_changed(params):
@@ -207,15 +217,17 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_strength_and_that_it_is_no_decay_under_adam():
     assert L2Penalty(0.5).equation == "Ω = 0.25·Σθ²"
     assert "add 0.25 times the square of every weight" in L2Penalty(0.5).sentence
-    assert "among a.*" in L2Penalty(0.5, "a.*").sentence
+    assert "among a.*, b," in L2Penalty(0.5, ("a.*", "b")).sentence
     assert "Under Adam an L2 penalty is no weight decay" in L2Penalty(0.5).cautions([])[0]
 
 
 MUTANTS = (
+    ("dtype=torch.promote_types(param.dtype, torch.float32)", "dtype=param.dtype"),
     ("strength / 2 * torch", "strength * torch"),
-    ("param.square().sum()", "param.abs().sum()"),
-    ("param.square().sum()", "param.square().mean()"),
+    ("param.square().sum(", "param.abs().sum("),
+    ("param.square().sum(", "param.square().mean("),
     ("for name in memory if self.strength}", "for name in memory}"),
-    ('if role[name] == "weight"]', 'if role[name] != "bias"]'),
+    ("penalised(model, now.params, self.pattern", "penalised(model, now.params, '*'"),
+    ('penalised(model, now.params, self.pattern, "L2Penalty")', "list(now.params)"),
     ("at_least=0)\n    squares", "at_least=-1)\n    squares"),
 )

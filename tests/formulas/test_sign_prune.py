@@ -1,4 +1,4 @@
-"""Sign prune, formula (5): by hand, against optax, what it does not do, and its laws."""
+"""Sign prune, formula (5): by hand, against optax, in real steps, what it does not do, and its laws."""
 
 import dataclasses
 import math
@@ -9,10 +9,12 @@ import optax
 import pytest
 import torch
 
+from ftlab.contract import batch, gradients, model as small_bert
 from ftlab.errors import Misused
-from ftlab.formulas import SignPrune, sign_prune
+from ftlab.formulas import ClipNorm, SignPrune, sign_prune
 from ftlab.recipe import parse
 from ftlab.rule import Now, Project
+from ftlab.training import begin, step
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def test_five_steps_equal_those_of_optax_sign_sgd(tensors):
     theirs = {name: jnp.asarray(param.numpy()) for name, param in params.items()}
     optimizer = optax.sign_sgd(0.03)
     state = optimizer.init(theirs)
-    for step in range(5):
-        grads = {name: (param * (step + 1)).cos() for name, param in params.items()}
+    for number in range(5):
+        grads = {name: (param * (number + 1)).cos() for name, param in params.items()}
         updates, state = optimizer.update({k: jnp.asarray(g.numpy()) for k, g in grads.items()}, state, theirs)
         theirs, params = optax.apply_updates(theirs, updates), sign_prune(params, grads, 0.03)
     for name, param in params.items():
@@ -111,6 +113,20 @@ def test_rule_moves_the_parameters_by_the_gradients_that_the_optimizer_saw(tenso
     new, memory = SignPrune(0.1).project(params, "memory", now)
     torch.testing.assert_close(new, sign_prune(params, grads, 0.1), rtol=0, atol=0)
     assert memory == "memory"
+
+
+def test_real_steps_after_plain_descent_are_torchs_along_the_gradient_and_its_sign():
+    state = begin(small_bert(), [0] * 3, [ClipNorm(0.1), SignPrune(0.01)], lr=0.5, optimizer="sgd")
+    theirs = {name: torch.nn.Parameter(param.detach().clone()) for name, param in state.params.items()}
+    optimizer = torch.optim.SGD(theirs.values(), lr=0.5)
+    for number in range(3):
+        step(state, batch(number))
+        for name, grad in gradients(state).items():  # as ClipNorm left them
+            theirs[name].grad = grad + (0.01 / 0.5) * grad.sign()
+        optimizer.step()
+    for name, param in theirs.items():
+        torch.testing.assert_close(state.params[name], param, rtol=1e-5, atol=1e-6)
+        assert torch.equal(state.params[name] == 0, param == 0)
 
 
 @pytest.mark.parametrize("rule", [SignPrune(1e-5), SignPrune(0)])

@@ -140,7 +140,9 @@ def test_a_rate_that_cannot_be_meant_is_refused(params, rate):
 
 @pytest.mark.parametrize("beta", [-0.1, 1.0, math.nan, None])
 def test_a_beta_outside_its_range_is_refused(params, beta):
-    with pytest.raises(Misused, match=r"^signum: beta must be a number at least 0 and at most 1. Got .* 0 is signSGD"):
+    with pytest.raises(
+        Misused, match=r"^signum: beta must be a number at least 0 and less than 1. Got .* 0 is signSGD"
+    ):
         signum(params, gradients(0), {}, 0.1, beta=beta)
 
 

@@ -1,9 +1,10 @@
-"""The slanted triangle: by hand, against the paper's formula in fractions, in real steps, and its laws."""
+"""The slanted triangle: by hand, against numpy and the paper's formula in fractions, in real steps, and its laws."""
 
 import dataclasses
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from ftlab.contract import begun, go_on
@@ -39,6 +40,16 @@ def test_triangle_worked_by_hand():
 def test_rates_equal_the_papers_where_the_peak_falls_on_a_whole_update(steps, cut, ratio):
     expected = [float(rate) for rate in paper(steps, cut, ratio)]
     assert curve(steps, float(cut), ratio) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.1, 0.29, 0.5, 0.77])
+@pytest.mark.parametrize("steps", [1, 3, 10, 47, 100])
+def test_rates_are_those_that_numpy_draws_through_foot_peak_and_foot(steps, cut):
+    corners = [0, math.floor(round(steps * cut, 6)), steps]
+    expected = np.interp(range(steps), corners, [2 / 5, 2, 2 / 5])
+    if corners[1] == 0:  # the foot on the left falls away
+        expected = np.interp(range(steps), corners[1:], [2, 2 / 5])
+    assert curve(steps, cut, 5, 2.0) == pytest.approx(expected.tolist(), rel=1e-12)
 
 
 @pytest.mark.parametrize("steps", [15, 19, 27, 39])
@@ -131,6 +142,8 @@ def test_rule_tells_its_triangle_and_has_no_cautions():
     rule = SlantedTriangular(0.25, 8)
     assert rule.equation == "α_t = α·(1 + p·(8 − 1))/8,  p = t/w, then 1 − (t−w)/(T−w)"
     assert "from 1/8 of the learning rate to the whole over the first 25% of the updates" in rule.sentence
+    assert "first 2.5% of" in SlantedTriangular(0.025).sentence
+    assert SlantedTriangular(0.0, 8).sentence == "fall in a line to 1/8 of the learning rate"
     assert rule.cautions([]) == []
 
 

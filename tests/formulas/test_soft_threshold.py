@@ -191,7 +191,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_strength_and_what_it_moves():
     assert SoftThreshold(0.5).equation == "θ ← sign(θ)·max(|θ| − 0.5·α, 0)"
     assert "every weight matrix by 0.5 times the learning rate" in SoftThreshold(0.5).sentence
-    assert "among a.*" in SoftThreshold(0.5, "a.*").sentence
+    assert "among a.*, b by" in SoftThreshold(0.5, ("a.*", "b")).sentence
     assert SoftThreshold(0.5).cautions([]) == []
 
 

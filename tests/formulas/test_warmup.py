@@ -1,12 +1,14 @@
-"""Warm-up, then a line or a cosine wave down: by hand, against transformers, and their laws."""
+"""Warm-up, then a line or a cosine wave down: by hand, against transformers, in real steps, and their laws."""
 
 import dataclasses
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
+from ftlab.contract import STEPS, begun, go_on
 from ftlab.errors import Misused
 from ftlab.formulas import WarmupCosine, WarmupLinear, warmup_cosine, warmup_linear
 from ftlab.recipe import parse
@@ -111,6 +113,24 @@ def test_rule_warms_up_over_a_share_of_the_run_rounded_up(kind, shape, share, st
 
 
 @rules
+def test_the_share_is_rounded_up_as_written_not_as_binary_fractions_have_it(kind):
+    for hundredths in range(100):  # 0.07 · 100 is 7.000000000000001
+        for steps in (30, 100, 1000):
+            warm = min(math.ceil(Fraction(hundredths, 100) * steps), steps - 1)
+            now = Now(step=warm, steps=steps)
+            assert kind(hundredths / 100).schedule({"w": 1.0}, None, now)[0] == {"w": 1.0}
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(WarmupLinear, warmup_linear), (WarmupCosine, warmup_cosine)])
+def test_in_real_steps_the_optimizer_has_the_rates_of_the_curve(kind, shape):
+    state, applied = begun([kind(0.5)]), []
+    for steps in range(1, STEPS + 1):
+        go_on(state, steps)
+        applied += {group["lr"] for group in state.optimizer.param_groups}
+    assert applied == [shape(1e-2, step, STEPS, STEPS // 2) for step in range(STEPS)]
+
+
+@rules
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 def test_rule_works_in_the_shortest_runs(kind, steps, share):
@@ -140,6 +160,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(kind):
 @rules
 def test_rule_tells_its_share_and_has_no_cautions(kind):
     assert "over the first 25% of the updates" in kind(0.25).sentence
+    assert "over the first 2.5% of the updates" in kind(0.025).sentence
+    assert "let the learning rate fall" in kind(0.0).sentence
     assert kind(0.25).cautions([]) == []
     assert kind(0.25).equation.startswith("α_t = α·")
 
@@ -156,5 +178,7 @@ MUTANTS = (
     ("(steps - step) / (steps - warmup_steps))", "(steps - step) / steps)"),
     ("return rate * (step + 1) / (warmup_steps + 1)", "return rate * step / (warmup_steps + 1)"),
     ("return rate * (1 + math.cos(", "return rate * (1 - math.cos("),
-    ("math.ceil(share * steps)", "math.floor(share * steps)"),
+    ("math.ceil(share * steps - 1e-9)", "math.floor(share * steps)"),
+    ("math.ceil(share * steps - 1e-9)", "math.ceil(share * steps)"),
+    ("steps - 1e-9), steps - 1)", "steps - 1e-9), steps)"),
 )

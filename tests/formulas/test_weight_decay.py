@@ -176,14 +176,15 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_strength_and_that_it_adds_to_the_optimizers_own():
     assert WeightDecay(0.5).equation == "θ ← θ − α·0.5·θ"
     assert "shrink every weight, but no bias or gain, by 0.5 times the learning rate" in WeightDecay(0.5).sentence
-    assert "among a.*" in WeightDecay(0.5, "a.*").sentence
-    assert "of 0.01 of their own" in WeightDecay(0.5).cautions([])[0]
+    assert "among a.*, b," in WeightDecay(0.5, ("a.*", "b")).sentence
+    assert "AdamW, Lion and AdaBound have a weight decay of 0.01 of their own" in WeightDecay(0.5).cautions([])[0]
 
 
 MUTANTS = (
     ("(1 - rates[name] * strength) * param", "(1 - strength) * param"),
     ("(1 - rates[name] * strength) * param", "param - rates[name] * strength * param.sign()"),
     ("else param.clone()", "else param"),
-    ('if role[name] == "weight"]', 'if role[name] != "bias"]'),
+    ("penalised(model, now.params, self.pattern", "penalised(model, now.params, '*'"),
+    ('penalised(model, now.params, self.pattern, "WeightDecay")', "list(now.params)"),
     ("for name in memory if name in now.grads}", "for name in memory}"),
 )
