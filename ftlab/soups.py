@@ -1,6 +1,7 @@
 """Soups: one model whose weights are the mean of several fine-tuned ones. It costs no more than one of them to use."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +39,9 @@ def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
     """Average the weights of those runs that do not make the mean worse on a held-out split.
 
     The runs are sorted by their score on the split, the best first. One after the other is added, and stays if the mean
-    is then at least as good (accuracy; micro F1 for several labels; mean squared error in a regression). So the soup is never
-    worse on that split than the best run; how good it is has to be measured on another.
+    is then at least as good (accuracy; micro F1 for several labels; mean squared error in a regression; a score that is
+    not defined is the worst). So the soup is never worse on that split than the best run; how good it is has to be
+    measured on another.
 
     Args:
         runs: Finished runs on the same data, at least one.
@@ -52,8 +54,8 @@ def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
         Misused: If the runs are not of one architecture, one task and the same data, or have no such split.
 
     Source:
-        Wortsman et al. 2022, "Model soups", arXiv 2203.05482, Recipe 1, which adds where the score is at least as good;
-        the authors' code adds only where it is better. Departure: none from the recipe.
+        Wortsman et al. 2022, "Model soups", arXiv 2203.05482 (greedy soup). Departure: a run stays where the mean is as
+        good as before; the authors' code asks that it be better.
     """
     models = _checked("greedy_soup", runs)
     for run in runs:
@@ -69,7 +71,8 @@ def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
     sign = -1 if metric == "mse" else 1
 
     def score(model: Pretrained) -> float:
-        return sign * evaluate(model, rows, split=split, max_length=length, resamples=0)[metric]
+        found = sign * evaluate(model, rows, split=split, max_length=length, resamples=0)[metric]
+        return -math.inf if math.isnan(found) else found
 
     alone = [score(model) for model in models]
     first, *others = sorted(range(len(models)), key=lambda place: -alone[place])  # equal scores keep their order

@@ -1,10 +1,12 @@
 """Soups of fine-tuned models: what they hold, how a greedy one chooses, what is refused and what is mentioned."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import ftlab
 from ftlab import soups
@@ -28,9 +30,12 @@ def weights(model):
 
 def test_a_soup_holds_the_mean_of_the_weights_and_leaves_the_runs_as_they_are(runs):
     before = [weights(run.model) for run in runs]
+    theirs = AveragedModel(runs[0].model.net)
+    for run in runs:
+        theirs.update_parameters(run.model.net)
     cooked = soup(runs)
     for name, one in weights(cooked).items():
-        torch.testing.assert_close(one, sum(each[name] for each in before) / 3, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(one, theirs.module.get_parameter(name).detach(), rtol=1e-5, atol=1e-7)
     with torch.no_grad():
         next(cooked.net.parameters()).fill_(9)
     for run, kept in zip(runs, before, strict=True):
@@ -60,7 +65,7 @@ def scored(runs, monkeypatch):
     """A function that gives each mixture of runs a score, by the places of the runs in it, and records what is asked."""
     asked = []
 
-    def score(table):
+    def score(table, metric="accuracy"):
         kept = [weights(run.model) for run in runs]
 
         def places(model):
@@ -72,7 +77,7 @@ def scored(runs, monkeypatch):
         def evaluate(model, rows, *, split, max_length, resamples):
             asked.append(places(model))
             assert (len(rows), split, max_length) == (10, "validation", runs[0].settings.max_length)
-            return {"accuracy": table[asked[-1]]}
+            return {metric: table[asked[-1]]}
 
         monkeypatch.setattr(soups, "evaluate", evaluate)
         return asked
@@ -98,7 +103,27 @@ def test_a_greedy_soup_adds_the_best_first_and_keeps_what_does_not_harm(runs, sc
     )
 
 
-def test_a_greedy_soup_adds_at_equal_score_as_the_paper_does_and_the_authors_code_does_not(runs, scored):
+@pytest.mark.parametrize(
+    ("kind", "metric", "table"),
+    [
+        ("regression", "mse", {(0,): 0.5, (1,): 0.2, (2,): 0.3, (1, 2): 0.4, (0, 1): 0.1}),
+        ("multilabel", "f1_micro", {(0,): 0.5, (1,): 0.8, (2,): 0.7, (1, 2): 0.6, (0, 1): 0.9}),
+        ("multilabel", "f1_micro", {(0,): 0.5, (1,): 0.8, (2,): math.nan, (0, 1): 0.8, (0, 1, 2): math.nan}),
+    ],
+)
+def test_less_error_and_more_hits_are_better_and_what_is_not_defined_is_worst(
+    runs, scored, kind, metric, table, mentioned
+):
+    scored(table, metric)
+    task = dataclasses.replace(runs[0].model.task, kind=kind)
+    chosen = greedy_soup([dataclasses.replace(run, model=dataclasses.replace(run.model, task=task)) for run in runs])
+    expected = weights(soup([runs[1], runs[0]]))
+    assert all(torch.equal(one, expected[name]) for name, one in weights(chosen).items())
+    said = f"by their place: 2, 1; validation {metric} {table[0, 1]:g}, the best run alone {table[1,]:g}"
+    assert said in mentioned()
+
+
+def test_a_greedy_soup_adds_at_equal_score_where_the_authors_code_does_not(runs, scored):
     scored({(0,): 0.9, (1,): 0.8, (2,): 0.7, (0, 1): 0.9, (0, 1, 2): 0.89})
     assert greedy_soup(runs).name.startswith("soup of 2 of ")
 
