@@ -3,13 +3,13 @@
 import importlib
 import inspect
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.record import RESULTS
 from ftlab import losses, optimizers
 from ftlab.contract import every_rule
+from ftlab.docstrings import formula, said_of
 from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
 
 KINDS = {
@@ -74,32 +74,16 @@ LOSSES = (
 
 def from_formula(group: str, name: str, stem: str, arguments: dict[str, Any]) -> Entry:
     """Return the entry of what is no rule, from its formula's docstring."""
-    function = getattr(importlib.import_module(f"ftlab.formulas.{stem}"), stem)
-    text = inspect.getdoc(function) or ""
-    return Entry(group, name, f"${mathematics(text)}$", text.splitlines()[0].rstrip("."), source_in(text), arguments)
-
-
-def mathematics(docstring: str) -> str:
-    """Return a docstring's formula in one line, as a table's cell can hold it."""
-    block = re.search(r"\.\. math::(.*?)\n\n", docstring, re.DOTALL)
-    return " ".join(block.group(1).split()).replace("|", r"\vert ") if block else ""
+    found = formula(getattr(importlib.import_module(f"ftlab.formulas.{stem}"), stem))
+    mathematics = found.mathematics.replace("|", r"\vert ")
+    return Entry(group, name, f"${mathematics}$", found.sentence.rstrip("."), found.source, arguments)
 
 
 def source_of(module: Any, cls: type) -> str:
     """Return where a rule comes from: from its own docstring, else from the formulas beside it."""
     beside = [one for one in vars(module).values() if inspect.isfunction(one) and one.__module__ == module.__name__]
     beside.sort(key=lambda one: one.__name__.replace("_", "") != cls.__name__.lower())
-    for one in (cls, *beside):
-        found = source_in(inspect.getdoc(one) or "")
-        if found:
-            return found
-    return ""
-
-
-def source_in(docstring: str) -> str:
-    """Return what a docstring says after ``Source:``, without the departure."""
-    block = re.search(r"Source:\n(.*?)(?:Departure|\n\S|\Z)", docstring, re.DOTALL)
-    return " ".join(block.group(1).split()).rstrip(" .") if block else ""
+    return next((source for one in (cls, *beside) if (source := said_of(inspect.getdoc(one) or "")[0])), "")
 
 
 def results(name: str) -> dict[str, Any]:

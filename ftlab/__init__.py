@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ftlab.comparing import compare
     from ftlab.data import load_data, load_pairs
+    from ftlab.docstrings import formula
     from ftlab.errors import Diverged, Interrupted, Misused, Refused
+    from ftlab.exercises import check
+    from ftlab.explorer import explore, slider
     from ftlab.formulas import (
         EMA,
         EWC,
         L2SP,
         SWA,
+        BitFit,
         ChildTuningD,
         ChildTuningF,
         ClipNorm,
@@ -30,8 +34,11 @@ if TYPE_CHECKING:
         ClipWeights,
         Decay,
         Freeze,
+        GradualUnfreezing,
         HeadFirst,
         Interpolate,
+        L1Penalty,
+        L2Penalty,
         LayerwiseDecay,
         LoRA,
         MagnitudePrune,
@@ -39,6 +46,7 @@ if TYPE_CHECKING:
         MovementPrune,
         NEFTune,
         Plateau,
+        PriorDecay,
         RecAdam,
         Redraw,
         RedrawTop,
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
         StepDecay,
         WarmupCosine,
         WarmupLinear,
+        WeightDecay,
     )
     from ftlab.health import doctor
     from ftlab.inference import embed, evaluate, predict
@@ -71,84 +80,43 @@ if TYPE_CHECKING:
     from ftlab.recipe import explain, parse
     from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
     from ftlab.soups import greedy_soup, soup
+    from ftlab.steps import SAM
     from ftlab.training import begin, finish, step
     from ftlab.trying import trial
 
 __version__ = "0.1.0"
 
 # In the order in which a reader meets them. Nothing is imported before it is asked for.
-_HOME = {
-    "load_data": "data",
-    "load_pairs": "data",
-    "load_model": "models",
-    "finetune": "procedure",
-    "evaluate": "inference",
-    "predict": "inference",
-    "embed": "inference",
-    "begin": "training",
-    "step": "training",
-    "finish": "training",
-    "explain": "recipe",
-    "parse": "recipe",
-    "Reinit": "formulas",
-    "Redraw": "formulas",
-    "ClipNorm": "formulas",
-    "Decay": "formulas",
-    "WarmupLinear": "formulas",
-    "WarmupCosine": "formulas",
-    "SignPrune": "formulas",
-    "ChildTuningD": "formulas",
-    "ChildTuningF": "formulas",
-    "ClipRate": "formulas",
-    "ClipValue": "formulas",
-    "ClipWeights": "formulas",
-    "EMA": "formulas",
-    "EWC": "formulas",
-    "Freeze": "formulas",
-    "HeadFirst": "formulas",
-    "Interpolate": "formulas",
-    "L2SP": "formulas",
-    "LayerwiseDecay": "formulas",
-    "LoRA": "formulas",
-    "MagnitudePrune": "formulas",
-    "Mixout": "formulas",
-    "MovementPrune": "formulas",
-    "NEFTune": "formulas",
-    "RemoveNeurons": "formulas",
-    "Plateau": "formulas",
-    "RecAdam": "formulas",
-    "RedrawTop": "formulas",
-    "RemoveLayers": "formulas",
-    "SlantedTriangular": "formulas",
-    "SoftThreshold": "formulas",
-    "StepDecay": "formulas",
-    "SWA": "formulas",
-    "CrossEntropy": "losses",
-    "BinaryCrossEntropy": "losses",
-    "MeanSquaredError": "losses",
-    "Focal": "losses",
-    "RDrop": "losses",
-    "Distill": "losses",
-    "SupervisedContrastive": "losses",
-    "Smart": "losses",
-    "FreeLB": "losses",
-    "compare": "comparing",
-    "trial": "trying",
-    "find_rate": "range_test",
-    "soup": "soups",
-    "greedy_soup": "soups",
-    "Prepare": "rule",
-    "Penalty": "rule",
-    "GradientRule": "rule",
-    "Schedule": "rule",
-    "Project": "rule",
-    "Finish": "rule",
-    "doctor": "health",
-    "Refused": "errors",
-    "Misused": "errors",
-    "Diverged": "errors",
-    "Interrupted": "errors",
+_MODULES = {
+    "data": "load_data load_pairs",
+    "models": "load_model",
+    "procedure": "finetune",
+    "inference": "evaluate predict embed",
+    "training": "begin step finish",
+    "recipe": "explain parse",
+    "formulas": """
+        Reinit Redraw RedrawTop NEFTune Mixout LoRA BitFit Freeze HeadFirst GradualUnfreezing
+        L1Penalty L2Penalty L2SP EWC ClipNorm ClipValue ChildTuningF ChildTuningD
+        Decay StepDecay WarmupLinear WarmupCosine SlantedTriangular Plateau LayerwiseDecay ClipRate
+        SignPrune SoftThreshold MagnitudePrune MovementPrune RemoveNeurons RemoveLayers ClipWeights
+        WeightDecay PriorDecay RecAdam Interpolate EMA SWA
+    """,
+    "steps": "SAM",
+    "losses": """
+        CrossEntropy BinaryCrossEntropy MeanSquaredError Focal RDrop Distill SupervisedContrastive Smart FreeLB
+    """,
+    "comparing": "compare",
+    "trying": "trial",
+    "range_test": "find_rate",
+    "soups": "soup greedy_soup",
+    "docstrings": "formula",
+    "rule": "Prepare Penalty GradientRule Schedule Project Finish",
+    "explorer": "explore slider",
+    "exercises": "check",
+    "health": "doctor",
+    "errors": "Refused Misused Diverged Interrupted",
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 __all__ = list(_HOME)
 
 

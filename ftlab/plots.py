@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -99,3 +100,17 @@ def as_img(figure: Any, alt: str) -> str:
     figure.savefig(buffer, format="png", dpi=100)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with the sentence that says what it shows: an image in a notebook, the sentence elsewhere."""
+
+    figure: Any
+    alt: str
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_html_(self) -> str:
+        return as_img(self.figure, self.alt)

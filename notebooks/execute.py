@@ -14,9 +14,12 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
+from ftlab.explorer import WIDGET
+
 HERE = Path(__file__).parent
-SURROUNDINGS = {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
-"""What the kernel has in its environment, here and under nbval: no progress bars in what is kept."""
+SURROUNDINGS = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
+"""What the kernel has in its environment, here and under nbval: no progress bars in what is kept, and one thread,
+since two notebooks are run side by side on two cores."""
 
 
 def sources() -> list[Path]:
@@ -37,7 +40,7 @@ def execute(source: Path, timeout: int = 600) -> Any:
 
 
 def tidy(notebook: Any) -> Any:
-    """Give each cell an id made of its source, and drop times and versions."""
+    """Give each cell an id made of its source; drop times, versions, and views of widgets that live in a kernel only."""
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
@@ -46,6 +49,8 @@ def tidy(notebook: Any) -> Any:
         name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         seen[name] = seen.get(name, 0) + 1
         cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
+        for output in cell.get("outputs", ()):
+            output.get("data", {}).pop(WIDGET, None)
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
     return notebook
 

@@ -1,0 +1,67 @@
+"""Sealed answers: the package knows whether an answer is right without knowing the answer.
+
+What is kept is a slow hash of each right answer, and of the usual wrong ones with a hint for each.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from numbers import Real
+from typing import Any
+
+COST = 2**13
+"""Of scrypt: some hundredths of a second an answer, too slow to try all numbers in passing."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """An exercise whose answer is a number or a word."""
+
+    right: str
+    """The hash of the right answer."""
+    digits: int = 0
+    """Significant digits that count; 0 for a word."""
+    hint: str = ""
+    """For a wrong answer that nobody foresaw."""
+    wrong: dict[str, str] = field(default_factory=dict)
+    """A hint by the hash of a foreseen wrong answer."""
+
+    def judge(self, number: str, answer: Any) -> str:
+        """Return a hint, or nothing where the answer is right."""
+        try:
+            sealed = seal(number, written(answer, self.digits))
+        except (TypeError, ValueError) as error:
+            return str(error)
+        return "" if sealed == self.right else self.wrong.get(sealed, self.hint)
+
+
+def written(answer: Any, digits: int) -> str:
+    """Write an answer in the one way in which it is sealed.
+
+    >>> written(0.10536, 3), written(" Sign step ", 0)
+    ('1.05e-01', 'sign step')
+    """
+    if not digits:
+        if not isinstance(answer, str):
+            raise TypeError(f"The answer must be a word in quotes. Got {answer!r}.")
+        return " ".join(answer.lower().split())
+    if hasattr(answer, "item"):
+        answer = answer.item()
+    if isinstance(answer, bool) or not isinstance(answer, Real) or not math.isfinite(answer):
+        raise TypeError(f"The answer must be a number, to {digits} significant digits. Got {answer!r}.")
+    return f"{float(answer) + 0.0:.{digits - 1}e}"
+
+
+def seal(number: str, text: str) -> str:
+    """Return the hash of a written answer to one exercise."""
+    return hashlib.scrypt(text.encode(), salt=f"ftlab {number}".encode(), n=COST, r=8, p=1, dklen=16).hex()
+
+
+@cache
+def sealed_answers() -> dict[str, Sealed]:
+    """Return every sealed exercise by its number."""
+    text = resources.files("ftlab.exercises").joinpath("answers.json").read_text(encoding="utf-8")
+    return {number: Sealed(**entry) for number, entry in json.loads(text).items()}
