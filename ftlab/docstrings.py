@@ -29,7 +29,7 @@ class Formula:
     def _repr_markdown_(self) -> str:
         rows = [f"| ${symbol}$ | {f'`{code}`' if code else ''} | {meaning} |" for symbol, code, meaning in self.symbols]
         table = "\n".join(["| symbol | code | meaning |", "| --- | --- | --- |", *rows])
-        return f"**{self.name}**: {self.sentence}\n\n$$\n{self.mathematics}\n$$\n\n{table}\n\nSource: {self.source}."
+        return f"**{self.name}**: {self.sentence}\n\n$$\n{self.mathematics}\n$$\n\n{table}\n\nSource: {_plain(self.source)}."
 
 
 def formula(function: Callable[..., Any]) -> Formula:

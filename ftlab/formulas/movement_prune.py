@@ -21,14 +21,14 @@ def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, rate: floa
 
     .. math:: S_{t+1} = S_t - \alpha_S\,\frac{\partial J}{\partial W'}\odot W
 
-    ============================  ============  =====================================================
-    symbol                        code          meaning
-    ============================  ============  =====================================================
-    :math:`S`                     ``scores``    what was added up so far, 0 at first
-    :math:`W`                     ``params``    the dense weights, those of the pruned entries too
-    :math:`\partial J/\partial W'`  ``grads``   the gradient at the pruned weights W'
-    :math:`\alpha_S`              ``rate``      the scores' learning rate
-    ============================  ============  =====================================================
+    ==============================  ============  =====================================================
+    symbol                          code          meaning
+    ==============================  ============  =====================================================
+    :math:`S`                       ``scores``    what was added up so far, 0 at first
+    :math:`W`                       ``params``    the dense weights, those of the pruned entries too
+    :math:`\partial J/\partial W'`  ``grads``     the gradient at the pruned weights W'
+    :math:`\alpha_S`                ``rate``      the scores' learning rate
+    ==============================  ============  =====================================================
 
     A step against the gradient makes a weight larger where the gradient's sign is the opposite of its own, and that
     adds to its score. This is what a sign can tell about pruning.

@@ -20,7 +20,7 @@ def neftune(embedded: Tensor, alpha: float, generator: torch.Generator | None = 
     symbol              code                meaning
     ==================  ==================  ==========================================================
     :math:`X`           ``embedded``        a vector for each token, shape (texts, tokens, width)
-    :math:`L`, :math:`d`                    tokens of a text, width of a vector
+    :math:`L, d`                            tokens of a text, width of a vector
     :math:`\alpha`      ``alpha``           strength; the noise of a text has a length of α/√3
     :math:`\epsilon`                        one draw per entry
     ==================  ==================  ==========================================================
