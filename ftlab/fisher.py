@@ -30,19 +30,24 @@ def squared_gradients(
         Tensors of the parameters' shapes by name, at least 0.
     """
     params = dict(model.named_parameters())
+    if not (names := list(names)):
+        return {}
     chosen = {name: params[name] for name in names}
     device = next(iter(params.values())).device
     sums = {name: torch.zeros_like(param, dtype=torch.float32) for name, param in chosen.items()}
-    training, seen = model.training, 0
+    modes, seen = {module: module.training for module in model.modules()}, 0
     model.eval()
-    for row in _rows(batches, samples):
-        value: Tensor = loss(model, {name: tensor.to(device) for name, tensor in row.items()})
-        grads = torch.autograd.grad(value, list(chosen.values()), allow_unused=True)
-        for total, grad in zip(sums.values(), grads, strict=True):
-            if grad is not None:
-                total.add_(grad.float().square())
-        seen += 1
-    model.train(training)
+    try:
+        for row in _rows(batches, samples):
+            value: Tensor = loss(model, {name: tensor.to(device) for name, tensor in row.items()})
+            grads = torch.autograd.grad(value, list(chosen.values()), allow_unused=True)
+            for total, grad in zip(sums.values(), grads, strict=True):
+                if grad is not None:
+                    total.add_(grad.float().square())
+            seen += 1
+    finally:
+        for module, training in modes.items():
+            module.training = training
     return {name: total / max(1, seen) for name, total in sums.items()}
 
 

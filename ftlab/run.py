@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ftlab.adapters import save_adapter
 from ftlab.atomic import write_text
 from ftlab.errors import misused
 from ftlab.inference import Prediction, evaluate, predict
@@ -55,6 +56,10 @@ class Run:
         save_model(self.model, path, self.card())
         return path
 
+    def save_adapter(self, folder: str | Path) -> Path:
+        """Write what LoRA has trained as a folder that ``peft`` opens. See :func:`ftlab.adapters.save_adapter`."""
+        return save_adapter(self.model, self.settings.recipe, Path(folder), self.card())
+
     def curves(self) -> Any:
         """Return a figure of loss and learning rate, and of the validation metric."""
         from ftlab.plots import curves
@@ -63,7 +68,7 @@ class Run:
 
     def plan(self) -> str:
         """Return what was done, in words and as an equation."""
-        return explain(self.settings.recipe)
+        return explain(self.settings.recipe, self.settings.optimizer)
 
     def write(self, output: Output) -> None:
         """Leave the finished run in its folder; the model first, so that what says "finished" is true."""

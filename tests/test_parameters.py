@@ -10,7 +10,19 @@ from torch import nn
 
 from ftlab.contract import model as small_bert
 from ftlab.errors import Misused
-from ftlab.parameters import depths, distance, joint_norm, largest, matrices, penalised, roles, select, stack
+from ftlab.parameters import (
+    depths,
+    distance,
+    hold,
+    joint_norm,
+    largest,
+    matrices,
+    penalised,
+    release,
+    roles,
+    select,
+    stack,
+)
 
 NAMES = [f"layer.{layer}.{part}" for layer in (0, 1, 10, 11) for part in ("weight", "bias")]
 
@@ -145,6 +157,30 @@ def test_a_class_made_from_a_normalising_one_normalises_under_any_name(kind, siz
 def test_a_module_that_does_not_normalise_has_no_gain():
     assert roles(Normal()) == {"weight": "weight", "bias": "bias"}
     assert roles(nn.Sequential(nn.Embedding(3, 2))) == {"0.weight": "weight"}
+
+
+@pytest.mark.parametrize(
+    ("module", "biases"),
+    [
+        (nn.MultiheadAttention(4, 2, add_bias_kv=True), {"in_proj_bias", "bias_k", "bias_v", "out_proj.bias"}),
+        (nn.LSTM(2, 2), {"bias_ih_l0", "bias_hh_l0"}),
+    ],
+)
+def test_a_bias_is_one_by_its_own_name(module, biases):
+    assert {name for name, role in roles(module).items() if role == "bias"} == biases
+
+
+def test_what_is_held_is_released_and_what_was_frozen_before_is_not():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net[1].bias.requires_grad_(False)
+    hold(net.parameters())
+    hold([net[0].weight])  # a second time, by another rule
+    assert not any(param.requires_grad for param in net.parameters())
+    release(net)
+    assert [name for name, param in net.named_parameters() if not param.requires_grad] == ["1.bias"]
+    net[0].weight.requires_grad_(False)
+    release(net)  # nothing is left of the mark
+    assert not net[0].weight.requires_grad
 
 
 def test_a_parameter_of_the_model_itself_has_its_plain_name():

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from ftlab.parameters import roles as roles_of
+from ftlab.parameters import hold, release, roles as roles_of
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
@@ -34,7 +34,7 @@ def bitfit(roles: Mapping[str, str], head: Collection[str] = ()) -> list[str]:
         Nothing.
 
     Source:
-        Ben Zaken, Goldberg and Ravfogel 2022, "BitFit", arXiv 2106.10199, section 3. Departure: none; the biases of
+        Ben Zaken, Goldberg and Ravfogel 2022, "BitFit", arXiv 2106.10199. Departure: none; the biases of
         normalising modules are trained with the others, their gains are not.
 
     Example:
@@ -52,6 +52,7 @@ class BitFit(Prepare):
     The head is what was not in the checkpoint; in a model that is wholly from one, what stands outside the base model.
     """
 
+    holds: ClassVar[bool] = True
     example: ClassVar[str] = "BitFit()"
     neutral: ClassVar[str] = "The weights are frozen, so it never trains what the empty recipe trains."
     needs_origin: ClassVar[bool] = True
@@ -74,14 +75,9 @@ class BitFit(Prepare):
         if not head and prefix:
             head = [name for name in params if not name.startswith(f"{prefix}.")]
         role = roles_of(model)
-        for name in params.keys() - set(bitfit({name: role[name] for name in params}, head)):
-            if params[name].requires_grad:
-                params[name].requires_grad_(False)
-                vars(params[name])["frozen_by_rule"] = True  # so that finish knows its own
+        hold(params[name] for name in params.keys() - set(bitfit({name: role[name] for name in params}, head)))
         return model
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        for param in model.parameters():
-            if vars(param).pop("frozen_by_rule", False):
-                param.requires_grad_(True)
+        release(model)
         return model

@@ -9,10 +9,8 @@ from torch import nn
 
 from ftlab.errors import check_number, check_whole
 from ftlab.fisher import squared_gradients
-from ftlab.parameters import Pattern, Tensors, largest, select
-from ftlab.rule import GradientRule, Memory, Now, Rule
-
-DECAYS = "gets no gradient at a step, yet AdamW's weight decay"
+from ftlab.parameters import Pattern, Tensors, largest, listed, select
+from ftlab.rule import GradientRule, Memory, Now, Project, Rule
 
 
 def child_tuning(grads: Tensors, share: float, generator: torch.Generator) -> Tensors:
@@ -40,8 +38,7 @@ def child_tuning(grads: Tensors, share: float, generator: torch.Generator) -> Te
         Misused: If ``share`` is outside its range.
 
     Source:
-        Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687, section 2.2 (Child-Tuning-F).
-        Departure: none.
+        Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687 (Child-Tuning-F). Departure: none.
 
     Example:
         With p = 1/2 what is kept is doubled.
@@ -85,8 +82,8 @@ def child_network(fisher: Tensors, share: float) -> Tensors:
         Misused: If ``share`` is outside its range.
 
     Source:
-        Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687, section 2.3 (Child-Tuning-D).
-        Departure: none; the authors' code squares the mean gradient of each batch instead.
+        Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687 (Child-Tuning-D). Departure:
+        none; the authors' code squares the mean gradient of each batch instead, and after clipping it.
 
     Example:
         >>> child_network({"a": torch.tensor([1.0, 9.0]), "b": torch.tensor([5.0, 0.0])}, 0.5)
@@ -105,7 +102,8 @@ def _check(where: str, share: float) -> None:
 class ChildTuningF(GradientRule):
     """Another random part of the gradient at each step. See :func:`child_tuning`.
 
-    An entry without gradient still moves by Adam's first moment and by weight decay, as in the authors' code.
+    The mask is on the gradient alone: an entry that is dropped at a step still moves by Adam's first moment and by
+    weight decay, as in the authors' code. Under plain gradient descent it stays.
     """
 
     example: ClassVar[str] = "ChildTuningF(0.3)"
@@ -125,7 +123,8 @@ class ChildTuningF(GradientRule):
         return f"keep {self.share:.0%} of all gradient entries, drawn at each step, and divide them by {self.share:g}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return [f"What ChildTuningF drops {DECAYS} and moments still move it."] if self.share < 1 else []
+        said = "What ChildTuningF drops at a step gets no gradient, yet AdamW's moments and weight decay still move it."
+        return [said] if self.share < 1 else []
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         return child_tuning(grads, self.share, now.generator), memory
@@ -133,13 +132,16 @@ class ChildTuningF(GradientRule):
 
 @final
 @dataclass(frozen=True)
-class ChildTuningD(GradientRule):
+class ChildTuningD(GradientRule, Project):
     """The part with the largest Fisher information learns, the same at every step. See :func:`child_network`.
 
     The Fisher information is that of the loaded weights on the first ``samples`` training rows, with their labels. What
-    has no θ₀ (a new head) always learns. A weight outside of the child network still decays, as in the authors' code.
+    has no θ₀ (a new head) always learns. A weight outside of the child network stays bit for bit: as a projection the
+    rule puts it back after the update, where in the authors' code AdamW's weight decay goes on pulling it towards 0.
+    Their code chooses among the layers alone and lets the embeddings learn: ``pattern="*.layer.*"`` does so for a BERT.
     """
 
+    holds: ClassVar[bool] = True
     example: ClassVar[str] = "ChildTuningD(0.3)"
     neutral: ClassVar[str] = "ChildTuningD(1.0)"
     needs_origin: ClassVar[bool] = True
@@ -154,22 +156,28 @@ class ChildTuningD(GradientRule):
 
     @property
     def equation(self) -> str:
-        return f"g ← M⊙g,  M = [F is among its largest {self.share:.0%}]"
+        return f"g ← M⊙g,  θ[1−M] = θ₀,  M = [F is among its largest {self.share:.0%}]"
 
     @property
     def sentence(self) -> str:
-        what = "all weights" if self.pattern == "*" else f"the parameters {self.pattern}"
+        what = "all weights" if self.pattern == "*" else f"the parameters {listed(self.pattern)}"
         rows = f"{self.samples} training rows"
         return f"let of {what} only the {self.share:.0%} with the largest Fisher information on {rows} learn"
-
-    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return [f"What ChildTuningD leaves out {DECAYS} still moves it."] if self.share < 1 else []
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         names = [name for name in select(now.params, self.pattern) if name in now.origin]
         if self.share == 1:
-            return {}
-        return child_network(squared_gradients(model, batches, loss, names, self.samples), self.share)
+            return {"child": {}, "before": {}}
+        fisher = squared_gradients(model, batches, loss, names, self.samples)
+        return {"child": child_network(fisher, self.share), "before": {}}
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
-        return {name: grad * memory[name] if name in memory else grad for name, grad in grads.items()}, memory
+        child = memory["child"]
+        before = {name: now.params[name].clone() for name in child if name in grads}
+        new = {name: grad * child[name] if name in child else grad for name, grad in grads.items()}
+        return new, {"child": child, "before": before}
+
+    def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+        child = memory["child"]
+        kept = {name: torch.where(child[name], params[name], old) for name, old in memory["before"].items()}
+        return kept, {"child": child, "before": {}}

@@ -40,9 +40,8 @@ def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> T
         Misused: If ``strength`` is not a number of at least 0.
 
     Source:
-        Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", arXiv 1612.00796, equation (3).
-        Departure: none here; :class:`EWC` measures the importance on the new task's data, since the pretraining's
-        data are not at hand.
+        Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", arXiv 1612.00796. Departure: none here;
+        :class:`EWC` measures the importance on the new task's data and labels, since the pretraining's are not at hand.
 
     Example:
         >>> one = {"w": torch.tensor([1.0, 1.0])}

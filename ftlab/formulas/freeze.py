@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from ftlab.parameters import Pattern, select
+from ftlab.parameters import Pattern, hold, listed, release, select
 from ftlab.rule import Memory, Now, Prepare
 
 
@@ -33,7 +33,7 @@ def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
         Misused: If a pattern matches no name.
 
     Source:
-        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, section 3.2, for the practice. Departure: none.
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, for the practice. Departure: none.
 
     Example:
         >>> freeze(["embeddings.weight", "head.weight"], "embeddings.*")
@@ -49,6 +49,7 @@ def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
 class Freeze(Prepare):
     """What matches the pattern is not trained; afterwards it may be again. See :func:`freeze`."""
 
+    holds: ClassVar[bool] = True
     example: ClassVar[str] = "Freeze('*.embeddings.*')"
     neutral: ClassVar[str] = "Freeze(())"
 
@@ -56,23 +57,17 @@ class Freeze(Prepare):
 
     @property
     def equation(self) -> str:
-        return f"θ[{self.pattern}] = θ₀"
+        return f"θ[{listed(self.pattern)}] = θ₀" if self.pattern else "θ = θ"
 
     @property
     def sentence(self) -> str:
-        return f"keep {self.pattern or 'nothing'} as it was loaded"
+        return f"keep {listed(self.pattern) or 'nothing'} as it is at the start"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())
-        for name in params.keys() - set(freeze(params, self.pattern)):
-            if params[name].requires_grad:
-                params[name].requires_grad_(False)
-                params[name].frozen_by_rule = True  # type: ignore[attr-defined]  # so that finish knows its own
+        hold(params[name] for name in params.keys() - set(freeze(params, self.pattern)))
         return model
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        for param in model.parameters():
-            if getattr(param, "frozen_by_rule", False):
-                param.requires_grad_(True)
-                del param.frozen_by_rule  # type: ignore[attr-defined]
+        release(model)
         return model

@@ -41,7 +41,8 @@ def gradual_unfreezing(grads: Tensors, depths: Mapping[str, int], groups: int) -
         Misused: If ``groups`` is not such a number, or a name has no depth.
 
     Source:
-        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, section 3.3 (gradual unfreezing). Departure: none.
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146 (gradual unfreezing). Departure: none; in a transformer
+        the embeddings are a group, and what stands above the layers is one.
 
     Example:
         >>> grads = {"words": torch.ones(1), "layer": torch.ones(1), "head": torch.ones(1)}
@@ -66,6 +67,7 @@ class GradualUnfreezing(GradientRule):
     slanted triangular rates.
     """
 
+    holds: ClassVar[bool] = True
     example: ClassVar[str] = "GradualUnfreezing(0.5)"
     neutral: ClassVar[str] = "GradualUnfreezing(0.0)"
 

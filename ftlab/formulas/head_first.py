@@ -3,13 +3,14 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch  # noqa: F401  (for the examples)
+from torch import nn
 
-from ftlab.errors import check_number
+from ftlab.errors import check_number, misused
 from ftlab.parameters import Tensors
-from ftlab.rule import GradientRule, Memory, Now, Prepare, Rule
+from ftlab.rule import GradientRule, Memory, Now, Prepare, Project, Rule
 
 
 def head_first(grads: Tensors, body: Collection[str], step: int, alone: int) -> Tensors:
@@ -39,7 +40,7 @@ def head_first(grads: Tensors, body: Collection[str], step: int, alone: int) -> 
         Nothing.
 
     Source:
-        Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features", arXiv 2202.10054, section 4 (LP-FT).
+        Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features", arXiv 2202.10054 (LP-FT).
         Departure: the head is trained for a share of the run, not until it converges, and with dropout.
 
     Example:
@@ -55,10 +56,11 @@ def head_first(grads: Tensors, body: Collection[str], step: int, alone: int) -> 
 class HeadFirst(GradientRule):
     """For a share of the run only what was not in the checkpoint is trained. See :func:`head_first`.
 
-    In a model that is wholly from a checkpoint, the last modules with parameters outside the base model are the head.
-    What LoRA adds to the body is no head.
+    In a model that is wholly from a checkpoint, what stands outside the base model is the head. What LoRA adds to the
+    body is no head.
     """
 
+    holds: ClassVar[bool] = True
     example: ClassVar[str] = "HeadFirst(0.3)"
     neutral: ClassVar[str] = "HeadFirst(0.0)"
     needs_origin: ClassVar[bool] = True
@@ -77,14 +79,27 @@ class HeadFirst(GradientRule):
         return f"train the head alone for the first {self.share:.0%} of the updates, then everything"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
+        found = []
         if any(isinstance(rule, Prepare) and type(rule).__name__ in ("LoRA", "BitFit") for rule in recipe):
-            return ["HeadFirst lets what LoRA or BitFit trains wait too, wherever it is not in the head."]
-        return ["HeadFirst(1.0) never trains the body: it is a linear probe."] if self.share == 1 else []
+            found.append("HeadFirst lets what LoRA or BitFit trains wait too, wherever it is not in the head.")
+        moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project)]
+        if moving and self.share:
+            found.append(f"{' and '.join(moving)} may move the body that HeadFirst still holds.")
+        if self.share == 1:
+            found.append("HeadFirst(1.0) never trains the body: it is a linear probe.")
+        return found
+
+    def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
+        """Remember the names of the head."""
+        head = [name for name in now.params if name not in now.origin and ".lora_" not in name]
+        prefix = getattr(model, "base_model_prefix", "")
+        if not head and prefix:  # nothing is new
+            head = [name for name in now.params if not name.startswith(f"{prefix}.")]
+        if not head and self.share:
+            do = "Leave HeadFirst out, or give it a model with a head that is trained"
+            raise misused("HeadFirst", "model", "have a head", f"none in {type(model).__name__}", do)
+        return head
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
-        head = {name for name in now.params if name not in now.origin and ".lora_" not in name}
-        if not head:  # nothing is new: the head is what stands outside the base model
-            prefix = next(iter(now.origin), "").partition(".")[0] + "."
-            head = {name for name in now.params if not name.startswith(prefix)}
         alone = math.ceil(round(self.share * now.steps, 9))  # 0.07 of 100 is 7, and not 8 for want of a digit
-        return head_first(grads, now.params.keys() - head, now.step, alone), memory
+        return head_first(grads, now.params.keys() - set(memory), now.step, alone), memory

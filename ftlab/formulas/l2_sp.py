@@ -40,8 +40,8 @@ def l2_sp(params: Tensors, origin: Tensors, strength: float, head_strength: floa
         Misused: If a strength is not a number of at least 0.
 
     Source:
-        Li, Grandvalet and Davoine 2018, "Explicit Inductive Bias for Transfer Learning", arXiv 1802.01483,
-        equation (3). Departure: none.
+        Li, Grandvalet and Davoine 2018, "Explicit Inductive Bias for Transfer Learning", arXiv 1802.01483.
+        Departure: none; biases and gains are held with the weights, which the authors' code has as one of its modes.
 
     Example:
         >>> params = {"body": torch.tensor([3.0]), "head": torch.tensor([2.0])}
@@ -55,7 +55,8 @@ def l2_sp(params: Tensors, origin: Tensors, strength: float, head_strength: floa
 
 
 def _total(terms: list[Tensor], params: Tensors) -> Tensor:
-    return torch.stack(terms).sum() if terms else next(iter(params.values())).new_zeros(())
+    none = next(iter(params.values())).new_zeros(()) if params else torch.zeros(())
+    return torch.stack(terms).sum() if terms else none
 
 
 def _check(where: str, strength: float, head_strength: float) -> None:
@@ -66,7 +67,11 @@ def _check(where: str, strength: float, head_strength: float) -> None:
 @final
 @dataclass(frozen=True)
 class L2SP(Penalty):
-    """The penalty on the distance from θ₀ beside the task's loss. See :func:`l2_sp`."""
+    """The penalty on the distance from θ₀ beside the task's loss. See :func:`l2_sp`.
+
+    Whatever has no θ₀ is new and pulled to 0: mostly the head, beside LoRA also its factors. Under AdamW the pull goes
+    through the moments, as every penalty's; :class:`PriorDecay` pulls beside them.
+    """
 
     example: ClassVar[str] = "L2SP(0.01, 0.01)"
     neutral: ClassVar[str] = "L2SP(0.0, 0.0)"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import check_number, check_whole, misused
+from ftlab.parameters import Pattern, hold, is_conv1d, listed, release
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
@@ -38,7 +39,8 @@ def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
         Misused: If the shapes do not fit, or ``alpha`` is not greater than 0.
 
     Source:
-        Hu et al. 2022, "LoRA", arXiv 2106.09685, equation (3) with the scale of section 4.1. Departure: none.
+        Hu et al. 2022, "LoRA", arXiv 2106.09685. Departure: none in the formula; :class:`LoRA` draws A as ``peft``
+        does, uniformly.
 
     Example:
         >>> lora(torch.zeros(2, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0], [3.0]]), 2.0)
@@ -59,9 +61,17 @@ class LoRA(Prepare):
     """LoRA by ``peft`` on chosen linear modules; the head is trained as it is, everything else is frozen. See :func:`lora`.
 
     The head is what stands outside the base model; what was not in the checkpoint is trained wherever it is. At the end
-    the product is added to the matrices, so that what is saved is an ordinary model.
+    the product is added to the matrices, so that what is saved is an ordinary model. ``run.save_adapter(folder)`` keeps
+    the factors and the head beside it, as a folder that ``peft`` itself opens: see :func:`ftlab.adapters.save_adapter`.
+
+    Args:
+        rank: At least 1; 8 is the default of ``peft``.
+        alpha: The scale, greater than 0; 8 is the default of ``peft``.
+        dropout: On the input of the factors, at least 0 and less than 1.
+        targets: The ends of the names of linear modules inside the base model; left out, those that ``peft`` chooses.
     """
 
+    holds: ClassVar[bool] = True
     example: ClassVar[str] = "LoRA(rank=4)"
     neutral: ClassVar[str] = "The matrices themselves are frozen, whatever the rank."
     needs_origin: ClassVar[bool] = True
@@ -69,12 +79,14 @@ class LoRA(Prepare):
     rank: int = 8
     alpha: float = 8.0
     dropout: float = 0.0
-    targets: tuple[str, ...] | None = None
+    targets: Pattern | None = None
 
     def __post_init__(self) -> None:
         check_whole("LoRA", "rank", self.rank, "8 is usual", at_least=1)
         check_number("LoRA", "alpha", self.alpha, "8 is usual", above=0)
-        check_number("LoRA", "dropout", self.dropout, "0 is usual", at_least=0, at_most=0.99)
+        check_number("LoRA", "dropout", self.dropout, "0 is usual", at_least=0, below=1)
+        if self.targets is not None and not self.targets:
+            raise misused("LoRA", "targets", "name a module", repr(self.targets), "Leave it out for the usual ones")
 
     @property
     def equation(self) -> str:
@@ -82,32 +94,28 @@ class LoRA(Prepare):
 
     @property
     def sentence(self) -> str:
-        where = f"the modules {', '.join(self.targets)}" if self.targets else "the attention's usual modules"
+        where = f"the modules {listed(self.targets)}" if self.targets else "the attention's usual modules"
         return f"train, in place of {where}, an addition of rank {self.rank}, and the head; freeze everything else"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return ["LoRA is usually trained with a rate of 1e-4 to 1e-3, ten times that of full fine-tuning."]
+        return ["LoRA wants a greater rate than full fine-tuning: its authors' scripts for GLUE have 4e-4 to 5e-4."]
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import inject_adapter_in_model
 
-        targets = list(self.targets) if self.targets else _usual(model)
-        config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets)
         body: Any = getattr(model, "base_model", model)
-        config.fan_in_fan_out = any(type(one).__name__ == "Conv1D" for one in body.modules())  # GPT-2's (in, out)
-        trainable = {id(param): param.requires_grad for param in model.parameters()}
+        trained = {id(param) for param in model.parameters() if param.requires_grad}
         new = {id(param) for name, param in model.named_parameters() if now.origin and name not in now.origin}
+        config = self.config(body, _chosen(body, self.targets or _usual(model)))
         with torch.random.fork_rng([]):
             torch.manual_seed(now.generator.initial_seed())
-            try:
-                inject_adapter_in_model(config, body)
-            except ValueError as error:
-                do = "Name modules of the model, such as ('query', 'value')"
-                raise misused("LoRA", "targets", "be linear modules of the model", str(targets), do) from error
+            inject_adapter_in_model(config, body)
+        vars(body).pop("peft_config")  # a note of peft, which a second LoRA would stumble over
+        inside = "" if body is model else f"{model.base_model_prefix}."
         for name, param in model.named_parameters():
-            param.was_trainable = trainable.get(id(param), False)  # type: ignore[attr-defined]
-            in_body = (body is model or name.startswith(f"{model.base_model_prefix}.")) and id(param) not in new
-            param.requires_grad_("lora_" in name or (param.was_trainable and not in_body))  # type: ignore[attr-defined]
+            param.requires_grad_("lora_" in name or id(param) in trained)  # peft has frozen the whole body
+            if name.startswith(inside) and "lora_" not in name and id(param) not in new:
+                hold([param])
         return model
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
@@ -115,16 +123,40 @@ class LoRA(Prepare):
 
         for name, module in list(model.named_modules()):
             if isinstance(module, LoraLayer):
+                factors = module.lora_A["default"].weight.detach(), module.lora_B["default"].weight.detach()
+                vars(model).setdefault("lora_factors", {})[name] = factors
                 module.merge()
                 parent, _, own = name.rpartition(".")
                 setattr(model.get_submodule(parent), own, module.get_base_layer())
-        for param in model.parameters():
-            param.requires_grad_(getattr(param, "was_trainable", param.requires_grad))
-        vars(getattr(model, "base_model", model)).pop("peft_config", None)
+        release(model)
         return model
 
+    def config(self, body: nn.Module, modules: Sequence[str]) -> Any:
+        """Return what ``peft`` calls the configuration of an adapter on modules of the base model."""
+        from peft import LoraConfig
 
-def _usual(model: Any) -> list[str]:
+        turned = any(is_conv1d(body.get_submodule(name)) for name in modules)
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=list(modules),
+            fan_in_fan_out=turned,
+        )
+
+
+def _chosen(body: nn.Module, targets: Pattern) -> list[str]:
+    """Return the names of the linear modules whose names end in a target; each target must have one."""
+    ends = [f".{one}" for one in ((targets,) if isinstance(targets, str) else targets)]
+    found = {name: one for name, one in body.named_modules() if f".{name}".endswith(tuple(ends))}
+    linear = [name for name, one in found.items() if isinstance(one, nn.Linear) or is_conv1d(one)]
+    if len(linear) < len(found) or not all(any(f".{name}".endswith(end) for name in linear) for end in ends):
+        do = "Name modules inside the base model, such as ('query', 'value'), and each of them in one LoRA only"
+        raise misused("LoRA", "targets", "be linear modules of the model", listed(targets), do)
+    return linear
+
+
+def _usual(model: Any) -> tuple[str, ...]:
     """Return the modules that peft chooses for a kind of model."""
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
 
@@ -132,4 +164,4 @@ def _usual(model: Any) -> list[str]:
     if kind not in USUAL:
         do = "Say which, as in LoRA(targets=('query', 'value'))"
         raise misused("LoRA", "targets", f"be given for a model of type {kind!r}", "None", do)
-    return list(USUAL[kind])
+    return tuple(USUAL[kind])

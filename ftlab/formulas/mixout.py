@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import check_number, misused
-from ftlab.parameters import Pattern, select
+from ftlab.parameters import Pattern, is_conv1d, listed, select
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
@@ -44,8 +44,8 @@ def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.
         Misused: If ``probability`` is outside its range, or the shapes differ.
 
     Source:
-        Lee, Cho and Kang 2020, "Mixout", arXiv 1909.11299, section 3; one draw per column as in the authors' code.
-        Departure: none in the formula; the authors' backward lacks the division by 1 - p, autograd has it.
+        Lee, Cho and Kang 2020, "Mixout", arXiv 1909.11299; one draw per column as in the authors' code. Departure:
+        none in the formula; the authors' backward lacks the division by 1 - p, autograd has it.
 
     Example:
         With p = 1/2 each column is the pretrained one, or twice as far from it.
@@ -66,7 +66,7 @@ def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.
 
 def _check(where: str, probability: float) -> None:
     do = "0.9 is usual, 0 switches it off; at 1 nothing could be learned"
-    check_number(where, "probability", probability, do, at_least=0, at_most=1 - 1e-9)
+    check_number(where, "probability", probability, do, at_least=0, below=1)
 
 
 class _Mixed:
@@ -74,7 +74,7 @@ class _Mixed:
 
     def __init__(self, module: nn.Module, origin: Tensor, probability: float) -> None:
         self.module, self.origin, self.probability = module, origin, probability
-        self.transposed = _is_conv1d(module)
+        self.transposed = is_conv1d(module)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         module: Any = self.module
@@ -87,11 +87,6 @@ class _Mixed:
             return type(module).forward(module, *args, **kwargs)
         finally:
             del module.__dict__["weight"]
-
-
-def _is_conv1d(module: nn.Module) -> bool:
-    """Return whether a module is the linear module of GPT-2, whose weight has the shape (inputs, outputs)."""
-    return type(module).__name__ == "Conv1D"
 
 
 @final
@@ -119,7 +114,7 @@ class Mixout(Prepare):
 
     @property
     def sentence(self) -> str:
-        what = "every linear module" if self.pattern == "*" else f"the linear modules among {self.pattern}"
+        what = "every linear module" if self.pattern == "*" else f"the linear modules among {listed(self.pattern)}"
         return f"compute {what} with the loaded weights for {self.probability:.0%} of its inputs, drawn at each pass"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
@@ -134,7 +129,7 @@ class Mixout(Prepare):
         params = dict(model.named_parameters())
         chosen = select(params, self.pattern)
         origins = {id(params[name]): now.origin[name] for name in chosen if name in now.origin}
-        linear: list[Any] = [one for one in model.modules() if type(one) is nn.Linear or _is_conv1d(one)]
+        linear: list[Any] = [one for one in model.modules() if type(one) is nn.Linear or is_conv1d(one)]
         mixed = [one for one in linear if id(one.weight) in origins]
         if not mixed:
             do = "Choose weights of linear modules that were loaded, such as '*.dense.weight'"

@@ -40,7 +40,7 @@ def annealing(step: int, steepness: float, midpoint: int) -> float:
         Misused: If a number is outside its range.
 
     Source:
-        Chen et al. 2020, "Recall and Learn", arXiv 2004.12651, section 3.2. Departure: never below 1e-30.
+        Chen et al. 2020, "Recall and Learn", arXiv 2004.12651. Departure: never below 1e-30.
 
     Example:
         >>> annealing(250, 0.1, 250)
@@ -84,8 +84,8 @@ def rec_adam(params: Tensors, origin: Tensors, rates: Rates, pull: float, share:
         Misused: If ``pull`` or ``share`` is outside its range.
 
     Source:
-        Chen et al. 2020, "Recall and Learn", arXiv 2004.12651, Algorithm 1. Departure: the pull ends at θ₀, where
-        the paper's goes beyond it if αγ(1 - λ) is above 1, and farther at each step from 2 on.
+        Chen et al. 2020, "Recall and Learn", arXiv 2004.12651. Departure: the pull ends at θ₀, where the paper's
+        goes beyond it if αγ(1 - λ) is above 1, and never comes back from 2 on.
 
     Example:
         α(1 - λ)γ = 0.1 · 0.5 · 5 = 1/4 of the way back.
@@ -110,8 +110,8 @@ def _check(where: str, steepness: float, midpoint: int) -> None:
 class RecAdam(Schedule, Project):
     """Recall first, learn later: rates times λ, and a pull of (1 - λ) to θ₀. See :func:`rec_adam`.
 
-    It stands in the recipe as a schedule and as a projection. AdamW's weight decay is scaled by λ with the rate, where
-    the authors' code leaves it whole.
+    It stands in the recipe as a schedule and as a projection. What has no θ₀ (a new head) keeps its rate from the first
+    update on, as in the authors' code. AdamW's weight decay is scaled by λ with the rate, where theirs leaves it whole.
     """
 
     example: ClassVar[str] = "RecAdam(5000.0, steepness=0.1, midpoint=250)"
@@ -143,21 +143,21 @@ class RecAdam(Schedule, Project):
         last = annealing(now.steps, self.steepness, self.midpoint)
         if last < 0.9:
             mention("RecAdam", f"at the last of {now.steps} updates λ is {last:.2g}: lower midpoint to let it learn.")
-        return None
+        return False  # whether a pull that is too strong was mentioned
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         share = self._share(now)
-        return {name: rate * share for name, rate in rates.items()}, memory
+        return {name: rate * share if name in now.origin else rate for name, rate in rates.items()}, memory
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         share = self._share(now)
-        rates = {
-            name: rate / share for name, rate in now.rates.items()
-        }  # those before the scaling, other rules' included
+        rates = {name: rate / share for name, rate in now.rates.items() if name in now.origin}  # before its own scaling
         greatest = max(rates.values(), default=0.0) * self.pull
-        if now.step == 0 and greatest * (1 - share) > 1:
-            mention("RecAdam", f"rate times pull is {greatest:.3g}; above 1 the pull ends at the loaded weights.")
-        return rec_adam(params, now.origin, rates, self.pull, share), memory
+        beyond = greatest * (1 - share) > 1
+        if beyond and not memory:
+            then = "; from 2 on the paper's never comes back" if greatest * (1 - share) >= 2 else ""
+            mention("RecAdam", f"rate times pull is {greatest:.3g}: above 1 it ends at the loaded weights{then}.")
+        return rec_adam(params, now.origin, rates, self.pull, share), memory or beyond
 
     def _share(self, now: Now) -> float:
         return annealing(now.step + 1, self.steepness, self.midpoint)

@@ -131,6 +131,6 @@ MUTANTS = (
     ('role == "bias" or name in head', '"bias" in name and name in head'),
     ("if name not in now.origin]", "if name in now.origin]"),
     ("if not name.startswith(", "if name.startswith("),
-    ("            if params[name].requires_grad:", "            if True:"),
-    ("requires_grad_(True)", "requires_grad_(False)"),
+    ("        release(model)\n", ""),
+    ("hold(params[name] for name in params.keys() - set(", "hold(params[name] for name in params.keys() & set("),
 )

@@ -12,12 +12,20 @@ from torch.nn import functional
 from ftlab.contract import batch, begun, freeze, go_on, model as small_bert
 from ftlab.errors import Misused
 from ftlab.fisher import squared_gradients
-from ftlab.formulas import ChildTuningD, ChildTuningF, child_network, child_tuning
+from ftlab.formulas import ChildTuningD, ChildTuningF, LoRA, child_network, child_tuning
 from ftlab.losses import CrossEntropy
 from ftlab.models import Pretrained
 from ftlab.recipe import parse
-from ftlab.rule import GradientRule, Now
+from ftlab.rule import GradientRule, Now, Project
 from ftlab.training import begin, step
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift(Project):
+    """Moves every weight by 1."""
+
+    def project(self, params, memory, now):
+        return {name: param + 1 for name, param in params.items()}, memory
 
 
 def seeded(seed=0):
@@ -202,43 +210,105 @@ def test_rule_f_in_a_real_step_of_gradient_descent_moves_only_what_it_keeps():
     assert (shaped == 0).any()
 
 
-def test_rule_d_lets_the_top_of_the_fisher_information_learn_and_nothing_else():
-    rule = ChildTuningD(0.25, samples=5)
-    state = begun([rule])
-    state.optimizer.param_groups[0]["weight_decay"] = 0.0
-    fisher = squared_gradients(small_bert(), [batch(0)], CrossEntropy(), list(state.params), 5)
-    assert same(state.memory[0], child_network(fisher, 0.25))
+def largest_by_numpy(net, names, rows, share):
+    """Masks of the entries whose squared gradients, one sample at a time, are the largest on average."""
+    sums = dict.fromkeys(names, 0.0)
+    for row in range(len(rows["labels"])):
+        one = {name: tensor[row : row + 1] for name, tensor in rows.items()}
+        net.zero_grad()
+        functional.cross_entropy(
+            net(**{k: v for k, v in one.items() if k != "labels"}).logits, one["labels"]
+        ).backward()
+        for name in names:
+            sums[name] = sums[name] + net.get_parameter(name).grad.numpy() ** 2
+    flat = np.concatenate([total.ravel() for total in sums.values()])
+    bound = np.sort(flat)[round(flat.size * (1 - share))]
+    return {name: torch.from_numpy(total >= bound) for name, total in sums.items()}
+
+
+def test_rule_d_lets_the_top_of_the_fisher_information_learn_and_leaves_all_else_bit_for_bit():
+    state = begun([ChildTuningD(0.25, samples=5)])
+    first = {name: tensor[:5] for name, tensor in batch(0).items()}
+    child = largest_by_numpy(small_bert(), list(state.params), first, 0.25)
+    chosen = state.memory[0]["child"]
+    differing = sum(int((child[name] != chosen[name]).sum()) for name in child)
+    entries = sum(param.numel() for param in state.params.values())
+    assert differing <= 2  # a rounding at the bound
+    assert sum(int(mask.sum()) for mask in chosen.values()) == entries - round(0.75 * entries)
     before = {name: param.detach().clone() for name, param in state.params.items()}
     go_on(state, 4)
-    entries = sum(param.numel() for param in before.values())
-    assert sum(int(mask.sum()) for mask in state.memory[0].values()) == entries - round(0.75 * entries)
     for name, param in state.params.items():
-        assert not (param != before[name])[~state.memory[0][name]].any()
+        assert torch.equal(param[~chosen[name]], before[name][~chosen[name]])
     moved = sum(int((param != before[name]).sum()) for name, param in state.params.items())
     assert moved > 0.9 * 0.25 * entries
+    assert state.memory[0]["before"] == {}  # so that a checkpoint does not hold the weights twice
 
 
-def test_what_rule_d_leaves_out_still_decays_as_in_the_authors_code():
-    state = begun([ChildTuningD(0.25, samples=5)])
-    name = "bert.encoder.layer.0.output.dense.weight"
-    before, mask = state.params[name].detach().clone(), state.memory[0][name]
-    go_on(state, 1)  # AdamW decays by 1 - lr·0.01 = 1 - 1e-4
-    torch.testing.assert_close(state.params[name].detach()[~mask], before[~mask] * (1 - 1e-4), rtol=1e-6, atol=0)
-    assert "weight decay still moves it" in ChildTuningD().cautions([])[0]
-    assert "weight decay and moments still move it" in ChildTuningF().cautions([])[0]
+def test_in_the_authors_way_the_weights_outside_of_the_child_network_decay():
+    """Their optimizer masks the gradient, and then lets AdamW's weight decay at every weight."""
+    state, name = begun([ChildTuningD(0.25, samples=5)]), "bert.encoder.layer.0.output.dense.weight"
+    mask, net = state.memory[0]["child"], small_bert().train()
+    decayed = torch.optim.AdamW([net.get_parameter(name)], lr=1e-2, weight_decay=0.01)
+    before = net.get_parameter(name).detach().clone()
+    for number in range(3):
+        rows = batch(number % 2)
+        net.zero_grad()
+        functional.cross_entropy(net(rows["input_ids"], rows["attention_mask"]).logits, rows["labels"]).backward()
+        net.get_parameter(name).grad *= mask[name]
+        decayed.step()
+    go_on(state, 3)
+    outside = ~mask[name]
+    theirs, ours = net.get_parameter(name)[outside], state.params[name][outside]
+    torch.testing.assert_close(theirs, before[outside] * (1 - 1e-4) ** 3, rtol=1e-6, atol=0)
+    assert torch.equal(ours, before[outside])
+
+
+def test_what_rule_f_drops_decays_and_under_plain_descent_stays():
+    for optimizer, factor in (("adamw", 1 - 1e-4), ("sgd", 1.0)):
+        net = small_bert()
+        before = {name: param.detach().clone() for name, param in net.named_parameters()}
+        state = begin(net, [batch(0)], [ChildTuningF(0.25)], lr=1e-2, optimizer=optimizer)
+        step(state, batch(0))
+        dropped = state.params["bert.pooler.dense.weight"].grad == 0
+        assert 0.7 < dropped.float().mean() < 0.8
+        after = state.params["bert.pooler.dense.weight"][dropped]
+        torch.testing.assert_close(after, before["bert.pooler.dense.weight"][dropped] * factor, rtol=1e-6, atol=0)
+    assert "AdamW's moments and weight decay still move it" in ChildTuningF().cautions([])[0]
+
+
+def test_rule_d_undoes_the_optimizer_and_not_what_other_rules_do():
+    state = begun([Shift(), ChildTuningD(0.25, 4)])
+    child = state.memory[1]["child"]["classifier.weight"]
+    before = state.params["classifier.weight"].detach().clone()
+    go_on(state, 1)
+    assert torch.equal(state.params["classifier.weight"][~child], before[~child])  # Shift came first
+    state = begun([ChildTuningD(0.25, 4), Shift()])
+    go_on(state, 1)
+    assert torch.equal(state.params["classifier.weight"][~child], before[~child] + 1)
 
 
 def test_a_new_head_and_what_does_not_match_always_learn():
     fresh = frozenset({"classifier.weight", "classifier.bias"})
     state = begin(Pretrained(small_bert(), None, "small", None, fresh), [batch(0)], [ChildTuningD(0.1, 4)])
-    assert set(state.memory[0]) == set(state.params) - fresh
+    assert set(state.memory[0]["child"]) == set(state.params) - fresh
     grads = {"classifier.weight": torch.ones(2, 16)}
     assert same(ChildTuningD(0.1).shape(grads, state.memory[0], Now())[0], grads)
-    chosen = begun([ChildTuningD(0.1, 4, "*.layer.*")]).memory[0]
+    chosen = begun([ChildTuningD(0.1, 4, "*.layer.*")]).memory[0]["child"]
     assert chosen
     assert all(".layer." in name for name in chosen)
-    assert begun([ChildTuningD(1.0)]).memory[0] == {}
-    assert "bert.embeddings.word_embeddings.weight" not in begun([ChildTuningD(0.1, 4)], change=freeze).memory[0]
+    assert begun([ChildTuningD(1.0)]).memory[0]["child"] == {}
+    held = begun([ChildTuningD(0.1, 4)], change=freeze).memory[0]["child"]
+    assert "bert.embeddings.word_embeddings.weight" not in held
+    with pytest.raises(Misused, match="must match a parameter"):
+        begun([ChildTuningD(0.1, 4, "*.layer.7.*")])
+
+
+def test_beside_lora_only_what_was_loaded_has_a_child_network():
+    fresh = frozenset({"classifier.weight", "classifier.bias"})
+    recipe = [LoRA(rank=2), ChildTuningD(0.5, 4)]
+    state = begin(Pretrained(small_bert(), None, "small", None, fresh), [batch(0)], recipe)
+    assert state.memory[1]["child"] == {}
+    step(state, batch(0))
 
 
 @pytest.mark.parametrize(
@@ -255,9 +325,9 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rules_tell_what_they_keep():
     assert ChildTuningF(0.25).equation == "g ← M⊙g/0.25,  M ~ Bernoulli(0.25)"
     assert "keep 25% of all gradient entries, drawn at each step" in ChildTuningF(0.25).sentence
-    assert ChildTuningD(0.25).equation == "g ← M⊙g,  M = [F is among its largest 25%]"
+    assert ChildTuningD(0.25).equation == "g ← M⊙g,  θ[1−M] = θ₀,  M = [F is among its largest 25%]"
     assert "of all weights only the 25%" in ChildTuningD(0.25).sentence
-    assert "of the parameters a.* only" in ChildTuningD(0.25, pattern="a.*").sentence
+    assert "of the parameters a.*, b only" in ChildTuningD(0.25, pattern=("a.*", "b")).sentence
     assert ChildTuningF(1).cautions([]) == ChildTuningD(1).cautions([]) == []
 
 
@@ -268,5 +338,12 @@ MUTANTS = (
     ("return largest(fisher, 1 - share)", "return largest(fisher, 1 - share, together=False)"),
     ("return largest(fisher, 1 - share)", "return largest(fisher, share)"),
     ("if name in now.origin]", "]"),
-    ("grad * memory[name] if name", "grad * ~memory[name] if name"),
+    ("grad * child[name] if name", "grad * ~child[name] if name"),
+    ("torch.where(child[name], params[name], old)", "torch.where(child[name], old, params[name])"),
+    ("torch.where(child[name], params[name], old)", "params[name]"),
+    ('return kept, {"child": child, "before": {}}', "return kept, memory"),
+    (
+        "fisher = squared_gradients(model, batches, loss, names, self.samples)",
+        "fisher = squared_gradients(model, batches, loss, names, 1)",
+    ),
 )

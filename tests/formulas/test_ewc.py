@@ -11,8 +11,9 @@ from torch.func import functional_call, grad, vmap
 from ftlab.contract import batch, begun, go_on, model
 from ftlab.errors import Misused
 from ftlab.fisher import squared_gradients
-from ftlab.formulas import EWC, ewc
+from ftlab.formulas import EWC, LoRA, ewc
 from ftlab.losses import CrossEntropy
+from ftlab.models import Pretrained
 from ftlab.rule import parts
 from ftlab.training import begin, step
 
@@ -120,6 +121,30 @@ def test_a_strength_of_0_measures_nothing_and_gives_no_gradient():
     assert torch.equal(net.idle.weight, before)  # a gradient of 0 would have let AdamW's decay at it
     params = {"w": torch.ones(2, requires_grad=True)}
     assert not ewc(params, {"w": torch.zeros(2)}, {"w": torch.ones(2)}, 0.0).requires_grad
+
+
+def test_without_parameters_or_with_nothing_that_was_loaded_it_is_0():
+    assert ewc({}, {}, {}, 1.0) == 0
+    fresh = frozenset({"classifier.weight", "classifier.bias"})
+    state = begin(Pretrained(model(), None, "tiny", None, fresh), [batch(0)], [LoRA(rank=2), EWC(1.0, samples=4)])
+    assert state.memory[1] == {}
+    assert step(state, batch(0))["penalty"] == 0
+
+
+def test_measuring_gives_every_module_its_own_mode_back_also_when_it_fails():
+    net = model().train()
+    net.bert.embeddings.eval()
+    with pytest.raises(KeyError, match="classifer"):
+        squared_gradients(net, [batch(0)], CrossEntropy(), ["classifer.weight"], 2)
+    squared_gradients(net, [batch(0)], CrossEntropy(), ["classifier.weight"], 2)
+
+    def failing(net, rows):
+        raise ArithmeticError("no loss")
+
+    with pytest.raises(ArithmeticError, match="no loss"):
+        squared_gradients(net, [batch(0)], failing, ["classifier.weight"], 2)
+    assert [name for name, one in net.named_children() if one.training] == ["bert", "dropout", "classifier"]
+    assert not net.bert.embeddings.training
 
 
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from torch import nn
 
 from ftlab.contract import begun, go_on, model, trained
 from ftlab.errors import Misused
-from ftlab.formulas import Freeze, freeze
+from ftlab.formulas import BitFit, Freeze, LoRA, freeze
+from ftlab.rule import Now
+from ftlab.training import finish
 
 NAMES = ["embeddings.weight", "layer.1.weight", "layer.10.weight", "head.bias"]
 
@@ -55,6 +58,27 @@ def test_two_rules_and_what_was_frozen_before_each_give_back_their_own():
     ]
 
 
+def test_it_gives_everything_back_around_other_rules_that_freeze():
+    recipe = [Freeze("*.embeddings.*"), LoRA(rank=2), Freeze("classifier.*"), BitFit()]
+    state = begun(recipe)
+    assert not any("embeddings" in name or "classifier" in name for name in state.params)
+    assert all(param.requires_grad for param in finish(state).parameters())
+
+
+def test_what_is_tied_is_frozen_with_it():
+    net = nn.ModuleDict({"words": nn.Embedding(4, 2), "out": nn.Linear(2, 4)})
+    net["out"].weight = net["words"].weight
+    Freeze("words.*").prepare(net, Now())
+    assert [name for name, param in net.named_parameters() if param.requires_grad] == ["out.bias"]
+
+
+def test_rule_tells_its_patterns_in_words():
+    assert Freeze(("a.*", "b")).equation == "θ[a.*, b] = θ₀"
+    assert Freeze(("a.*", "b")).sentence == "keep a.*, b as it is at the start"
+    assert Freeze(()).equation == "θ = θ"
+    assert Freeze(()).sentence == "keep nothing as it is at the start"
+
+
 def test_everything_frozen_is_refused():
     with pytest.raises(Misused, match="model must have parameters to train"):
         begun([Freeze("*")])
@@ -68,7 +92,7 @@ def _hold(net, name):
 MUTANTS = (
     ("if name not in frozen]", "if name in frozen]"),
     ("if pattern else set()", "if pattern else set(names)"),
-    ("            if params[name].requires_grad:\n", "            if True:\n"),
-    ("param.requires_grad_(True)", "param.requires_grad_(False)"),
-    ("for name in params.keys() - set(freeze(params, self.pattern)):", "for name in freeze(params, self.pattern):"),
+    ("for name in params.keys() - set(freeze(params, self.pattern)))", "for name in freeze(params, self.pattern))"),
+    ("        release(model)\n", ""),
+    ('if self.pattern else "θ = θ"', 'if True else ""'),
 )

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from ftlab.contract import STEPS, batch, begun, go_on, model
 from ftlab.errors import Misused
-from ftlab.formulas import Freeze, HeadFirst, LoRA, head_first
+from ftlab.formulas import Freeze, HeadFirst, LoRA, PriorDecay, head_first
 from ftlab.models import Pretrained
 from ftlab.rule import Now
 from ftlab.training import begin, step
@@ -47,16 +48,57 @@ def test_what_was_not_in_the_checkpoint_is_the_head():
     assert moved(state, before) == fresh
 
 
-def test_afterwards_it_is_the_plain_training_of_what_is_there():
-    waiting, plain = begun([HeadFirst(0.5)]), begun([])
-    go_on(waiting, 3)
-    with torch.no_grad():
-        for name, param in plain.model.named_parameters():
-            param.copy_(dict(waiting.model.named_parameters())[name])
-    record, expected = step(waiting, batch(1)), step(plain, batch(1))
-    assert record["step"] == 4
-    assert math.isfinite(record["loss"] + expected["loss"])
-    assert len(waiting.optimizer.state) == len(plain.optimizer.state)
+def without_dropout(net):
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return net
+
+
+def by_requires_grad(alone):
+    """LP-FT written by hand: the body is frozen, then it is not."""
+    net = without_dropout(model()).train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.0)
+    for number in range(STEPS):
+        net.bert.requires_grad_(number >= alone)
+        rows = batch(number % 2)
+        optimizer.zero_grad()
+        logits = net(rows["input_ids"], rows["attention_mask"]).logits
+        nn.functional.cross_entropy(logits, rows["labels"]).backward()
+        optimizer.step()
+    return dict(net.named_parameters())
+
+
+@pytest.mark.parametrize("alone", [0, 2, 3, 6])
+def test_it_is_a_linear_probe_and_then_the_training_of_everything_written_by_hand(alone):
+    state = begin(
+        without_dropout(model()),
+        [batch(0), batch(1)],
+        [HeadFirst(alone / STEPS)],
+        epochs=STEPS // 2,
+        lr=1e-2,
+        optimizer=lambda groups: torch.optim.AdamW([one | {"weight_decay": 0.0} for one in groups]),
+    )
+    go_on(state, STEPS)
+    for name, param in by_requires_grad(alone).items():
+        torch.testing.assert_close(state.params[name], param, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_without_a_head_is_refused():
+    with pytest.raises(Misused, match="HeadFirst: model must have a head. Got none in Sequential. Leave HeadFirst out"):
+        begin(nn.Sequential(nn.Linear(2, 2)), [0], [HeadFirst(0.5)])
+    with pytest.raises(Misused, match="HeadFirst: model must have a head"):
+        begun([Freeze("classifier.*"), HeadFirst(0.5)])
+    assert begin(nn.Sequential(nn.Linear(2, 2)), [0], [HeadFirst(0.0)]).memory == [[]]
+
+
+def test_rule_warns_of_what_it_makes_wait_and_of_what_moves_the_body():
+    rule = HeadFirst(1.0)
+    said = rule.cautions([LoRA(), rule, PriorDecay(0.1)])
+    assert [one.split()[1] for one in said] == ["lets", "may", "never"]
+    assert "PriorDecay may move the body" in said[1]
+    assert rule.cautions([rule]) == ["HeadFirst(1.0) never trains the body: it is a linear probe."]
+    assert HeadFirst(0.5).cautions([HeadFirst(0.5)]) == HeadFirst(0.0).cautions([PriorDecay(0.1)]) == []
 
 
 @pytest.mark.parametrize("fresh", [frozenset(), frozenset({"classifier.weight", "classifier.bias"})])
@@ -85,7 +127,7 @@ def test_a_share_is_so_many_updates_whatever_the_last_digit(share, steps, alone)
     params = {"body.weight": torch.ones(1), "head.weight": torch.ones(1)}
     for at, left in ((alone - 1, 1), (alone, 2)):
         now = Now(step=at, steps=steps, params=params, origin={"body.weight": torch.ones(1)})
-        assert len(HeadFirst(share).shape(params, None, now)[0]) == left
+        assert len(HeadFirst(share).shape(params, ["head.weight"], now)[0]) == left
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan, "half"])
@@ -100,6 +142,8 @@ MUTANTS = (
     ("round(self.share * now.steps, 9)", "round(self.share * now.steps_per_epoch, 9)"),
     ("round(self.share * now.steps, 9)", "self.share * now.steps"),
     ("if name not in now.origin and", "if name in now.origin and"),
-    (' and ".lora_" not in name}', "}"),
-    ("next(iter(now.origin), ", "next(iter(now.params), "),
+    (' and ".lora_" not in name]', "]"),
+    ("if not name.startswith(", "if name.startswith("),
+    ("if not head and self.share:", "if False:"),
+    ("if moving and self.share:", "if moving:"),
 )

@@ -9,7 +9,7 @@ from torch import nn
 
 from ftlab.contract import batch, begun, model
 from ftlab.errors import Misused
-from ftlab.formulas import L2SP, l2_sp
+from ftlab.formulas import L2SP, LoRA, l2_sp
 from ftlab.models import Pretrained
 from ftlab.training import begin, step
 
@@ -110,6 +110,18 @@ def test_a_strength_of_0_gives_no_gradient_at_all_so_that_the_optimizer_passes_a
     before = net.idle.weight.detach().clone()
     step(begin(net, [rows], [L2SP(0.0, 0.0)], lr=0.1), rows)
     assert torch.equal(net.idle.weight, before)  # a gradient of 0 would have let AdamW's decay at it
+
+
+def test_without_parameters_it_is_0():
+    assert l2_sp({}, {}, 0.1, 0.1) == 0
+
+
+def test_beside_lora_the_head_alone_is_held_and_what_lora_adds_counts_as_new():
+    net = model()
+    fresh = frozenset({"classifier.weight", "classifier.bias"})
+    state = begin(Pretrained(net, None, "tiny", None, fresh), [batch(0)], [LoRA(rank=2), L2SP(9.0, 0.5)])
+    new = sum(float(np.linalg.norm(param.detach().numpy()) ** 2) for param in state.params.values())
+    assert step(state, batch(0))["penalty"] == pytest.approx(0.25 * new, rel=1e-5)
 
 
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf, "a"])

@@ -13,6 +13,7 @@ from ftlab.errors import Misused
 from ftlab.formulas import LoRA, lora
 from ftlab.losses import logits_of
 from ftlab.models import Pretrained
+from ftlab.recipe import parse
 from ftlab.rule import Now
 from ftlab.training import begin, finish, step
 
@@ -138,11 +139,72 @@ def test_two_of_the_same_size_are_not_drawn_alike():
     assert not torch.equal(first[name], second[name])
 
 
-def test_other_targets_and_wrong_ones():
-    state = begun([LoRA(rank=2, targets=("intermediate.dense",))])
-    assert sum("lora_A" in name for name in state.params) == 2
-    with pytest.raises(Misused, match="LoRA: targets must be linear modules of the model"):
-        begun([LoRA(targets=("nowhere",))])
+@pytest.mark.parametrize(
+    ("targets", "count"),
+    [(("intermediate.dense",), 2), ("query", 2), ("dense", 7), (("query", "layer.1.attention.self.value"), 3)],
+)
+def test_other_targets_are_the_ends_of_names_inside_the_base_model(targets, count):
+    state = begun([LoRA(rank=2, targets=targets)])
+    assert sum("lora_A" in name for name in state.params) == count
+
+
+@pytest.mark.parametrize("targets", ["nowhere", ("query", "nowhere"), "LayerNorm", "word_embeddings", "uery", "layer"])
+def test_targets_that_are_no_linear_modules_are_refused_each_of_them(targets):
+    net = model()
+    with pytest.raises(Misused, match="LoRA: targets must be linear modules of the model. Got .*Name modules inside"):
+        LoRA(targets=targets).prepare(net, Now())
+    assert list(net.state_dict()) == list(model().state_dict())  # nothing has been put in
+
+
+def test_two_of_them_on_different_modules_are_trained_merged_and_let_go_and_on_the_same_ones_refused():
+    state = begun([LoRA(rank=2, targets="query"), LoRA(rank=4, alpha=2.0, targets="value")])
+    assert sum("lora_" in name for name in state.params) == 8
+    go_on(state, 3)
+    unmerged = logits_of(state.model.eval(), batch(0))
+    merged = finish(state).eval()
+    torch.testing.assert_close(logits_of(merged, batch(0)), unmerged, atol=1e-5, rtol=0)
+    assert all(param.requires_grad for param in merged.parameters())
+    with pytest.raises(Misused, match="targets must be linear modules.*each of them in one LoRA only"):
+        begun([LoRA(targets="query"), LoRA(targets=("query", "value"))])
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_four_real_steps_equal_those_of_a_model_that_peft_made():
+    """The same factors, trained by a hand-written loop with peft's own model, give the same matrices."""
+    from peft import LoraConfig, get_peft_model
+
+    ours = begun([LoRA(rank=2, alpha=6.0)], change=without_dropout)
+    theirs = get_peft_model(without_dropout(model()), LoraConfig(r=2, lora_alpha=6.0, task_type="SEQ_CLS"))
+    start = {f"base_model.model.{name}": param.detach() for name, param in ours.params.items()}
+    with torch.no_grad():
+        for name, param in theirs.named_parameters():
+            if param.requires_grad:
+                param.copy_(start[name.replace("modules_to_save.default.", "")])
+    trained = [param for param in theirs.parameters() if param.requires_grad]
+    decay = [0.01 if param.ndim > 1 else 0.0 for param in trained]
+    groups = [{"params": [param], "weight_decay": one} for param, one in zip(trained, decay, strict=True)]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2)
+    for number in range(4):
+        rows = batch(number % 2)
+        optimizer.zero_grad()
+        logits = theirs.train()(rows["input_ids"], rows["attention_mask"]).logits
+        nn.functional.cross_entropy(logits, rows["labels"]).backward()
+        optimizer.step()
+    go_on(ours, 4)
+    expected = theirs.merge_and_unload().state_dict()
+    found = finish(ours).state_dict()
+    assert found.keys() == expected.keys()
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_rule_tells_its_modules_and_its_rate():
+    assert LoRA(rank=4).equation == "W = W₀ + 2·B·A,  rank 4"
+    assert "in place of the modules query, value, an addition of rank 8" in LoRA(targets=("query", "value")).sentence
+    assert "the modules query, an" in LoRA(targets="query").sentence
+    assert "4e-4 to 5e-4" in LoRA().cautions([])[0]
+    for rule in (LoRA(targets="query"), LoRA(2, 4.0, 0.5, ("query", "key"))):
+        assert parse(repr(rule)) == rule
 
 
 @pytest.mark.parametrize(
@@ -151,7 +213,9 @@ def test_other_targets_and_wrong_ones():
         ({"rank": 0}, "rank must be a whole number of at least 1"),
         ({"alpha": 0}, "alpha must be a number greater than 0"),
         ({"alpha": math.nan}, "alpha must be a number greater than 0"),
-        ({"dropout": 1.0}, "dropout must be a number at least 0"),
+        ({"dropout": 1.0}, "dropout must be a number at least 0 and less than 1"),
+        ({"targets": ()}, r"targets must name a module. Got \(\). Leave it out"),
+        ({"targets": ""}, "targets must name a module"),
     ],
 )
 def test_numbers_outside_their_range_are_refused(arguments, said):
@@ -164,6 +228,13 @@ def test_shapes_that_do_not_fit_are_refused():
         lora(torch.ones(2, 3), torch.ones(1, 3), torch.ones(3, 1), 1.0)
 
 
+def without_dropout(net):
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return net
+
+
 def _hold(net):
     net.classifier.bias.requires_grad_(False)
     return net
@@ -174,10 +245,16 @@ MUTANTS = (
     ("return weight + alpha / rank * (b @ a)", "return weight - alpha / rank * (b @ a)"),
     ("lora_alpha=self.alpha", "lora_alpha=self.rank"),
     ("                module.merge()\n", ""),
-    ('"lora_" in name or (', '"lora_A" in name or ('),
-    ("and not in_body)", "and in_body)"),
-    (" and id(param) not in new\n", "\n"),
-    ('== "Conv1D" for', '== "Linear" for'),
+    ('requires_grad_("lora_" in name or', 'requires_grad_("lora_A" in name or'),
+    ("or id(param) in trained)", "or id(param) not in trained)"),
+    ("                hold([param])\n", "                pass\n"),
+    ("and id(param) not in new:", "and True:"),
+    ("fan_in_fan_out=turned", "fan_in_fan_out=not turned"),
+    ("if len(linear) < len(found) or not all(", "if not all("),
+    ("for name in linear) for end in ends)", "for name in linear) for end in ends[:1])"),
+    ('f".{name}".endswith(tuple(ends))', "name.endswith(tuple(end[1:] for end in ends))"),
+    ("        release(model)\n", ""),
+    ("lora_dropout=self.dropout", "lora_dropout=0.0"),
     ("torch.manual_seed(now.generator.initial_seed())", "torch.manual_seed(now.seed)"),
-    ('.pop("peft_config", None)', '.get("peft_config", None)'),
+    ('vars(body).pop("peft_config")', 'vars(body).get("peft_config")'),
 )

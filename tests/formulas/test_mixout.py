@@ -166,7 +166,9 @@ def test_dtype_device_and_shape_are_kept(weights, dtype, device):
 
 @pytest.mark.parametrize("probability", [-0.1, 1, 1.5, math.nan, "0.9", None, True])
 def test_a_probability_that_cannot_be_meant_is_refused(weights, probability):
-    match = ": probability must be a number at least 0 and at most 1. Got .* 0.9 is usual, 0 switches it off; at 1 noth"
+    match = (
+        ": probability must be a number at least 0 and less than 1. Got .* 0.9 is usual, 0 switches it off; at 1 noth"
+    )
     with pytest.raises(Misused, match=f"^mixout{match}"):
         mixout(*weights, probability)
     with pytest.raises(Misused, match=f"^Mixout{match}"):

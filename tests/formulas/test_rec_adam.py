@@ -166,12 +166,13 @@ def test_rule_pulls_with_the_rate_before_its_own_scaling_and_after_other_schedul
     rule = RecAdam(10.0, 0.5, 3)
     now = Now(step=1, steps=9)  # t = 2: λ = 1 / (1 + e^0.5)
     share = 1 / (1 + math.exp(0.5))
-    rates, _ = rule.schedule({"w": 0.04}, None, now)
-    assert rates["w"] == pytest.approx(0.04 * share, rel=1e-12)
-    params, origin = {"w": torch.tensor([1.0])}, {"w": torch.tensor([0.0])}
-    new, memory = rule.project(params, None, Now(step=1, steps=9, rates={"w": rates["w"] / 2}, origin=origin))
-    torch.testing.assert_close(new["w"], torch.tensor([1 - 0.02 * (1 - share) * 10]), rtol=1e-6, atol=0)
-    assert memory is None
+    params, origin = {"w": torch.tensor([1.0]), "head": torch.tensor([1.0])}, {"w": torch.tensor([0.0])}
+    rates, _ = rule.schedule({"w": 0.04, "head": 0.04}, False, dataclasses.replace(now, origin=origin))
+    assert rates == {"w": pytest.approx(0.04 * share, rel=1e-12), "head": 0.04}
+    halved = {name: rate / 2 for name, rate in rates.items()}
+    new, memory = rule.project(params, False, Now(step=1, steps=9, rates=halved, origin=origin))
+    torch.testing.assert_close(new, {"w": torch.tensor([1 - 0.02 * (1 - share) * 10])}, rtol=1e-6, atol=0)
+    assert memory is False
 
 
 def test_the_weights_stay_home_before_the_midpoint_and_leave_after_it():
@@ -187,15 +188,18 @@ def test_the_weights_stay_home_before_the_midpoint_and_leave_after_it():
     assert near[5] > 0.5 * list(distances(RecAdam(100.0, math.inf, 0)))[2]
 
 
-def test_a_new_head_is_not_pulled():
+def test_a_new_head_is_trained_at_the_whole_rate_as_in_the_authors_code():
     fresh = frozenset({"classifier.weight", "classifier.bias"})
-    net = small_bert()
-    loaded = {name: param.detach().clone() for name, param in net.named_parameters()}
-    state = begin(Pretrained(net, None, "small", None, fresh), [batch(0)] * 3, [RecAdam(100.0, 1.0, 1)], lr=1e-2)
-    step(state, batch(0))  # t = 1 is the midpoint: λ = 1/2, Adam moves by 0.005, half of it goes back
-    moved = {name: (state.params[name].detach() - loaded[name]).abs().max().item() for name in loaded}
-    assert moved["classifier.weight"] == pytest.approx(0.005, rel=0.02)
-    assert moved["bert.pooler.dense.weight"] == pytest.approx(0.0025, rel=0.02)
+    loaded = dict(small_bert().named_parameters())
+    states = [
+        begin(Pretrained(small_bert(), None, "small", None, fresh), [batch(0)] * 3, recipe, lr=1e-2)
+        for recipe in ([RecAdam(100.0, 1.0, 1)], [])
+    ]
+    for state in states:
+        step(state, batch(0))  # t = 1 is the midpoint: λ = 1/2, Adam moves by 0.005, half of it goes back
+    recalled, plain = ({n: (state.params[n] - loaded[n]).detach() for n in loaded} for state in states)
+    assert all(torch.equal(recalled[name], plain[name]) for name in fresh)
+    assert recalled["bert.pooler.dense.weight"].abs().max().item() == pytest.approx(0.0025, rel=0.02)
 
 
 def test_a_pull_beyond_its_end_and_a_midpoint_beyond_the_run_are_mentioned(mentioned):
@@ -205,9 +209,33 @@ def test_a_pull_beyond_its_end_and_a_midpoint_beyond_the_run_are_mentioned(menti
     assert mentioned() == ""
     RecAdam().start(None, [], None, Now(steps=100))
     assert "RecAdam: at the last of 100 updates λ is 3.1e-07: lower midpoint to let it learn" in mentioned()
-    rates, _ = RecAdam().schedule({"w": 1e-3}, None, Now())
-    RecAdam().project(params, None, Now(rates=rates, origin=params))
-    assert "RecAdam: rate times pull is 5; above 1 the pull ends at the loaded weights" in mentioned()
+    for rate, said in (
+        (3e-4, "1.5: above 1 it ends at the loaded weights.\n"),
+        (1e-3, "5: above 1 it ends at the load"),
+    ):
+        rates, _ = RecAdam().schedule({"w": rate}, False, Now(origin=params))
+        _, memory = RecAdam().project(params, False, Now(rates=rates, origin=params))
+        assert memory is True
+        assert f"RecAdam: rate times pull is {said}" in mentioned()
+    assert mentioned().count("from 2 on the paper's never comes back") == 1
+
+
+def test_a_pull_that_grows_too_strong_after_the_warm_up_is_mentioned_once(mentioned):
+    state = begun([RecAdam(300.0, 0.1, 50), WarmupLinear(0.5)])  # 1e-2 · 300 = 3 at the peak, 0.75 at first
+    go_on(state, 1)
+    assert "rate times pull" not in mentioned()
+    go_on(state, 6)
+    assert mentioned().count("rate times pull is 1.5: above 1") == 1
+
+
+@pytest.mark.parametrize(("factor", "law"), [(1.9, "shrinks"), (2.0, "stays"), (2.1, "grows")])
+def test_a_rate_times_pull_of_two_is_where_the_papers_own_pull_stops_to_converge(factor, law):
+    theirs, ours = 1.0, {"w": torch.ones(1)}
+    for _ in range(50):
+        theirs -= factor * theirs
+        ours = rec_adam(ours, {"w": torch.zeros(1)}, {"w": factor}, 1.0, 0.0)
+    assert {"shrinks": abs(theirs) < 0.01, "stays": abs(theirs) == 1, "grows": abs(theirs) > 100}[law]
+    assert ours["w"] == 0
 
 
 @pytest.mark.parametrize("rule", [RecAdam(), RecAdam(0), RecAdam(1.0, math.inf, 0), RecAdam(midpoint=100)])
@@ -234,5 +262,8 @@ MUTANTS = (
     ("min(1.0, rates[name]", "min(2.0, rates[name]"),
     ("torch.lerp(params[name], origin[name], way)", "torch.lerp(origin[name], params[name], way)"),
     ("name: rate / share for", "name: rate for"),
+    ("rate * share if name in now.origin else rate for", "rate * share for"),
+    ("if beyond and not memory:", "if beyond and now.step == 0:"),
+    ("memory or beyond", "memory"),
     ("annealing(now.step + 1, self", "annealing(now.step + 2, self"),
 )
