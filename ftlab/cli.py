@@ -24,6 +24,7 @@ TaskOption = Annotated[
     typer.Option(help="classification, multilabel or regression; of reviews: sentiment, topic or phenomenon."),
 ]
 RuleOption = Annotated[list[str] | None, typer.Option(help='A rule, such as "ClipNorm(1.0)"; may stand many times.')]
+OptimizerOption = Annotated[str, typer.Option(help="adamw, sgd, signsgd, signum, lion or adabound.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 FINETUNE = """Fine-tune a pretrained model on labelled texts.
@@ -83,7 +84,7 @@ def finetune(
     max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the new head and of the data's order.")] = 0,
     rule: RuleOption = None,
-    optimizer: Annotated[str, typer.Option(help="adamw, sgd, signsgd, signum, lion or adabound.")] = "adamw",
+    optimizer: OptimizerOption = "adamw",
     engine: Annotated[str, typer.Option(help="auto, reference (fp32) or fast (bf16 products).")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     new_head: Annotated[bool, typer.Option("--new-head", help="Replace the head of a fine-tuned model.")] = False,
@@ -109,7 +110,7 @@ def finetune(
     from ftlab.models import load_model
 
     examples = load_data(data, text=text, label=label, task=task)
-    print(explain(recipe) + "\n", flush=True)
+    print(explain(recipe, optimizer) + "\n", flush=True)
     try:
         run = run_finetune(
             load_model(model, examples, new_head=new_head),
@@ -199,11 +200,11 @@ def predict(
 
 
 @app.command(help=EXPLAIN)
-def explain(rule: RuleOption = None, debug: DebugOption = False) -> None:
+def explain(rule: RuleOption = None, optimizer: OptimizerOption = "adamw", debug: DebugOption = False) -> None:
     """Print the plan."""
     from ftlab.recipe import explain as run_explain
 
-    print(run_explain(rule or []))
+    print(run_explain(rule or [], optimizer))
 
 
 @app.command(help=COMPARE)

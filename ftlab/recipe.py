@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftlab import formulas
-from ftlab.errors import misused
+from ftlab.conflicts import conflicts
+from ftlab.errors import check_choice, misused
 from ftlab.rule import KINDS, Finish, GradientRule, Penalty, Prepare, Project, Rule, Schedule
 
 MOMENTS = {
@@ -19,6 +20,16 @@ MOMENTS = {
     Project: "every update, after it",
     Finish: "once, after the last update",
 }
+LETTERS = dict(zip(KINDS, ("θ₀", "Ω", "G", "α", "Π", "θ*"), strict=True))
+UPDATES = {
+    "adamw": "AdamW({})",
+    "sgd": "{}",
+    "signsgd": "sign({})",
+    "signum": "Signum({})",
+    "lion": "Lion({})",
+    "adabound": "AdaBound({})",
+}
+"""How an optimizer is written, with {} for the gradient."""
 
 
 def rules() -> dict[str, type[Rule]]:
@@ -107,8 +118,12 @@ def complete(recipe: Sequence[Rule]) -> tuple[Rule, ...]:
     return (*recipe, formulas.WarmupLinear())
 
 
-def explain(recipe: Sequence[Rule | str]) -> str:
-    """Return the plan of a recipe: as one equation, then rule by rule in the order in which they act.
+def explain(recipe: Sequence[Rule | str], optimizer: Any = "adamw") -> str:
+    """Return the plan of a recipe: as an equation, then rule by rule in the order in which they act.
+
+    Args:
+        recipe: Rules, or their text.
+        optimizer: As in :func:`ftlab.finetune`.
 
     Example:
         >>> print(explain(["ClipNorm(1.0)", "Decay(0.9, per='epoch')"]))
@@ -128,46 +143,61 @@ def explain(recipe: Sequence[Rule | str]) -> str:
     """
     given = check_recipe(list(recipe))
     plan = complete(given)
-    lines = [equation(plan), ""]
-    letters = dict(zip(KINDS, ("θ₀", "Ω", "G", "α", "Π", "θ*"), strict=True))
-    for kind, letter in letters.items():
+    lines = [equation(plan, optimizer), ""]
+    shown: list[Rule] = []
+    for kind, letter in LETTERS.items():
         chosen = [rule for rule in plan if isinstance(rule, kind)]
         if chosen:
             lines.append(f"{MOMENTS[kind]}:")
         for rule in chosen:
+            if any(rule is one for one in shown):
+                lines.append(f"  {letter:<2} {rule!r}   (its other half, as above)")
+                continue
+            shown.append(rule)
             usual = "" if rule in given else "   (the usual one, since the recipe names no schedule)"
             words = rule.sentence[0].upper() + rule.sentence[1:]
             lines += [f"  {letter:<2} {rule!r}{usual}", f"     {rule.equation}", f"     {words}."]
     cautions = [caution for rule in plan for caution in rule.cautions(plan)] + conflicts(plan)
     if cautions:
-        lines += ["", "take care:", *(f"  {caution}" for caution in cautions)]
+        lines += ["", "take care:", *(f"  {caution}" for caution in dict.fromkeys(cautions))]
     return "\n".join(lines)
 
 
-def conflicts(plan: Sequence[Rule]) -> list[str]:
-    """Return sentences about rules that get in each other's way, whatever they are.
+def equation(plan: Sequence[Rule], optimizer: Any = "adamw") -> str:
+    """Return the update that a recipe makes, with what comes before the first and after the last, in plain characters.
 
-    >>> conflicts([formulas.ClipNorm(1.0), formulas.ClipNorm(2.0), formulas.WarmupLinear()])
-    ['ClipNorm stands twice: both act, one after the other.']
-    """
-    names = [type(rule).__name__ for rule in plan]
-    found = [
-        f"{name} stands twice: both act, one after the other." for name in dict.fromkeys(names) if names.count(name) > 1
-    ]
-    schedules = [rule for rule in plan if isinstance(rule, Schedule)]
-    if schedules and not any("warm" in rule.sentence or "rise" in rule.sentence for rule in schedules):
-        found.append("There is no warm-up: a recipe that names a schedule gets that and no other.")
-    return found
-
-
-def equation(plan: Sequence[Rule]) -> str:
-    """Return the update that a recipe makes, as one equation in plain characters.
-
-    >>> equation([formulas.SignPrune(1e-5)])
-    'θ ← Π(θ − α_t·AdamW(∇J))'
+    >>> print(equation([formulas.SignPrune(1e-5), formulas.EMA(), formulas.Reinit(0.15)], "sgd"))
+    θ₀ ← Reinit(θ₀)
+    θ ← Π(θ − α·∇J)
+    θ* = EMA(θ)
     """
     present = {kind for kind in KINDS if any(isinstance(rule, kind) for rule in plan)}
     gradient = "∇(J + Ω)" if Penalty in present else "∇J"
-    shaped = f"G({gradient})" if GradientRule in present else gradient
-    update = f"θ − α_t·AdamW({shaped})"
-    return f"θ ← Π({update})" if Project in present else f"θ ← {update}"
+    if GradientRule in present:
+        gradient = f"G({gradient})"
+    rate = "α_t" if Schedule in present else "α"
+    update = f"θ − {rate}·{_update(optimizer).format(gradient)}"
+    lines = [f"θ ← Π({update})" if Project in present else f"θ ← {update}"]
+    before = [rule for rule in plan if isinstance(rule, Prepare)]
+    after = [rule for rule in plan if isinstance(rule, Project | Finish) and type(rule).finish is not Rule.finish]
+    if before:
+        lines.insert(0, f"θ₀ ← {_applied(before, 'θ₀')}")
+    if after:
+        lines.append(f"θ* = {_applied(after[::-1], 'θ')}")
+    return "\n".join(lines)
+
+
+def _applied(rules: Sequence[Rule], symbol: str) -> str:
+    """Write the rules as functions, the first innermost."""
+    for rule in rules:
+        symbol = f"{type(rule).__name__}({symbol})"
+    return symbol
+
+
+def _update(optimizer: Any) -> str:
+    """Return how an optimizer is written, with {} for the gradient."""
+    if not callable(optimizer):
+        check_choice("explain", "optimizer", optimizer, tuple(UPDATES))
+        return UPDATES[optimizer]
+    name = getattr(optimizer, "__name__", "")
+    return f"{name if name.isidentifier() else 'opt'}({{}})"

@@ -96,6 +96,8 @@ class Rule(ABC):  # noqa: B024  (its kinds have the abstract methods)
 
     needs_origin: ClassVar[bool] = False
     """Whether ``now.origin`` is to hold θ₀."""
+    holds: ClassVar[bool] = False
+    """Whether it keeps parameters from being trained, for a while or for good."""
     example: ClassVar[str] = ""
     """The rule as it would usually be written."""
     neutral: ClassVar[str] = ""

@@ -1,14 +1,33 @@
 """Recipes are read from text without evaluating it, completed by a schedule only, and explained."""
 
 import math
+import types
 
 import pytest
+import torch
 
 import ftlab
+from ftlab.cli import main
 from ftlab.contract import every_rule
 from ftlab.errors import Misused
-from ftlab.formulas import ClipNorm, Decay, Redraw, Reinit, SignPrune, WarmupCosine, WarmupLinear
-from ftlab.recipe import complete, equation, explain, parse
+from ftlab.formulas import (
+    EMA,
+    L2SP,
+    ClipNorm,
+    Decay,
+    Freeze,
+    Interpolate,
+    RecAdam,
+    Redraw,
+    Reinit,
+    SignPrune,
+    WarmupCosine,
+    WarmupLinear,
+)
+from ftlab.optimizers import NAMES
+from ftlab.recipe import UPDATES, complete, equation, explain, parse
+from ftlab.rule import Finish
+from ftlab.training import finish
 
 SOME = [
     *every_rule(),
@@ -71,14 +90,58 @@ def test_the_plan_names_every_rule_in_the_order_of_the_kinds():
     plan = explain([SignPrune(1e-5), Decay(0.5, "step"), ClipNorm(1.0), Reinit(0.15)])
     places = [plan.index(name) for name in ("Reinit(", "ClipNorm(", "Decay(", "SignPrune(")]
     assert places == sorted(places)
-    assert plan.startswith("θ ← Π(θ − α_t·AdamW(G(∇J)))")
+    assert plan.startswith("θ₀ ← Reinit(θ₀)\nθ ← Π(θ − α_t·AdamW(G(∇J)))\n\n")
     assert "take care:" in plan
     assert "makes no zeros" in plan
     assert "γ = 0.5 per step leaves 8e-31 of the rate after 100 updates." in plan
 
 
-def test_the_equation_shows_only_what_is_there():
-    assert equation([]) == "θ ← θ − α_t·AdamW(∇J)"
+@pytest.mark.parametrize(
+    ("recipe", "optimizer", "lines"),
+    [
+        ([], "adamw", ["θ ← θ − α·AdamW(∇J)"]),
+        ([Decay(0.9, "epoch")], "sgd", ["θ ← θ − α_t·∇J"]),
+        ([ClipNorm(1.0)], "signsgd", ["θ ← θ − α·sign(G(∇J))"]),
+        ([L2SP(), ClipNorm(1.0)], torch.optim.Adagrad, ["θ ← θ − α·Adagrad(G(∇(J + Ω)))"]),
+        ([], lambda groups: torch.optim.SGD(groups), ["θ ← θ − α·opt(∇J)"]),
+        ([Freeze("*"), Reinit(0.1)], "lion", ["θ₀ ← Reinit(Freeze(θ₀))", "θ ← θ − α·Lion(∇J)"]),
+        ([Interpolate(0.5), EMA(), SignPrune(1e-5)], "adamw", ["θ ← Π(θ − α·AdamW(∇J))", "θ* = Interpolate(EMA(θ))"]),
+    ],
+)
+def test_the_equation_shows_what_is_there_and_nothing_else(recipe, optimizer, lines):
+    assert equation(recipe, optimizer).splitlines() == lines
+
+
+def test_every_optimizer_that_finetune_knows_has_its_place_in_the_equation():
+    assert set(UPDATES) == set(NAMES)
+    with pytest.raises(Misused, match="^explain: optimizer must be one of 'adamw', .*Got 'adam'"):
+        explain([], "adam")
+
+
+def test_the_ends_are_written_in_the_order_in_which_the_model_goes_through_them():
+    class Mark(Finish):
+        def __init__(self, name):
+            self.name = name
+
+        def finish(self, model, memory):
+            model.append(self.name)
+            return model
+
+    state = types.SimpleNamespace(recipe=(Mark("outer"), Mark("inner")), memory=[None, None], model=[])
+    assert finish(state) == ["inner", "outer"]  # as in θ* = outer(inner(θ))
+
+
+def test_a_rule_in_two_places_is_described_once():
+    plan = explain([RecAdam()])
+    assert plan.count("λ = 1/(1+exp") == 1
+    assert "  Π  RecAdam(pull=5000.0, steepness=0.1, midpoint=250)   (its other half, as above)" in plan.splitlines()
+
+
+def test_the_command_line_explains_with_the_optimizer_it_is_told(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["explain", "--rule", "ClipNorm(1.0)", "--optimizer", "signum"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("θ ← θ − α_t·Signum(G(∇J))\n")
 
 
 def test_explain_is_public_and_reads_text():
