@@ -9,13 +9,16 @@ is recorded in ``mutants.json`` with the hash of formula and tests, so that only
 import ast
 import hashlib
 import json
+import multiprocessing
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_loader
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RECORD = Path(__file__).with_suffix(".json")
@@ -69,21 +72,55 @@ def fault(stem: str, old: str, new: str) -> str:
     return ""
 
 
-def survives(stem: str, old: str, new: str) -> bool:
-    """Return whether the tests pass although the formula is wrong."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        for name in ("ftlab", "tests"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "reviews"))
-        shutil.copy(ROOT / "pyproject.toml", folder)
-        file = folder / formula(stem).relative_to(ROOT)
-        file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", tests(stem).relative_to(ROOT)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if ended.returncode > 1:
-        raise RuntimeError(f"{stem}: {old!r} -> {new!r}: the tests did not run:\n{ended.stdout[-2000:]}")
-    return ended.returncode == 0
+class Mutated(SourceFileLoader):
+    """Loads one module from a text instead of its file."""
+
+    def __init__(self, name: str, path: str, text: str) -> None:
+        super().__init__(name, path)
+        self.text = text
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.text, self.path, "exec", dont_inherit=True)
+
+
+class Finder(MetaPathFinder):
+    """Finds the mutated module in place of the true one."""
+
+    def __init__(self, loader: Mutated) -> None:
+        self.loader = loader
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        return spec_from_loader(fullname, self.loader) if fullname == self.loader.name else None
+
+
+def ended(stem: str, old: str, new: str) -> tuple[int, str]:
+    """Run a formula's tests on a wrong edit of it; return pytest's exit code and what it said.
+
+    To be called in a process of its own, which has the edit in place of the formula ever after.
+    """
+    import pytest
+
+    file = formula(stem)
+    text = file.read_text(encoding="utf-8").replace(old, new)
+    assert "ftlab.formulas" not in sys.modules, "the true formula is loaded already"
+    sys.meta_path.insert(0, Finder(Mutated(f"ftlab.formulas.{stem}", str(file), text)))
+    os.chdir(ROOT)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    with tempfile.TemporaryFile("w+") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        code = int(pytest.main([*options, str(tests(stem))]))
+        said.seek(0)
+        return code, said.read()[-2000:]
+
+
+def hunters() -> Any:
+    """Return a pool whose processes begin with the heavy libraries loaded, and are used for one mutant each."""
+    import torch
+    import transformers.models.bert.modeling_bert  # noqa: F401
+
+    torch.set_num_threads(1)
+    return multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1)
 
 
 def hunt(stem: str) -> list[str]:
@@ -92,11 +129,12 @@ def hunt(stem: str) -> list[str]:
     faults = [one for one in (fault(stem, *edit) for edit in edits) if one]
     if faults:
         return faults
-    with ThreadPoolExecutor(
-        max_workers=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    ) as pool:
-        alive = list(pool.map(lambda edit: survives(stem, *edit), edits))
-    left = [f"{old!r} -> {new!r} survives" for (old, new), one in zip(edits, alive, strict=True) if one]
+    with hunters() as pool:
+        codes = pool.starmap(ended, [(stem, *edit) for edit in edits], chunksize=1)
+    for edit, (code, said) in zip(edits, codes, strict=True):
+        if code > 1:
+            raise RuntimeError(f"{stem}: {edit}: the tests did not run:\n{said}")
+    left = [f"{old!r} -> {new!r} survives" for (old, new), (code, _) in zip(edits, codes, strict=True) if not code]
     if not left:
         record = recorded() | {stem: {"sha256": fingerprint(stem), "killed": len(edits)}}
         RECORD.write_text(json.dumps(dict(sorted(record.items())), indent=2) + "\n", encoding="utf-8")
