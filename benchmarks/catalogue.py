@@ -59,7 +59,7 @@ OPTIMIZERS = {
     "adabound": "adabound",
 }
 """Which formula an optimizer's name stands for."""
-RATES = {"sgd": 1e-1, "signsgd": 2e-5, "signum": 2e-5, "lion": 2e-5, "adabound": 5e-5}
+RATES = {"sgd": 1e-1, "signsgd": 4e-5, "signum": 4e-5, "lion": 4e-5, "adabound": 2e-4}
 """Sign steps are as long as their rate, so they take a smaller one; plain descent takes a greater."""
 LOSSES = (
     (losses.CrossEntropy(smoothing=0.1), "cross_entropy"),
