@@ -91,7 +91,7 @@ class GradualUnfreezing(GradientRule):
         return f"train what stands above the layers, and with every {every} the next layer below too"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project)]
+        moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project) and not rule.needs_origin]
         if not moving or not self.epochs_per_layer:
             return []
         return [f"{' and '.join(moving)} may move layers that GradualUnfreezing still holds."]

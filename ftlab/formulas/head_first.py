@@ -82,7 +82,7 @@ class HeadFirst(GradientRule):
         found = []
         if any(isinstance(rule, Prepare) and type(rule).__name__ in ("LoRA", "BitFit") for rule in recipe):
             found.append("HeadFirst lets what LoRA or BitFit trains wait too, wherever it is not in the head.")
-        moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project)]
+        moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project) and not rule.needs_origin]
         if moving and self.share:
             found.append(f"{' and '.join(moving)} may move the body that HeadFirst still holds.")
         if self.share == 1:

@@ -9,7 +9,7 @@ from torch import nn
 
 from ftlab.contract import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
 from ftlab.errors import Misused
-from ftlab.formulas import Freeze, GradualUnfreezing, PriorDecay, gradual_unfreezing
+from ftlab.formulas import Freeze, GradualUnfreezing, PriorDecay, SoftThreshold, gradual_unfreezing
 from ftlab.losses import CrossEntropy
 from ftlab.parameters import depths
 from ftlab.recipe import parse
@@ -176,8 +176,9 @@ def test_rule_tells_when_a_group_joins_and_what_may_move_those_that_wait():
     assert "with every epoch the next" in GradualUnfreezing().sentence
     assert "with every 0.5 epochs the next" in GradualUnfreezing(0.5).sentence
     assert "everything learn from the start" in GradualUnfreezing(0).sentence
-    recipe = [GradualUnfreezing(), PriorDecay(0.1)]
-    assert GradualUnfreezing().cautions(recipe) == ["PriorDecay may move layers that GradualUnfreezing still holds."]
+    recipe = [GradualUnfreezing(), SoftThreshold(0.1)]
+    assert GradualUnfreezing().cautions(recipe) == ["SoftThreshold may move layers that GradualUnfreezing still holds."]
+    assert GradualUnfreezing().cautions([PriorDecay(0.1)]) == []  # what waits is where PriorDecay pulls to
     assert GradualUnfreezing().cautions([GradualUnfreezing()]) == []
     assert GradualUnfreezing(0).cautions(recipe) == []
 

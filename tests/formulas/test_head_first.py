@@ -8,7 +8,7 @@ from torch import nn
 
 from ftlab.contract import STEPS, batch, begun, go_on, model
 from ftlab.errors import Misused
-from ftlab.formulas import Freeze, HeadFirst, LoRA, PriorDecay, head_first
+from ftlab.formulas import Freeze, HeadFirst, LoRA, PriorDecay, SoftThreshold, head_first
 from ftlab.models import Pretrained
 from ftlab.rule import Now
 from ftlab.training import begin, step
@@ -94,11 +94,11 @@ def test_a_model_without_a_head_is_refused():
 
 def test_rule_warns_of_what_it_makes_wait_and_of_what_moves_the_body():
     rule = HeadFirst(1.0)
-    said = rule.cautions([LoRA(), rule, PriorDecay(0.1)])
+    said = rule.cautions([LoRA(), rule, PriorDecay(0.1), SoftThreshold(0.1)])
     assert [one.split()[1] for one in said] == ["lets", "may", "never"]
-    assert "PriorDecay may move the body" in said[1]
+    assert said[1] == "SoftThreshold may move the body that HeadFirst still holds."
     assert rule.cautions([rule]) == ["HeadFirst(1.0) never trains the body: it is a linear probe."]
-    assert HeadFirst(0.5).cautions([HeadFirst(0.5)]) == HeadFirst(0.0).cautions([PriorDecay(0.1)]) == []
+    assert HeadFirst(0.5).cautions([HeadFirst(0.5)]) == HeadFirst(0.0).cautions([SoftThreshold(0.1)]) == []
 
 
 @pytest.mark.parametrize("fresh", [frozenset(), frozenset({"classifier.weight", "classifier.bias"})])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import batch, begun, model
+from ftlab.contract import batch, begun, go_on, model
 from ftlab.errors import Misused
 from ftlab.formulas import L2SP, LoRA, l2_sp
 from ftlab.models import Pretrained
@@ -110,6 +110,23 @@ def test_a_strength_of_0_gives_no_gradient_at_all_so_that_the_optimizer_passes_a
     before = net.idle.weight.detach().clone()
     step(begin(net, [rows], [L2SP(0.0, 0.0)], lr=0.1), rows)
     assert torch.equal(net.idle.weight, before)  # a gradient of 0 would have let AdamW's decay at it
+
+
+def test_a_batch_in_parts_has_the_penalty_once():
+    how = {"epochs": 3, "lr": 0.05, "optimizer": "sgd"}
+    whole, parts = (begin(without_dropout(model()), [batch(0)], [L2SP(9.0, 0.0)], **how) for _ in range(2))
+    go_on(whole, 3)
+    go_on(parts, 3, parts=4)
+    for name, param in whole.params.items():
+        torch.testing.assert_close(param, parts.params[name], rtol=1e-5, atol=1e-6)
+    assert step(whole, batch(0))["penalty"] == pytest.approx(step(parts, batch(0))["penalty"], rel=1e-4)
+
+
+def without_dropout(net):
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return net
 
 
 def test_without_parameters_it_is_0():

@@ -156,6 +156,27 @@ def test_targets_that_are_no_linear_modules_are_refused_each_of_them(targets):
     assert list(net.state_dict()) == list(model().state_dict())  # nothing has been put in
 
 
+def test_a_target_is_a_whole_part_of_a_name_and_linear_wherever_it_stands():
+    state = begin(nn.Sequential(*[nn.Linear(2, 2) for _ in range(11)]), [0], [LoRA(rank=1, targets="0")])
+    assert list(state.params) == ["0.lora_A.default.weight", "0.lora_B.default.weight"]  # and not those of 10
+    net = nn.ModuleDict({"a": nn.ModuleDict({"out": nn.Linear(2, 2)}), "b": nn.ModuleDict({"out": nn.LayerNorm(2)})})
+    with pytest.raises(Misused, match="targets must be linear modules of the model. Got out"):
+        LoRA(targets="out").prepare(net, Now())
+
+
+def test_the_inputs_of_the_factors_alone_are_dropped():
+    state = begun([LoRA(rank=2, dropout=0.25)])
+    inside = state.model.bert.encoder.layer[0].attention.self.query
+    assert inside.lora_dropout["default"].p == 0.25
+    with torch.no_grad():
+        inside.lora_B["default"].weight.fill_(1.0)
+    rows = torch.ones(1000, 16)
+    added = inside.train()(rows) - inside.base_layer(rows)
+    assert added.std(0).min() > 0
+    plain = inside.eval()(rows) - inside.base_layer(rows)
+    torch.testing.assert_close(added.mean(0), plain[0], rtol=0, atol=0.5)
+
+
 def test_two_of_them_on_different_modules_are_trained_merged_and_let_go_and_on_the_same_ones_refused():
     state = begun([LoRA(rank=2, targets="query"), LoRA(rank=4, alpha=2.0, targets="value")])
     assert sum("lora_" in name for name in state.params) == 8

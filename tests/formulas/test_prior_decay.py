@@ -10,7 +10,7 @@ from torch import nn
 
 from ftlab.contract import batch, begun, go_on, model as small_bert
 from ftlab.errors import Misused
-from ftlab.formulas import Decay, PriorDecay, prior_decay
+from ftlab.formulas import Decay, HeadFirst, PriorDecay, prior_decay
 from ftlab.models import Pretrained
 from ftlab.optimizers import WEIGHT_DECAY
 from ftlab.recipe import parse
@@ -199,6 +199,13 @@ def test_a_new_head_is_not_pulled_and_a_frozen_weight_stays():
     step(state, batch(0))
     moved = {name for name, param in net.named_parameters() if not torch.equal(param, before[name])}
     assert moved == fresh  # rate times strength is 1: what has an origin is back at it
+
+
+def test_what_an_earlier_rule_leaves_out_stays_bit_for_bit():
+    state = begun([HeadFirst(1.0), PriorDecay(5.0)])
+    go_on(state, 2)
+    before = dict(small_bert().named_parameters())
+    assert all(torch.equal(param, before[name]) == ("bert." in name) for name, param in state.params.items())
 
 
 @pytest.mark.parametrize("rule", [PriorDecay(0.01), PriorDecay(0)])
