@@ -103,7 +103,8 @@ def ended(stem: str, old: str, new: str) -> tuple[int, str]:
     file = formula(stem)
     text = file.read_text(encoding="utf-8").replace(old, new)
     assert "ftlab.formulas" not in sys.modules, "the true formula is loaded already"
-    sys.meta_path.insert(0, Finder(Mutated(f"ftlab.formulas.{stem}", str(file), text)))
+    name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    sys.meta_path.insert(0, Finder(Mutated(name, str(file), text)))
     os.chdir(ROOT)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     with tempfile.TemporaryFile("w+") as said:

@@ -14,7 +14,7 @@ from ftlab.contract import PER_EPOCH, STEPS, batch, go_on, gradients, model as s
 from ftlab.errors import Misused
 from ftlab.formula_optimizers import UPDATES, FormulaOptimizer
 from ftlab.formulas import Decay, LayerwiseDecay, adabound, lion, signum
-from ftlab.optimizers import NAMES, WEIGHT_DECAY, make_optimizer
+from ftlab.optimizers import NAMES, WEIGHT_DECAY, make_optimizer, remember, remembered
 from ftlab.rule import GradientRule, Schedule
 from ftlab.training import begin, step
 
@@ -113,6 +113,29 @@ def test_decay_is_told_by_the_types_of_modules_whatever_they_are_called():
     assert decayed == ["transformer.wte.weight", "transformer.wpe.weight", *inside, "score.weight"]
     assert {"transformer.h.0.ln_1.weight", "transformer.ln_f.weight", "transformer.h.0.attn.c_attn.bias"} <= set(free)
     assert len(decayed) + len(free) == len(name_of)
+    odd = torch.nn.ModuleDict({"gain": torch.nn.LayerNorm((2, 3)), "slope": torch.nn.PReLU(4)})
+    slope, gains = make_optimizer("lion", odd, dict(odd.named_parameters()), RATE).param_groups
+    assert slope["params"] == [odd["slope"].weight]  # of one dimension, yet a weight; the gain of two is none
+    assert gains["weight_decay"] == 0
+
+
+def test_a_rate_that_all_share_reaches_both_groups():
+    state = begun("lion", [Decay(0.5, per="step")])
+    go_on(state, 3)
+    assert [group["lr"] for group in state.optimizer.param_groups] == [RATE / 4] * 2
+
+
+def test_what_is_remembered_names_the_parameters_that_have_memory_and_takes_the_place_of_all_that_was():
+    left_out = "classifier.weight"
+    state = begun("lion", [LeaveOut(left_out)])
+    step(state, batch(0))
+    early = remembered(state.optimizer, state.params)
+    assert set(early) == set(state.params) - {left_out}
+    step(state, batch(1))
+    assert left_out in remembered(state.optimizer, state.params)
+    remember(state.optimizer, state.params, early)
+    assert remembered(state.optimizer, state.params).keys() == early.keys()
+    assert all(same(one, early[name]) for name, one in remembered(state.optimizer, state.params).items())
 
 
 def test_a_readers_function_gets_the_groups_with_their_decay_and_rates_reach_it():
