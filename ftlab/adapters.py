@@ -79,7 +79,8 @@ def _options(net: Any) -> dict[str, Any]:
         except Exception as error:
             raise _gone(net.name_or_path, error) from error
     wanted = {name: getattr(net.config, name, None) for name in ("num_labels", "pad_token_id")}
-    return {name: value for name, value in wanted.items() if getattr(own, name, None) != value}
+    options = {name: value for name, value in wanted.items() if getattr(own, name, None) != value}
+    return options | ({"ignore_mismatched_sizes": True} if "num_labels" in options else {})
 
 
 def _checkpoint(net: Any, options: dict[str, Any]) -> Any:
@@ -87,7 +88,7 @@ def _checkpoint(net: Any, options: dict[str, Any]) -> Any:
     how = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, "local_files_only": _local()}
     with quiet(), torch.random.fork_rng([]):
         try:
-            return type(net).from_pretrained(net.name_or_path, **options, **how, ignore_mismatched_sizes=True)
+            return type(net).from_pretrained(net.name_or_path, **options, **how)
         except Exception as error:
             raise _gone(net.name_or_path, error) from error
 
@@ -117,7 +118,7 @@ def _merged(base: Any, tensors: Tensors, factors: dict[str, tuple[Tensor, Tensor
 
 
 def _others(net: Any, base: Any, tensors: Tensors, merged: set[str]) -> list[str]:
-    """Return the modules that differ from the checkpoint besides the merged matrices: the head as a whole, first."""
+    """Return the modules that differ from the checkpoint besides the merged matrices: of the head those on top."""
     before = base.state_dict()
     changed = [name for name in tensors if name not in merged and not torch.equal(tensors[name], before[name])]
     inside = f"{net.base_model_prefix}."

@@ -168,16 +168,20 @@ def test_other_rules_beside_it(tuned, bert, tmp_path, recipe):
     same_logits(run, bert, tmp_path / "adapter")
 
 
-def test_more_labels_than_two_are_said_in_the_card(bert, tmp_path):
+@pytest.mark.parametrize("headed", [False, True])
+def test_more_labels_than_two_are_said_in_the_card(tuned, bert, tmp_path, headed):
+    base = tuned().save(tmp_path / "two labels") if headed else bert
     data = {"text": ["a good day", "a bad day", "an old day"] * 10, "label": ["good", "bad", "old"] * 10}
     (tmp_path / "data.json").write_text(
         "\n".join(json.dumps(dict(zip(data, row, strict=True))) for row in zip(*data.values(), strict=True))
     )
     data = ftlab.load_data(tmp_path / "data.json")
-    run = ftlab.finetune(ftlab.load_model(bert, data), data, recipe=[LoRA(rank=2)], **HOW)
+    run = ftlab.finetune(ftlab.load_model(base, data, new_head=True), data, recipe=[LoRA(rank=2)], **HOW)
     run.save_adapter(tmp_path / "adapter")
-    assert f"from_pretrained({str(bert)!r}, num_labels=3)" in (tmp_path / "adapter/README.md").read_text()
-    found = opened(bert, tmp_path / "adapter", num_labels=3)
+    options = {"num_labels": 3, "ignore_mismatched_sizes": True}
+    said = f"from_pretrained({str(base)!r}, num_labels=3, ignore_mismatched_sizes=True)"
+    assert said in (tmp_path / "adapter/README.md").read_text()
+    found = opened(base, tmp_path / "adapter", **options)
     rows = run.model.processor(["a good day"], return_tensors="pt")
     rows = {name: rows[name] for name in ("input_ids", "attention_mask")}
     torch.testing.assert_close(found(**rows).logits, run.model.net.eval()(**rows).logits, rtol=0, atol=1e-5)
@@ -220,6 +224,15 @@ def test_a_second_run_on_the_first_ones_model_is_not_the_checkpoints(tuned, smal
     again = ftlab.finetune(tuned(LoRA(rank=2)).model, small, recipe=[LoRA(rank=2)], **HOW)
     with pytest.raises(Refused, match="model must be the checkpoint with LoRA's changes"):
         again.save_adapter(tmp_path / "adapter")
+
+
+def test_a_second_run_on_other_modules_keeps_those_of_the_first_whole(tuned, small, bert, tmp_path):
+    first = tuned(LoRA(rank=2, targets="query"))
+    again = ftlab.finetune(first.model, small, recipe=[LoRA(rank=3, targets="value")], **HOW)
+    again.save_adapter(tmp_path / "adapter")
+    same_logits(again, bert, tmp_path / "adapter")
+    modules = json.loads((tmp_path / "adapter/adapter_config.json").read_text())["modules_to_save"]
+    assert [name.rpartition(".")[2] for name in modules] == ["query", "query", "classifier"]
 
 
 def test_a_checkpoint_that_is_gone_and_a_folder_of_other_files_are_refused(small, tmp_path):

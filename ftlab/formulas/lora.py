@@ -107,6 +107,7 @@ class LoRA(Prepare):
         trained = {id(param) for param in model.parameters() if param.requires_grad}
         new = {id(param) for name, param in model.named_parameters() if now.origin and name not in now.origin}
         config = self.config(body, _chosen(body, self.targets or _usual(model)))
+        vars(model).pop("lora_factors", None)  # of an earlier run
         with torch.random.fork_rng([]):
             torch.manual_seed(now.generator.initial_seed())
             inject_adapter_in_model(config, body)

@@ -219,6 +219,21 @@ def test_four_real_steps_equal_those_of_a_model_that_peft_made():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6)
 
 
+def test_the_factors_are_left_on_the_model_those_of_an_earlier_run_not():
+    state = begun([LoRA(rank=2, targets="query")])
+    go_on(state, 1)
+    factors = {name: tensor.clone() for name, tensor in state.model.state_dict().items() if "lora_" in name}
+    net = finish(state)
+    assert {one.partition(".lora_")[0] for one in factors} == set(net.lora_factors)
+    for name, pair in net.lora_factors.items():
+        assert all(
+            torch.equal(one, factors[f"{name}.lora_{letter}.default.weight"])
+            for letter, one in zip("AB", pair, strict=True)
+        )
+    again = finish(begin(net, [batch(0)], [LoRA(rank=2, targets="value")]))
+    assert all(name.endswith("value") for name in again.lora_factors)
+
+
 def test_rule_tells_its_modules_and_its_rate():
     assert LoRA(rank=4).equation == "W = W₀ + 2·B·A,  rank 4"
     assert "in place of the modules query, value, an addition of rank 8" in LoRA(targets=("query", "value")).sentence
@@ -276,6 +291,7 @@ MUTANTS = (
     ('f".{name}".endswith(tuple(ends))', "name.endswith(tuple(end[1:] for end in ends))"),
     ("        release(model)\n", ""),
     ("lora_dropout=self.dropout", "lora_dropout=0.0"),
+    ('        vars(model).pop("lora_factors", None)  # of an earlier run\n', ""),
     ("torch.manual_seed(now.generator.initial_seed())", "torch.manual_seed(now.seed)"),
     ('vars(body).pop("peft_config")', 'vars(body).get("peft_config")'),
 )
