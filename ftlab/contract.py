@@ -3,20 +3,52 @@
 import copy
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ftlab import checkpoint
-from ftlab.parameters import Tensors
 from ftlab.recipe import explain, parse, rules
-from ftlab.rule import GradientRule, Penalty, Prepare, Project, Rule, Schedule
-from ftlab.training import State, begin, finish, step
+from ftlab.rehearsal import (
+    PER_EPOCH,
+    STEPS,
+    alike,
+    batch,
+    begun,
+    calls,
+    freeze,
+    go_on,
+    gradients,
+    model,
+    packed,
+    same,
+    tie,
+    trained,
+    weights,
+)
+from ftlab.rule import Now, Prepare, Rule
+from ftlab.training import finish
 
-STEPS, PER_EPOCH = 6, 2
+__all__ = [
+    "CLAUSES",
+    "PER_EPOCH",
+    "STEPS",
+    "batch",
+    "begun",
+    "every_rule",
+    "examine",
+    "freeze",
+    "go_on",
+    "gradients",
+    "model",
+    "same",
+    "tie",
+    "trained",
+    "weights",
+]
 
 
 def examine(rule: Rule) -> list[str]:
@@ -37,14 +69,19 @@ def examine(rule: Rule) -> list[str]:
         []
     """
     found = []
+    failed: set[str] = set()
     for clause in CLAUSES:
         try:
             clause(rule)
         except Broken as broken:
             found.append(str(broken))
-        except Exception as error:  # whatever a reader's rule may raise
-            said = " ".join(str(error).split())[:200]
-            found.append(f"{clause.__doc__} It fails: {type(error).__name__}: {said}")
+            if clause is gives_what_its_kind_gives:  # nothing can be trained with it
+                break
+        except Exception as error:  # whatever a reader's rule may raise; the same failure is told once
+            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            if said not in failed:
+                found.append(f"{clause.__doc__} It fails: {said}")
+            failed.add(said)
     return found
 
 
@@ -61,8 +98,9 @@ def hold(condition: Any, clause: str) -> None:
 def is_a_value(rule: Rule) -> None:
     """A rule is a frozen dataclass of plain values, which can be written down and read again."""
     cls: Any = type(rule)
-    hold(dataclasses.is_dataclass(rule), f"{cls.__name__} must be a dataclass.")
-    hold(cls.__dataclass_params__.frozen, f"{cls.__name__} must be frozen.")
+    do = "Write @dataclass(frozen=True) above its class."
+    hold(dataclasses.is_dataclass(rule), f"{cls.__name__} must be a dataclass. {do}")
+    hold(cls.__dataclass_params__.frozen, f"{cls.__name__} must be frozen. {do}")
     again = parse(repr(rule), {**rules(), cls.__name__: cls})
     hold(again == rule and hash(again) == hash(rule), f"parse(repr(rule)) must be the rule. Got {again!r} of {rule!r}.")
 
@@ -76,27 +114,30 @@ def can_be_explained(rule: Rule) -> None:
     hold(repr(rule) in explain([rule]), "explain must show the rule.")
 
 
+def gives_what_its_kind_gives(rule: Any) -> None:
+    """Its methods give back what the loop expects of them."""
+    if isinstance(rule, Prepare):
+        net = model()
+        loaded = {name: param.detach().clone() for name, param in net.named_parameters()}
+        made = rule.prepare(net, Now(steps=STEPS, steps_per_epoch=PER_EPOCH, origin=loaded))
+        hold(isinstance(made, nn.Module), f"prepare must return the model. Got {type(made).__name__}.")
+    state = begun([rule])
+    for name, call, given in calls(rule, state):
+        _check_made(name, call(given), given)
+    state = trained([rule], 2, ended=False)
+    made = rule.finish(state.model, state.memory[0])
+    hold(isinstance(made, nn.Module), f"finish must return the model. Got {type(made).__name__}.")
+
+
 def leaves_its_inputs(rule: Any) -> None:
     """What a rule is given it does not change; what it gives has the names, shapes, dtypes and devices that came in."""
     state = trained([rule], 2)
-    now = state.now(0, gradients(state), dict.fromkeys(state.params, 1e-3))
-    params = {name: param.detach() for name, param in state.params.items()}
-    calls: list[tuple[type[Rule], Callable[..., Any], Any]] = [
-        (GradientRule, lambda one: rule.shape(one, state.memory[0], now), gradients(state)),
-        (Schedule, lambda one: rule.schedule(one, state.memory[0], now), dict(now.rates)),
-        (Project, lambda one: rule.project(one, state.memory[0], now), params),
-    ]
-    for kind, call, given in calls:
-        if isinstance(rule, kind):
-            before = {**now.params, **now.grads}, copy.deepcopy(given)
-            kept = {name: tensor.clone() for name, tensor in before[0].items()}
-            new, _ = call(given)
-            hold(same(before[1], given) and same(kept, before[0]), "A rule must not change what it is given.")
-            hold(set(new) <= set(given), f"It must give only names that came in. Got {set(new) - set(given)} besides.")
-            hold(all(alike(new[name], given[name]) for name in new), "Shapes, dtypes and devices must stay.")
-    if isinstance(rule, Penalty):
-        omega = rule.penalty(dict(state.params), state.memory[0], now)
-        hold(omega.ndim == 0 and omega.isfinite(), f"A penalty must be one finite number. Got {omega}.")
+    for name, call, given in calls(rule, state):
+        before = copy.deepcopy(given), {key: param.detach().clone() for key, param in state.params.items()}
+        made = call(given)
+        kept = same(before[0], given) and same(before[1], state.params)
+        hold(kept, "A rule must not change what it is given.")
+        _check_made(name, made, given)
 
 
 def has_a_neutral_form(rule: Rule) -> None:
@@ -160,6 +201,7 @@ def keeps_ties_and_what_is_frozen(rule: Rule) -> None:
 CLAUSES = (
     is_a_value,
     can_be_explained,
+    gives_what_its_kind_gives,
     leaves_its_inputs,
     has_a_neutral_form,
     resumes,
@@ -169,95 +211,17 @@ CLAUSES = (
 )
 
 
-def model() -> Any:
-    """Return a BERT of two layers, 16 wide, the same each time."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        return BertForSequenceClassification(BertConfig(vocab_size=50, max_position_embeddings=16, **sizes)).eval()
-
-
-def batch(number: int) -> dict[str, Tensor]:
-    """Return eight rows of seven tokens with labels, the same for each number."""
-    chance = torch.Generator().manual_seed(number)
-    ids = torch.randint(1, 50, (8, 7), generator=chance)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0] % 2}
-
-
-def begun(recipe: list[Rule], *, engine: str = "reference", change: Callable[[Any], Any] | None = None) -> State:
-    """Return a training that has not made a step."""
-    net = model()
-    batches = [batch(number) for number in range(PER_EPOCH)]
-    epochs = STEPS // PER_EPOCH
-    return begin(change(net) if change else net, batches, recipe, epochs=epochs, lr=1e-2, engine=engine)
-
-
-def trained(recipe: list[Rule], steps: int, *, parts: int = 1, ended: bool = True, **how: Any) -> State:
-    """Return a training after some steps, with what the rules do at the end where it is ended."""
-    state = begun(recipe, **how)
-    go_on(state, steps, parts)
-    if ended:
-        state.model = finish(state)
-    return state
-
-
-def go_on(state: State, steps: int, parts: int = 1) -> None:
-    """Make the steps that are left, with an evaluation after each epoch."""
-    while state.step < steps:
-        whole = batch(state.step % PER_EPOCH)
-        pieces = [{name: tensor[part::parts] for name, tensor in whole.items()} for part in range(parts)]
-        step(state, pieces)
-        if state.step % PER_EPOCH == 0:
-            state.evaluations.append({"loss": 0.7 + state.step / 100, "accuracy": 0.5})
-
-
-def gradients(state: State) -> Tensors:
-    """Return the last step's gradients."""
-    return {name: param.grad.clone() for name, param in state.params.items() if param.grad is not None}
-
-
-def weights(state: State) -> Tensors:
-    """Return copies of the parameters and buffers as they would be saved."""
-    return {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-
-
-def packed(state: State) -> dict[str, Any]:
-    """Return what the rules remember, taken apart."""
-    plain, tensors = checkpoint.pack(state.memory)
-    return {"plain": plain, **tensors}
-
-
-def tie(net: Any) -> Any:
-    """Let two layers share one matrix."""
-    layers = net.base_model.encoder.layer
-    layers[0].output.dense.weight = layers[1].output.dense.weight
-    return net
-
-
-def freeze(net: Any) -> Any:
-    """Freeze the embedding of words."""
-    net.base_model.embeddings.word_embeddings.weight.requires_grad_(False)
-    return net
-
-
-def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two mappings hold the same names with the same values, bit for bit."""
-    return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
-
-
-def alike(one: Any, other: Any) -> bool:
-    """Return whether two values are of one shape, dtype and device; numbers always are."""
-    if not isinstance(one, Tensor):
-        return not isinstance(other, Tensor)
-    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
-    return bool(one == other)
+def _check_made(name: str, made: Any, given: Mapping[str, Any]) -> None:
+    """Hold what a method returned against what it was given."""
+    if name == "penalty":
+        one = isinstance(made, Tensor) and made.ndim == 0 and bool(made.isfinite())
+        return hold(one, f"penalty must return one finite number, as a tensor. Got {made!r}.")
+    got = f"{len(made)} of them" if isinstance(made, tuple) else type(made).__name__
+    two = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], dict)
+    hold(two, f"{name} must return two things: a dictionary by name, and the memory. Got {got}.")
+    new = made[0]
+    hold(set(new) <= set(given), f"{name} must return only names that came in. Got {set(new) - set(given)} besides.")
+    hold(all(alike(new[key], given[key]) for key in new), f"{name} must keep shapes, dtypes and devices.")
 
 
 def every_rule() -> Iterator[Rule]:

@@ -13,6 +13,9 @@ class Paired:
 
     .. math:: \bar d \pm t_{0.975,\,n-1}\,\frac{s}{\sqrt n}
 
+    The interval is Student's, that of the paired t-test: it says where the mean of many more pairs would lie. Where the
+    pairs are runs with different seeds, that is a sentence about seeds, not about other rows to train or to measure on.
+
     >>> found = Paired.of([0.01, 0.02, 0.03])
     >>> round(found.mean, 4), round(found.low, 4), round(found.high, 4), found.verdict
     (0.02, -0.0048, 0.0448, 'undecided')
@@ -22,11 +25,12 @@ class Paired:
     mean: float
     low: float
     high: float
-    """The 95 % interval of the mean, by Student's t."""
+    """The 95 % interval of the mean; where all pairs differ alike it has no width."""
     p: float
-    """How often pairs without any difference would lie as far apart; 1 where all are equal."""
-    detectable: float
-    """The smallest true mean difference that so many pairs, as scattered as these, show with a chance of 80 %."""
+    """How often pairs without any true difference lie as far apart. Where all pairs differ alike, which a t-test cannot
+    judge, it is that of the signs: n coins all fall on one side in 2 of 2ⁿ throws."""
+    spread: float
+    """The standard deviation of the differences."""
 
     @classmethod
     def of(cls, differences: Sequence[float]) -> "Paired":
@@ -39,20 +43,34 @@ class Paired:
         if count < 2 or not np.isfinite(values).all():
             got = f"{count} of them" if count < 2 else "one that is not finite"
             raise misused("compare", "differences", "be at least 2 finite numbers", got, "Run more seeds")
-        mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count)
-        half = float(stats.t.ppf(0.975, count - 1)) * error
-        p = 2 * float(stats.t.sf(abs(mean) / error, count - 1)) if error else float(mean == 0)
-        detectable = error * math.sqrt(count) * detectable_effect(count)
-        return cls(tuple(values.tolist()), mean, mean - half, mean + half, p, detectable)
+        given, mean = tuple(values.tolist()), float(values.mean())
+        if np.ptp(values) <= 1e-9 * abs(values).max():  # all alike, but for how fractions are rounded
+            return cls(given, mean, mean, mean, 1.0 if mean == 0 else 2.0 ** (1 - count), 0.0)
+        test = stats.ttest_1samp(values, 0.0)
+        low, high = test.confidence_interval(0.95)
+        return cls(given, mean, float(low), float(high), float(test.pvalue), float(values.std(ddof=1)))
 
     @property
     def verdict(self) -> str:
-        """``"better"``, ``"worse"``, or ``"undecided"`` where the interval holds 0."""
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "undecided"
+        """``"better"`` or ``"worse"`` where p is below 0.05 and the interval leaves 0 out; else ``"undecided"``."""
+        if self.p >= 0.05:
+            return "undecided"
+        return "better" if self.mean > 0 else "worse"
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true mean difference that so many pairs, as scattered as these, show with a chance of 80 %."""
+        return self.visible()
+
+    def visible(self, level: float = 0.05) -> float:
+        """Return the same for a test at another level, as where several arms share one."""
+        return self.spread * detectable_effect(len(self.differences), level=level)
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
     """Adjust the p-values of several comparisons made at once, after Holm 1979.
+
+    The smallest is multiplied by their number, the next by one less, and so on; none may fall below the one before it.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

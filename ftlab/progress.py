@@ -14,8 +14,7 @@ class Progress:
     def __init__(self, samples: int, done: int, shown: bool | None) -> None:
         from tqdm.auto import tqdm
 
-        if shown is None:
-            shown = (in_notebook() or sys.stderr.isatty()) and os.environ.get("TQDM_DISABLE", "0") in ("", "0")
+        shown = watched() if shown is None else shown
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} samples, {rate_fmt}, {remaining} left{postfix}"
         self._bar = tqdm(
             total=samples, initial=done, disable=not shown, unit=" samples", desc="fine-tuning", bar_format=form
@@ -38,6 +37,18 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it stands."""
         self._bar.close()
+
+
+def count_runs(total: int | None) -> Any:
+    """Return a bar that counts whole runs, silent where nobody watches: ``update()`` moves it on, ``close()`` ends it."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, disable=not watched(), unit=" runs", desc="fine-tuning")
+
+
+def watched() -> bool:
+    """Return whether somebody may be watching."""
+    return (in_notebook() or sys.stderr.isatty()) and os.environ.get("TQDM_DISABLE", "0") in ("", "0")
 
 
 def in_notebook() -> bool:

@@ -1,10 +1,14 @@
 """Arms are fine-tuned with the same seeds and held against the first; TOML files and their mistakes."""
 
+import math
+
 import pytest
 
 import ftlab
+from ftlab import comparing
 from ftlab.comparing import Comparison, compare
-from ftlab.errors import Misused, Refused
+from ftlab.errors import Diverged, Misused, Refused
+from ftlab.metrics import Metrics
 from ftlab.models import load_model
 from ftlab.paired import Paired
 
@@ -42,14 +46,40 @@ def test_the_table_says_what_the_pairs_say(three):
     rows = {row[0]: row for row in three.rows()}
     assert rows["plain"] == ("plain", "0.538", "", "", "")
     assert rows["good"][4] == "better"
-    assert rows["same"][4].startswith("undecided (sees 0.0")
-    assert "4 paired seeds, 100 test rows" in str(three)
+    seen = three.against("same").visible(0.05 / 2)  # two arms share the level
+    assert rows["same"][4] == f"undecided (sees {seen:.3f})"
+    assert "4 paired seeds, 100 test rows; each interval is of 95 %, over seeds, for its arm alone." in str(three)
+    assert "p and verdict allow for 2 comparisons at once." in str(three)
     assert "<th>p (Holm)</th>" in three._repr_html_()
 
 
 def test_p_values_are_those_after_holm(three):
     lone = three.against("good").p
     assert float({row[0]: row for row in three.rows()}["good"][3]) == pytest.approx(2 * lone, abs=5e-4)
+
+
+def test_an_arm_that_diverges_is_said_to_and_the_others_are_compared(small, bert):
+    arms = {"plain": [], "wild": {"optimizer": "sgd", "lr": 1e30}, "clipped": ["ClipNorm(0.01)"]}
+    found = compare(arms, small, load_model(bert, small), **HOW)
+    assert all(math.isnan(value) for value in found.values["wild"])
+    assert found.whole == ["clipped"]
+    rows = {row[0]: row for row in found.rows()}
+    assert rows["wild"] == ("wild", "", "2 of 2 runs diverged or gave no accuracy", "", "failed")
+    assert float(rows["clipped"][3]) == pytest.approx(found.against("clipped").p, abs=5e-4)  # one comparison, not two
+    assert [label.get_text() for label in found.figure().axes[0].get_yticklabels()] == ["clipped"]
+    with pytest.raises(Diverged, match="loss must stay finite"):
+        compare({"wild": arms["wild"], "plain": []}, small, load_model(bert, small), **HOW)
+
+
+def test_a_metric_that_is_undefined_counts_as_no_number(small, bert, monkeypatch):
+    class Run:
+        metrics = Metrics({"accuracy": math.nan}, split="test", n=10)
+
+    monkeypatch.setattr(comparing, "finetune", lambda model, data, **how: Run())
+    with pytest.raises(
+        Diverged, match="finetune: model must reach some accuracy. Got none with seed 0: all answers are alike"
+    ):
+        compare({"plain": [], "other": []}, small, load_model(bert, small), **HOW)
 
 
 def test_the_figure_has_a_line_for_every_arm_but_the_first(three):
@@ -63,7 +93,16 @@ def test_the_figure_has_a_line_for_every_arm_but_the_first(three):
     [
         ({"one": []}, {}, Misused, "arms must be at least two"),
         ({"a": [], "b": []}, {"seeds": 1}, Misused, "seeds must be a whole number of at least 2"),
-        ({"a": [], "b": {"seed": 1}}, {}, Misused, "arm 'b' must leave seed out"),
+        ({"a": [], "b": {"seed": 1}}, {}, Misused, "arm 'b' must hold only epochs, lr, .* Got 'seed'. Leave seed out"),
+        (
+            {"a": [], "b": {"epoch": 1}},
+            {},
+            Misused,
+            "arm 'b' must hold only epochs, lr, .* Got 'epoch'. Leave epoch out",
+        ),
+        ({"a": [], "b": []}, {"epoch": 1}, Misused, "arm 'a' must hold only epochs, lr, .* Got 'epoch'"),
+        ({"a": [], "b": {"lr": 0}}, {}, Misused, "finetune: lr must be a number greater than 0. Got 0"),
+        ({"a": [], "b": {"optimizer": "adam"}}, {}, Misused, "finetune: optimizer must be one of"),
         ({"a": [], "b": ["Nothing()"]}, {}, Misused, "rule must be one that ftlab has"),
         ("no/such.toml", {}, Refused, "arms must be a TOML file that can be read"),
     ],

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ftlab.conflicts import conflicts, course
-from ftlab.contract import begun, every_rule, go_on
+from ftlab.contract import every_rule
 from ftlab.recipe import check_recipe, complete
+from ftlab.rehearsal import begun, go_on
 from ftlab.rule import GradientRule, Schedule
 
 NO_WARMUP = "There is no warm-up: a recipe that names a schedule gets that and no other."

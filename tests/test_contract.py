@@ -10,7 +10,7 @@ import torch
 from ftlab import formulas
 from ftlab.contract import CLAUSES, every_rule, examine
 from ftlab.recipe import rules
-from ftlab.rule import GradientRule, Prepare, Project, Rule, Schedule
+from ftlab.rule import GradientRule, Penalty, Prepare, Project, Rule, Schedule
 
 RULES = list(every_rule())
 
@@ -58,6 +58,90 @@ class Greedy(GradientRule):
         return grads, memory
 
 
+class Bare(Project):
+    """No dataclass."""
+
+    def project(self, params, memory, now):
+        return {}, memory
+
+
+@dataclass(frozen=True)
+class Alone(Project):
+    """Forgets to give its memory back."""
+
+    def project(self, params, memory, now):
+        return {name: 0.9 * param for name, param in params.items()}
+
+
+@dataclass(frozen=True)
+class Many(Penalty):
+    """Gives a penalty for each parameter."""
+
+    def penalty(self, params, memory, now):
+        return torch.stack([param.norm() for param in params.values()])
+
+
+@dataclass(frozen=True)
+class Plain(Penalty):
+    """Gives a number that no gradient flows through."""
+
+    def penalty(self, params, memory, now):
+        return 0.1 * sum(param.norm().item() for param in params.values())
+
+
+@dataclass(frozen=True)
+class Sneaky(Penalty):
+    """Changes the weights while it measures them."""
+
+    def penalty(self, params, memory, now):
+        for param in params.values():
+            param.data.mul_(0.5)
+        return sum(param.norm() for param in params.values())
+
+
+@dataclass(frozen=True)
+class Silent(Prepare):
+    """Does not give the model back."""
+
+    def prepare(self, model, now):
+        model.eval()
+
+
+@dataclass(frozen=True)
+class Lost(Project):
+    """Gives no model back at the end."""
+
+    def project(self, params, memory, now):
+        return {}, memory
+
+    def finish(self, model, memory):
+        model.eval()
+
+
+@dataclass(frozen=True)
+class Casting(GradientRule):
+    """Gives gradients in another dtype."""
+
+    def shape(self, grads, memory, now):
+        return {name: grad.double() for name, grad in grads.items()}, memory
+
+
+@dataclass(frozen=True)
+class Naming(Project):
+    """Gives a name that nobody has."""
+
+    def project(self, params, memory, now):
+        return {"new": torch.ones(1)}, memory
+
+
+@dataclass(frozen=True)
+class Broken(Project):
+    """Fails whenever it is called."""
+
+    def project(self, params, memory, now):
+        raise KeyError("weight")
+
+
 @dataclass(frozen=True)
 class Forgetful(Schedule):
     """Keeps what it knows outside of its memory."""
@@ -92,7 +176,16 @@ class Doubling(Project):
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        (Thawed(), "must be frozen"),
+        (Thawed(), "Thawed must be frozen. Write @dataclass(frozen=True) above its class."),
+        (Bare(), "Bare must be a dataclass. Write @dataclass(frozen=True) above its class."),
+        (Alone(), "project must return two things: a dictionary by name, and the memory. Got dict."),
+        (Many(), "penalty must return one finite number, as a tensor. Got tensor(["),
+        (Plain(), "penalty must return one finite number, as a tensor. Got "),
+        (Sneaky(), "must not change what it is given"),
+        (Silent(), "prepare must return the model. Got NoneType."),
+        (Lost(), "finish must return the model. Got NoneType."),
+        (Casting(), "shape must keep shapes, dtypes and devices."),
+        (Naming(), "project must return only names that came in. Got {'new'} besides."),
         (Greedy(), "must not change what it is given"),
         (Forgetful(), "Resumed after step"),
         (Renaming(), "saved names must be those"),
@@ -101,6 +194,16 @@ class Doubling(Project):
 )
 def test_a_rule_that_breaks_a_clause_is_told_which(rule, said):
     assert any(said in one for one in examine(rule))
+
+
+@pytest.mark.parametrize("rule", [Alone(), Many(), Silent(), Lost(), Casting(), Naming()])
+def test_a_rule_that_cannot_be_trained_with_is_told_only_why(rule):
+    assert len(examine(rule)) == 1
+
+
+def test_one_failure_is_told_once():
+    (said,) = examine(Broken())
+    assert said == "Its methods give back what the loop expects of them. It fails: KeyError: 'weight'"
 
 
 @dataclass(frozen=True)

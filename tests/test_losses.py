@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import ftlab
-from ftlab import checkpoint, contract
+from ftlab import checkpoint, rehearsal
 from ftlab.errors import Misused, Refused
 from ftlab.formulas import contrastive, cross_entropy, distill
 from ftlab.losses import (
@@ -69,16 +69,16 @@ def still(net):
 
 
 def begun(loss, *, engine="reference", change=lambda net: net):
-    net = change(contract.model())
-    batches = [contract.batch(number) for number in range(2)]
+    net = change(rehearsal.model())
+    batches = [rehearsal.batch(number) for number in range(2)]
     return ftlab.begin(net, batches, epochs=3, lr=1e-2, loss=loss, engine=engine)
 
 
 def first_step(loss, parts=1, **how):
     state = begun(loss, **how)
-    whole = contract.batch(0)
+    whole = rehearsal.batch(0)
     pieces = [{name: tensor[part::parts] for name, tensor in whole.items()} for part in range(parts)]
-    return ftlab.step(state, pieces), contract.gradients(state)
+    return ftlab.step(state, pieces), rehearsal.gradients(state)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_smoothness_of_two_parts_is_the_mean_of_theirs_and_each_part_has_noise_o
 def test_the_contrastive_loss_compares_each_part_within_itself():
     loss = SupervisedContrastive(1.0)
     whole, parts = first_step(loss, change=still)[0]["loss"], first_step(loss, 2, change=still)[0]["loss"]
-    net, rows = still(contract.model()), contract.batch(0)
+    net, rows = still(rehearsal.model()), rehearsal.batch(0)
     halves = [loss(net, {name: tensor[part::2] for name, tensor in rows.items()}).item() for part in range(2)]
     assert parts == pytest.approx(sum(halves) / 2, abs=1e-6)
     assert abs(whole - parts) > 0.1  # seven others to tell apart, or three
@@ -126,7 +126,7 @@ def test_class_weights_that_cannot_be_meant_are_refused(kind):
     with pytest.raises(Misused, match=f"^{where}: weight must be a tuple, one number a class. Got Tensor. Write"):
         kind(weight=torch.ones(2))
     with pytest.raises(Misused, match=r"weight must have one number a class, shape \(2,\). Got shape \(3,\)"):
-        kind(weight=(1.0, 1.0, 1.0))(contract.model(), contract.batch(0))
+        kind(weight=(1.0, 1.0, 1.0))(rehearsal.model(), rehearsal.batch(0))
 
 
 @every_loss
@@ -141,32 +141,32 @@ def test_the_fast_engine_gives_nearly_the_same_loss_and_a_gradient_for_every_par
 def test_the_smoothness_is_measured_in_fp32_under_every_engine():
     (slow, grads), (fast, others) = first_step(Smart(), change=still), first_step(Smart(), engine="fast", change=still)
     assert slow == fast
-    assert contract.same(grads, others)
+    assert rehearsal.same(grads, others)
 
 
 @every_loss
 def test_stopped_saved_and_resumed_training_ends_with_the_same_weights_bit_for_bit(loss):
     whole = begun(loss)
-    contract.go_on(whole, 6)
+    rehearsal.go_on(whole, 6)
     first = begun(loss)
-    contract.go_on(first, 3)
+    rehearsal.go_on(first, 3)
     with tempfile.TemporaryDirectory() as folder:
         saved = checkpoint.save(first, Path(folder))
         second = begun(loss)
         checkpoint.restore(second, saved)
-    contract.go_on(second, 6)
-    assert contract.same(contract.weights(second), contract.weights(whole))
-    assert not contract.same(contract.weights(whole), contract.weights(begun(loss)))
+    rehearsal.go_on(second, 6)
+    assert rehearsal.same(rehearsal.weights(second), rehearsal.weights(whole))
+    assert not rehearsal.same(rehearsal.weights(whole), rehearsal.weights(begun(loss)))
 
 
 @every_loss
 def test_a_loss_leaves_no_hook_no_gradient_and_no_trace_in_the_model(loss):
-    net, rows = contract.model().train(), contract.batch(0)
+    net, rows = rehearsal.model().train(), rehearsal.batch(0)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     value = loss(net, rows)
     assert value.ndim == 0
     assert value.requires_grad
-    assert contract.same(before, net.state_dict())
+    assert rehearsal.same(before, net.state_dict())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
     assert all(param.grad is None for param in net.parameters())
     assert net.training
@@ -174,16 +174,16 @@ def test_a_loss_leaves_no_hook_no_gradient_and_no_trace_in_the_model(loss):
 
 @every_loss
 def test_a_loss_can_be_measured_without_gradients_and_works_with_a_frozen_embedding(loss):
-    net = still(contract.model())
+    net = still(rehearsal.model())
     torch.manual_seed(0)
-    expected = loss(net, contract.batch(0))
+    expected = loss(net, rehearsal.batch(0))
     for param in net.get_input_embeddings().parameters():
         param.requires_grad_(False)
     torch.manual_seed(0)
     with torch.no_grad():
-        assert torch.equal(loss(net, contract.batch(0)), expected)
+        assert torch.equal(loss(net, rehearsal.batch(0)), expected)
     torch.manual_seed(0)
-    loss(net, contract.batch(0)).backward()
+    loss(net, rehearsal.batch(0)).backward()
     assert net.get_input_embeddings().weight.grad is None
     assert net.classifier.weight.grad.abs().sum() > 0
 
@@ -201,7 +201,7 @@ def test_the_neutral_form_is_cross_entropy_bit_for_bit_dropout_and_all(loss):
 
 
 def test_r_drop_has_two_different_dropouts_and_each_part_its_own():
-    net, rows = contract.model().train(), contract.batch(0)
+    net, rows = rehearsal.model().train(), rehearsal.batch(0)
     values = []
     for alpha in (0.0, 1.0):
         torch.manual_seed(0)
@@ -235,7 +235,7 @@ def test_a_teacher_in_a_folder_is_loaded_once_and_late_and_moves_no_dropout(fold
     assert loaded == []
     assert repr(loss) == f"Distill(teacher={str(folder)!r}, temperature=2.0, alpha=0.5)"
     net = load(str(bert), small).net.train()
-    rows = contract.batch(0)
+    rows = rehearsal.batch(0)
     values = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -249,13 +249,13 @@ def test_a_teacher_in_a_folder_is_loaded_once_and_late_and_moves_no_dropout(fold
 def test_a_run_with_a_teacher_is_the_formula_and_is_recorded(folder, bert, small):
     run = ftlab.finetune(str(bert), small, epochs=1, loss=Distill(folder), progress=False)
     assert run.facts["arguments"]["loss"] == f"Distill(teacher={str(folder)!r}, temperature=2.0, alpha=0.5)"
-    net, wise, rows = contract.model(), teacher().eval(), contract.batch(0)
+    net, wise, rows = rehearsal.model(), teacher().eval(), rehearsal.batch(0)
     expected = distill(logits_of(net, rows), logits_of(wise, rows), rows["labels"], 3.0, 0.7)
     assert torch.equal(Distill(wise, 3.0, 0.7)(net, rows), expected)
 
 
 def test_the_teacher_has_no_dropout_and_gets_no_gradient():
-    wise, net, rows = teacher().train(), contract.model().eval(), contract.batch(0)
+    wise, net, rows = teacher().train(), rehearsal.model().eval(), rehearsal.batch(0)
     wise.register_forward_hook(lambda part, given, made: graphs.append(torch.is_grad_enabled()))
     graphs = []
     loss = Distill(wise)
@@ -270,12 +270,12 @@ def test_the_teacher_has_no_dropout_and_gets_no_gradient():
 
 def test_a_loaded_teacher_may_be_given(folder):
     wise = ftlab.load_model(folder)
-    assert Distill(wise)(wise.copy().net, contract.batch(0)).item() > 0
+    assert Distill(wise)(wise.copy().net, rehearsal.batch(0)).item() > 0
     assert repr(Distill(wise)).startswith("Distill(teacher=Pretrained(")
 
 
 def test_a_teacher_that_does_not_fit_is_refused(folder):
-    net, rows = contract.model(), contract.batch(0)
+    net, rows = rehearsal.model(), rehearsal.batch(0)
     with pytest.raises(Misused, match="^Distill: teacher must be a folder, a name or a model. Got 3. Say Distill"):
         Distill(3)
     with pytest.raises(Misused, match="teacher must have as many labels as the student. Got 3 beside 2. Fine-tune"):
@@ -545,11 +545,11 @@ def test_a_gpt_can_be_fine_tuned_with_every_loss(loss, tmp_path_factory, small):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @every_loss
 def test_on_a_gpu_the_loss_is_that_of_the_processor(loss):
-    rows = contract.batch(0)
+    rows = rehearsal.batch(0)
     values = []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
-        net = still(contract.model()).to(device)
+        net = still(rehearsal.model()).to(device)
         value = loss(net, {name: tensor.to(device) for name, tensor in rows.items()})
         value.backward()
         values.append(value.item())

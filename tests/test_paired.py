@@ -34,7 +34,25 @@ def test_equal_pairs_have_no_width():
     assert (found.mean, found.low, found.high, found.detectable) == (0, 0, 0, 0)
     assert found.verdict == "undecided"
     assert found.p == 1
-    assert Paired.of([0.1, 0.1]).p == 0
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(2, "undecided"), (5, "undecided"), (6, "better"), (10, "better")])
+def test_pairs_that_all_differ_alike_are_judged_by_their_signs_and_not_by_a_spread_of_nothing(count, verdict):
+    differences = [(0.12 - 0.1, 0.52 - 0.5)[number % 2] for number in range(count)]  # alike, but for rounding
+    assert differences[0] != differences[1]
+    found = Paired.of(differences)
+    signs = stats.permutation_test((differences,), np.mean, permutation_type="samples")
+    assert found.p == pytest.approx(signs.pvalue) == 2.0 ** (1 - count)
+    assert (found.spread, found.verdict) == (0, verdict)
+    assert found.low == found.high == pytest.approx(0.02)
+    assert Paired.of([-one for one in differences]).verdict == verdict.replace("better", "worse")
+
+
+def test_what_many_comparisons_can_see_is_greater():
+    found = Paired.of([0.01, 0.02, 0.03, 0.0, -0.01])
+    assert found.detectable == found.visible(0.05) == pytest.approx(found.spread * detectable_effect(5))
+    assert found.visible(0.01) == pytest.approx(found.spread * detectable_effect(5, level=0.01))
+    assert found.visible(0.01) > 1.4 * found.detectable
 
 
 def test_holm_by_hand():
