@@ -117,10 +117,10 @@ def ended(stem: str, old: str, new: str) -> tuple[int, str]:
 
 def hunters() -> Any:
     """Return a pool whose processes begin with the heavy libraries loaded, and are used for one mutant each."""
-    import torch
+    os.environ["OMP_NUM_THREADS"] = "1"  # threads of the parent would not be there in its children
+    import torch  # noqa: F401
     import transformers.models.bert.modeling_bert  # noqa: F401
 
-    torch.set_num_threads(1)
     return multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1)
 
 

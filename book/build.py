@@ -1,0 +1,181 @@
+"""Build the book: ``python -m book.build`` gathers its pages in ``book/_build/source`` and makes ``book/_build/html``.
+
+The chapters are the executed notebooks. Written here are only the pages that follow from the package: the API reference,
+the references, and the solutions.
+"""
+
+import inspect
+import itertools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import yaml
+
+import ftlab
+from ftlab import formulas
+from ftlab.docstrings import formula
+from notebooks.execute import sources
+from notebooks.student import SOLUTION, blank
+
+HERE = Path(__file__).parent
+BUILT = HERE / "_build"
+SOURCE, HTML = BUILT / "source", BUILT / "html"
+
+
+def main() -> None:
+    """Gather the pages and build them; a warning is an error."""
+    shutil.rmtree(BUILT, ignore_errors=True)
+    gather(SOURCE)
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter_book.cli.main",
+        "build",
+        SOURCE,
+        "--path-output",
+        BUILT,
+        "-W",
+        "-n",
+        "--keep-going",
+    ]
+    ended = subprocess.run(command).returncode
+    if ended:
+        sys.exit(ended)
+    (BUILT / "_build/html").rename(HTML)
+    print(f"{HTML.relative_to(HERE.parent)}/index.html")
+
+
+def gather(folder: Path) -> None:
+    """Write everything that the book is made of into one folder."""
+    shutil.copytree(HERE / "_static", folder / "_static")
+    for page in HERE.glob("*.md"):
+        shutil.copy(page, folder)
+    shutil.copy(HERE / "_toc.yml", folder)
+    settings = with_buttons(yaml.safe_load((HERE / "_config.yml").read_text(encoding="utf-8")))
+    (folder / "_config.yml").write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    (folder / "notebooks").mkdir()
+    for source in sources():
+        chapter = without_solutions(nbformat.read(source.with_suffix(".ipynb"), as_version=4))
+        nbformat.write(chapter, folder / f"notebooks/{source.stem}.ipynb")
+    for name, page in (("api", api), ("references", references), ("solutions", solutions)):
+        (folder / f"{name}.md").write_text(page(), encoding="utf-8")
+
+
+def with_buttons(settings: dict[str, Any]) -> dict[str, Any]:
+    """Add the buttons for Colab and Binder where the repository has an address.
+
+    >>> with_buttons({"repository": {"url": ""}})
+    {}
+    >>> with_buttons({"repository": {"url": "https://github.com/you/ftlab"}})["launch_buttons"]["colab_url"]
+    'https://colab.research.google.com'
+    """
+    if not settings["repository"]["url"]:
+        return {name: value for name, value in settings.items() if name != "repository"}
+    buttons = {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"}
+    return settings | {"launch_buttons": buttons | {"notebook_interface": "jupyterlab"}}
+
+
+def without_solutions(chapter: Any) -> Any:
+    """Return a chapter whose exercises are still to be solved, and whose set-up for Colab is folded."""
+    for cell in chapter.cells:
+        tags = cell.metadata.get("tags", [])
+        if SOLUTION in tags:
+            cell.source, cell.outputs = blank(cell.source), []
+        if "nbval-skip" in tags:
+            cell.metadata["tags"] = [*tags, "hide-cell"]
+    return chapter
+
+
+def solutions() -> str:
+    """Return the page of solutions, each folded under its exercise."""
+    lines = ["# Solutions", "", "Each is one way of several; the checker takes any that does what was asked.", ""]
+    for source in sources():
+        cells = jupytext.read(source).cells
+        lines += [f"## {title(cells[0].source)}", ""]
+        for task, solved in itertools.pairwise(cells):
+            if SOLUTION in solved.metadata.get("tags", []):
+                heading, _, text = task.source.partition("\n")
+                lines += [f"### {heading.lstrip('# ')}", "", text.strip(), "", ":::{dropdown} Solution"]
+                lines += ["```python", solved.source, "```", ":::", ""]
+    return "\n".join(lines)
+
+
+def title(opening: str) -> str:
+    """Return the title of a page from its first cell.
+
+    >>> title("# 1. Cross-entropy\\n\\nMore.")
+    '1. Cross-entropy'
+    """
+    return opening.splitlines()[0].lstrip("# ")
+
+
+def references() -> str:
+    """Return the page of references: what each formula's docstring names as its source."""
+    lines = [
+        "# References",
+        "",
+        "As the docstrings of the formulas name them, with what the code does differently.",
+        "",
+    ]
+    lines += ["| formula | source | departure |", "| --- | --- | --- |"]
+    for name, function in public(formulas):
+        found = formula(function)
+        cells = (f"{{func}}`{name} <ftlab.formulas.{name}>`", linked(found.source), marked(found.departure))
+        lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def linked(source: str) -> str:
+    """Turn the numbers of arXiv into links.
+
+    >>> linked("Hu 2022, arXiv 2106.09685")
+    'Hu 2022, [arXiv 2106.09685](https://arxiv.org/abs/2106.09685)'
+    """
+    return re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", marked(source))
+
+
+def marked(text: str) -> str:
+    """Return a docstring's text as Markdown."""
+    text = re.sub(r":(?:func|class):`~?([\w.]+)`", lambda found: f"`{found[1].rpartition('.')[2]}`", text)
+    return re.sub(r":math:`(.*?)`", r"$\1$", text.replace("``", "`"))
+
+
+def public(module: Any) -> list[tuple[str, Any]]:
+    """Return a module's public functions by name."""
+    return [(name, getattr(module, name)) for name in module.__all__ if inspect.isfunction(getattr(module, name))]
+
+
+def api() -> str:
+    """Return the API reference: what the package gives, then every formula, from their docstrings."""
+    lines = ["# API reference", "", "```{eval-rst}", ".. currentmodule:: ftlab", "```", ""]
+    for heading, names in GROUPS.items():
+        lines += [f"## {heading}", "", "```{eval-rst}"]
+        for name in names.split():
+            kind = "autoclass" if inspect.isclass(getattr(ftlab, name)) else "autofunction"
+            lines += [f".. {kind}:: ftlab.{name}", ""]
+        lines += ["```", ""]
+    lines += ["## Formulas", "", "```{eval-rst}"]
+    lines += [line for name, _ in public(formulas) for line in (f".. autofunction:: ftlab.formulas.{name}", "")]
+    return "\n".join([*lines, "```", ""])
+
+
+GROUPS = {
+    "The six steps": "load_data load_pairs load_model finetune evaluate predict embed",
+    "The loop, by hand": "begin step finish find_rate SAM",
+    "Recipes": "explain parse compare trial soup greedy_soup",
+    "Losses": " ".join(ftlab._MODULES["losses"].split()),
+    "Rules": " ".join(ftlab._MODULES["formulas"].split()),
+    "Kinds of rules": "Prepare Penalty GradientRule Schedule Project Finish",
+    "In the notebooks": "explore slider formula doctor",
+    "Errors": "Refused Misused Diverged Interrupted",
+}
+"""The public names in the order in which a reader needs them; ``check`` is explained in each chapter."""
+
+if __name__ == "__main__":
+    main()
