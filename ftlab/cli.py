@@ -222,7 +222,10 @@ def compare(
     """Print the table of arms."""
     from ftlab.comparing import compare as run_compare
     from ftlab.data import load_data
+    from ftlab.plots import check_figure
 
+    if figure:
+        check_figure("compare", figure)
     found = run_compare(recipes, load_data(data, text=text, label=label, task=task), model, seeds=seeds)
     print(found)
     if figure:

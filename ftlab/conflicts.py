@@ -57,8 +57,10 @@ def _held(plan: Sequence[Rule]) -> list[str]:
 
 
 def _drawn(plan: Sequence[Rule]) -> list[str]:
-    """Rules that draw weights to θ₀, beside others that draw them too or freeze them."""
-    drawing = [rule for rule in plan if rule.needs_origin and isinstance(rule, Penalty | Project) and not rule.holds]
+    """Rules that draw weights to θ₀, beside others that draw them too, freeze them, or have moved them from there."""
+    going_back = [rule for rule in plan if rule.needs_origin and not rule.holds]
+    drawing = [rule for rule in going_back if isinstance(rule, Penalty | Project)]
+    moved = [rule for rule in plan if rule.moves]
     frozen = [rule for rule in plan if rule.holds and isinstance(rule, Prepare)]
     found = []
     if len({type(rule) for rule in drawing}) > 1:
@@ -66,6 +68,8 @@ def _drawn(plan: Sequence[Rule]) -> list[str]:
     if drawing and frozen:
         leave = "leave" if len({type(rule) for rule in frozen}) > 1 else "leaves"
         found.append(f"Only what {_names(frozen)} {leave} free can be drawn to θ₀ by {_names(drawing)}.")
+    if moved and going_back:
+        found.append(f"The θ₀ of {_names(going_back)} is as loaded: what {_names(moved)} did is drawn back.")
     return found
 
 

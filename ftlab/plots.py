@@ -5,9 +5,12 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ftlab.errors import misused
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 """From Okabe and Ito's palette, which colour-blind readers can tell apart."""
@@ -61,6 +64,19 @@ def differences(found: Mapping[str, Any], title: str) -> Any:
     axes.set_yticklabels(list(found)[::-1])
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def check_figure(where: str, path: str) -> None:
+    """Refuse a file that no figure can be drawn into, before the work that it would show.
+
+    >>> check_figure("compare", "differences.png")
+    """
+    from matplotlib.figure import Figure
+
+    kinds = Figure().canvas.get_supported_filetypes()
+    if Path(path).suffix.lstrip(".").lower() not in kinds or not Path(path).parent.is_dir():
+        do = "Write it as in differences.png, in a folder that exists"
+        raise misused(where, "figure", f"be a file of a kind that can be drawn ({', '.join(kinds)})", path, do)
 
 
 def in_words(history: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> str:

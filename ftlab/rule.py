@@ -98,6 +98,8 @@ class Rule(ABC):  # noqa: B024  (its kinds have the abstract methods)
     """Whether ``now.origin`` is to hold θ₀."""
     holds: ClassVar[bool] = False
     """Whether it keeps parameters from being trained, for a while or for good."""
+    moves: ClassVar[bool] = False
+    """Whether it gives weights other values before the first update."""
     example: ClassVar[str] = ""
     """The rule as it would usually be written."""
     neutral: ClassVar[str] = ""

@@ -6,6 +6,7 @@ import pytest
 
 import ftlab
 from ftlab import comparing
+from ftlab.cli import main
 from ftlab.comparing import Comparison, compare
 from ftlab.errors import Diverged, Misused, Refused
 from ftlab.metrics import Metrics
@@ -80,6 +81,14 @@ def test_a_metric_that_is_undefined_counts_as_no_number(small, bert, monkeypatch
         Diverged, match="finetune: model must reach some accuracy. Got none with seed 0: all answers are alike"
     ):
         compare({"plain": [], "other": []}, small, load_model(bert, small), **HOW)
+
+
+@pytest.mark.parametrize("path", ["no/such/folder/a.png", "figure.txt", "figure"])
+def test_a_figure_that_cannot_be_drawn_is_refused_before_any_work(path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "no_such_file.toml", "--figure", path])
+    assert end.value.code == 2
+    assert "error: compare: figure must be a file of a kind that can be drawn" in capsys.readouterr().err
 
 
 def test_the_figure_has_a_line_for_every_arm_but_the_first(three):

@@ -9,7 +9,7 @@ import torch
 from ftlab.conflicts import conflicts, course
 from ftlab.contract import every_rule
 from ftlab.recipe import check_recipe, complete
-from ftlab.rehearsal import begun, go_on
+from ftlab.rehearsal import begun, go_on, model as small_bert
 from ftlab.rule import GradientRule, Schedule
 
 NO_WARMUP = "There is no warm-up: a recipe that names a schedule gets that and no other."
@@ -78,6 +78,11 @@ class Idle(GradientRule):
             ["EWC()", "PriorDecay(0.1)", "WarmupLinear()"],
             ["EWC and PriorDecay each draw the weights to θ₀: their pulls add up."],
         ),
+        (
+            ["Reinit(0.15)", "RedrawTop(1)", "L2SP()", "HeadFirst(0.3)", "WarmupLinear()"],
+            ["The θ₀ of L2SP is as loaded: what Reinit and RedrawTop did is drawn back."],
+        ),
+        (["Reinit(0.15)", "HeadFirst(0.3)", "WarmupLinear()"], []),
         (["Mixout(0.9)", "L2SP()", "Interpolate(0.5)", "WarmupLinear()"], []),
         (["Decay(0.9, per='epoch')"], [NO_WARMUP]),
         (["LayerwiseDecay(0.9)", "ClipRate(1e-6, 1e-4)"], [NO_WARMUP]),
@@ -120,6 +125,19 @@ def test_the_rules_that_hold_are_those_under_which_a_tiny_bert_has_parameters_th
         ]  # these have a gradient of 0
         slow = type(rule).__name__ == "RecAdam"  # whose rate is all but 0 at first
         assert bool(still) == (rule.holds or slow), (rule, still)
+
+
+def test_the_rules_that_move_are_those_after_which_a_tiny_bert_has_other_weights_at_its_start():
+    loaded = small_bert().state_dict()
+    for rule in every_rule():
+        ready = begun([rule]).model.state_dict()
+        moved = any(name in loaded and not _begins_alike(loaded[name], tensor) for name, tensor in ready.items())
+        assert moved == rule.moves, rule
+
+
+def _begins_alike(loaded, tensor):
+    """Return whether two tensors are equal; one with neurons cut out is not held to have moved."""
+    return loaded.shape != tensor.shape or torch.equal(loaded, tensor)
 
 
 def test_a_course_is_the_rates_that_the_schedule_gives():

@@ -1,6 +1,6 @@
 """Redraw: chosen layers begin anew. The other reading of the article's formula (3)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from ftlab.errors import check_number, check_whole, misused
 from ftlab.parameters import Pattern, Tensors, depths, roles, select
-from ftlab.rule import Now, Prepare, Rule
+from ftlab.rule import Now, Prepare
 
 
 def redraw(
@@ -80,14 +80,6 @@ def redraw_in(model: nn.Module, names: Collection[str], std: float, generator: t
             param.copy_(new[name])
 
 
-def _cautions(rule: Rule, recipe: Sequence[Rule]) -> list[str]:
-    if any(one.needs_origin for one in recipe):
-        return [
-            f"The θ₀ of what {type(rule).__name__} draws anew stays the loaded one, to which other rules draw it back."
-        ]
-    return []
-
-
 @final
 @dataclass(frozen=True)
 class Redraw(Prepare):
@@ -95,6 +87,7 @@ class Redraw(Prepare):
 
     example: ClassVar[str] = "Redraw('*.layer.1.*')"
     neutral: ClassVar[str] = "A layer drawn anew is never the layer that was loaded."
+    moves: ClassVar[bool] = True
 
     pattern: Pattern
     std: float = 0.02
@@ -109,9 +102,6 @@ class Redraw(Prepare):
     @property
     def sentence(self) -> str:
         return f"draw {self.pattern} anew: normal with standard deviation {self.std:g}, gains 1, biases 0"
-
-    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return _cautions(self, recipe)
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         names = select([name for name, _ in model.named_parameters()], self.pattern)
@@ -130,6 +120,7 @@ class RedrawTop(Prepare):
 
     example: ClassVar[str] = "RedrawTop(1)"
     neutral: ClassVar[str] = "A layer drawn anew is never the layer that was loaded."
+    moves: ClassVar[bool] = True
 
     layers: int = 1
     std: float = 0.02
@@ -146,9 +137,6 @@ class RedrawTop(Prepare):
     def sentence(self) -> str:
         what = "top layer" if self.layers == 1 else f"top {self.layers} layers"
         return f"draw the {what} and the pooler anew: normal with standard deviation {self.std:g}, gains 1, biases 0"
-
-    def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return _cautions(self, recipe)
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         depth = depths(model)

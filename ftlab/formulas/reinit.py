@@ -64,6 +64,7 @@ class Reinit(Prepare):
 
     example: ClassVar[str] = "Reinit(0.15)"
     neutral: ClassVar[str] = "Reinit(0.0)"
+    moves: ClassVar[bool] = True
 
     scale: float
     pattern: Pattern = "*"

@@ -9,9 +9,10 @@ import torch
 from scipy import stats
 from torch import nn
 
+from ftlab.conflicts import conflicts
 from ftlab.contract import model as small_bert
 from ftlab.errors import Misused
-from ftlab.formulas import L2SP, Redraw, RedrawTop, redraw
+from ftlab.formulas import L2SP, Redraw, RedrawTop, WarmupLinear, redraw
 from ftlab.recipe import parse
 from ftlab.rule import Now, Prepare
 
@@ -139,10 +140,11 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
         rule.std = 0.1
 
 
-def test_rules_that_need_the_loaded_weights_are_warned_of():
+def test_rules_that_draw_back_to_the_loaded_weights_are_named():
     for rule, name in ((Redraw("*.1.*"), "Redraw"), (RedrawTop(), "RedrawTop")):
-        assert rule.cautions([rule]) == []
-        assert f"The θ₀ of what {name} draws anew stays the loaded one" in rule.cautions([rule, L2SP(0.1)])[0]
+        assert conflicts([rule, WarmupLinear()]) == []
+        (said,) = conflicts([rule, L2SP(0.1), WarmupLinear()])
+        assert said == f"The θ₀ of L2SP is as loaded: what {name} did is drawn back."
 
 
 def test_no_tensors_and_a_single_number_are_drawn_as_any():
