@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo test lint notebooks bench mutants clean
+.PHONY: setup demo test lint notebooks student book book-test bench mutants clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       set up, fine-tune the embedded model on the embedded reviews, leave runs/demo"
 	@echo "make test       set up, then every test, the notebooks' cells included"
 	@echo "make notebooks  execute the notebooks' sources anew and keep their outputs"
+	@echo "make student    write the notebooks without solutions to student/"
+	@echo "make book       build the book: book/_build/html/index.html"
+	@echo "make book-test  open every page of it in a headless Chromium, and a chapter in JupyterLab"
 	@echo "make mutants    make small wrong edits in every formula; each must be noticed by its tests"
 	@echo "make bench      measure what benchmarks/ measures, and keep the results"
 	@echo "make clean      remove .venv and runs/demo"
@@ -27,7 +30,7 @@ demo: setup
 	$(BIN)/ftlab finetune --data reviews --model minilm --epochs 4 --lr 1e-4 --rule "ClipNorm(1.0)" --output runs/demo --overwrite
 
 test: setup lint
-	$(BIN)/python -m pytest -q --nbval
+	$(BIN)/python -m pytest -q --nbval --numprocesses 2 --dist loadscope
 
 lint: setup
 	$(BIN)/ruff check .
@@ -36,6 +39,23 @@ lint: setup
 
 notebooks: setup
 	$(BIN)/python -m notebooks.execute
+
+student: setup
+	$(BIN)/python -m notebooks.student
+
+.venv/book: .venv/done
+	@echo "adding Jupyter Book, JupyterLab and selenium to .venv"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test,book]"
+	@touch $@
+
+book: .venv/book
+	$(BIN)/python -m book.build
+
+# Needs Chromium and its driver, and npm for the checker of contrast; what is missing is installed where that may be done.
+book-test: book
+	@command -v chromedriver >/dev/null || { echo "installing chromium and chromium-driver"; apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }
+	@test -d book/_build/axe || { echo "fetching axe-core from npm"; mkdir -p book/_build/axe && cd book/_build/axe && npm pack --silent axe-core@4.10.3 && tar xzf axe-core-4.10.3.tgz; }
+	$(BIN)/python -m pytest -q -p no:xdist book/browser.py book/live.py
 
 mutants: setup
 	$(BIN)/python -m tests.mutants
@@ -48,4 +68,4 @@ bench: setup
 	$(BIN)/python -m benchmarks.strategies --page
 
 clean:
-	rm -rf .venv runs/demo
+	rm -rf .venv runs/demo book/_build student
