@@ -231,6 +231,5 @@ MUTANTS = (
     ("generator=generator) * std", "generator=generator) + std"),
     ("torch.randn(param.shape", "torch.rand(param.shape"),
     ('if role[name] == "gain"', 'if role[name] == "bias"'),
-    ("if any(one.needs_origin for one in recipe):", "if recipe:"),
     ("elif name in biases:", "elif not biases:"),
 )
