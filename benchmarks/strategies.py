@@ -95,8 +95,9 @@ def subset(sst2: Path | None, rows: int) -> Any:
 
 def accuracy(data: Any, seed: int, arguments: dict[str, Any]) -> float:
     """Return the test accuracy of one run."""
-    run = ftlab.finetune("minilm", data, seed=seed, progress=False, **{"lr": LR} | arguments)
-    return float(run.metrics["accuracy"])
+    train = DatasetDict({"train": data["train"]})
+    run = ftlab.finetune("minilm", train, seed=seed, progress=False, **{"lr": LR} | arguments)
+    return ftlab.evaluate(run.model, data["test"], split="test", resamples=2)["accuracy"]
 
 
 def measure_cost(updates: int = 8) -> None:
