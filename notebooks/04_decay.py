@@ -12,8 +12,7 @@
 #
 # You need the quickstart and chapter 2: gradient descent, and what a recipe is.
 #
-# **Formulas:** `decay`, `step_decay`, `warmup`, `slanted_triangular`, `plateau`, `clip_rate`, `adabound`,
-# `layerwise_decay`, `gradual_unfreezing`
+# **Formulas:** `decay`, `step_decay`, `warmup`, `slanted_triangular`, `plateau`, `clip_rate`, `adabound`, `layerwise_decay`, `gradual_unfreezing`
 
 # %% tags=["nbval-skip"]
 import subprocess

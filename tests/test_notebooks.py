@@ -1,5 +1,6 @@
 """The notebooks are what their sources say, were run from top to bottom, and are really compared by nbval."""
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,11 @@ from notebooks.execute import sources, tidy
 
 ROOT = Path(__file__).parent.parent
 STEMS = [source.stem for source in sources()]
+CHAPTERS = [stem for stem in STEMS if "01" <= stem[:2] <= "06"]
+HEADINGS = [
+    "Why", "The formula", "By hand", "Against torch", "Explore", "On the real model", "Where it hurts", "Also called",
+    "Is your own rule better?", "Exercises", "Key points",
+]  # fmt: skip
 IGNORED, SKIPPED = "nbval-ignore-output", "nbval-skip"
 
 
@@ -27,6 +33,15 @@ def what_counts(notebook):
 
 def code_cells(stem):
     return [cell for cell in pair(stem)[1].cells if cell.cell_type == "code"]
+
+
+def displayed(stem):
+    return [one for cell in code_cells(stem) for one in cell.outputs if "data" in one]
+
+
+def claims(stem):
+    (line,) = re.findall(r"^\*\*Formulas:\*\* (.*)", pair(stem)[1].cells[0].source, re.MULTILINE)
+    return re.findall(r"`(\w+)`", line)
 
 
 def tags(cell):
@@ -116,6 +131,36 @@ def test_a_notebook_is_tidy(stem):
     assert [cell.id for cell in again.cells] == [cell.id for cell in notebook.cells]
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_a_chapter_has_the_form_of_a_chapter(stem):
+    text = "\n".join(cell.source for cell in pair(stem)[1].cells if cell.cell_type == "markdown")
+    assert re.findall(r"^## (.*)", text, re.MULTILINE) == HEADINGS
+    assert any("$$" in one["data"].get("text/markdown", "") for one in displayed(stem))
+
+
+def test_a_formula_belongs_to_one_chapter_which_shows_it():
+    claimed = [name for stem in CHAPTERS for name in claims(stem)]
+    assert len(claimed) == len(set(claimed))
+    assert {*claimed} <= {path.stem for path in (ROOT / "ftlab/formulas").glob("[!_]*.py")}
+    for stem in CHAPTERS:
+        shown = "\n".join([*(cell.source for cell in pair(stem)[1].cells[1:]), *map(str, displayed(stem))])
+        assert [name for name in claims(stem) if name not in shown] == [], stem
+        assert stem[3:] in claims(stem) or stem.startswith("06")
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_an_explorers_goal_is_not_reached_yet_and_can_be(stem):
+    pages = [html for one in displayed(stem) if "ftlab-explorer" in (html := one["data"].get("text/html", ""))]
+    assert pages
+    for page in pages:
+        data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page).group(1))
+        words = {place: said for place, (_, said) in data["frames"].items()}
+        assert all(len(said) > 30 for said in words.values())
+        assert "<b>Goal:</b>" in page
+        assert "Goal reached" not in words[",".join(map(str, data["start"]))]
+        assert any("Goal reached" in said for said in words.values())
 
 
 def test_nbval_notices_a_wrong_number(tmp_path):

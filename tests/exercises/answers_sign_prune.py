@@ -1,0 +1,122 @@
+"""Chapter 5."""
+
+from tests.exercises.plain import Answer, Function
+
+
+def shrink(weight, tau):
+    return weight.sign() * (weight.abs() - tau).clamp(min=0)
+
+
+def shrink_by_clamping(weight, tau):
+    return weight - weight.clamp(-tau, tau)
+
+
+def does_not_stop(weight, tau):
+    return weight - tau * weight.sign()
+
+
+def loses_the_sign(weight, tau):
+    return (weight.abs() - tau).clamp(min=0)
+
+
+def cuts_and_leaves_the_rest(weight, tau):
+    return weight * (weight.abs() > tau)
+
+
+def takes_a_share(weight, tau):
+    return weight * (1 - tau)
+
+
+def moves_twice_as_far(weight, tau):
+    return shrink(weight, 2 * tau)
+
+
+def in_place(weight, tau):
+    return weight.sub_(weight.clamp(-tau, tau))
+
+
+def movement(weights, grads):
+    return -sum(weight * grad for weight, grad in zip(weights, grads, strict=True))
+
+
+def turned_round(weights, grads):
+    return sum(weight * grad for weight, grad in zip(weights, grads, strict=True))
+
+
+def takes_the_mean(weights, grads):
+    return movement(weights, grads) / len(weights)
+
+
+def takes_sizes(weights, grads):
+    return sum((weight * grad).abs() for weight, grad in zip(weights, grads, strict=True))
+
+
+def takes_signs(weights, grads):
+    return -sum(weight * grad.sign() for weight, grad in zip(weights, grads, strict=True))
+
+
+def takes_the_last_weight(weights, grads):
+    return -weights[-1] * sum(grads)
+
+
+def adds_in_place(weights, grads):
+    score = weights[0].mul_(-grads[0])
+    return score - sum(weight * grad for weight, grad in zip(weights[1:], grads[1:], strict=True))
+
+
+ANSWERS = {
+    "05.1": Answer(
+        right=-0.2,
+        digits=1,
+        hint="Write down the first six places: every step is 0.3 long, towards 0, and may pass it.",
+        wrong={
+            0.0: "A sign step is never shorter than β, so it cannot stop at the minimum.",
+            0.1: "That is a place where it passes through. Count: is it there after an even number of steps?",
+            0.2: "The size is right. On which side of 0 is it after an even number of steps?",
+        },
+    ),
+    "05.2": Answer(
+        right=0.709,
+        digits=3,
+        hint="Sort the sizes; τ is the third of them. Then shorten, square, add, take the root, and divide.",
+        wrong={
+            0.980: "You have cut the small weights and left the others as they were; the soft threshold shortens those too.",
+            0.503: "That is the share of the squared norm.",
+            0.812: "That is the norm which is left. Divide it by the norm before.",
+        },
+    ),
+    "05.3": Function(
+        right=shrink,
+        wrong=(
+            (does_not_stop, "on the other side of 0"),
+            (loses_the_sign, "keeps its sign"),
+            (cuts_and_leaves_the_rest, "What stays moves too"),
+            (takes_a_share, "exactly 0"),
+            (moves_twice_as_far, "What stays moves too"),
+            (in_place, "changes what it is given"),
+        ),
+    ),
+    "05.4": Answer(
+        right=590592,
+        digits=6,
+        hint="How many neurons go, and how many numbers belong to one of them?",
+        wrong={
+            589824: "A neuron has a bias too.",
+            294912: "A neuron reads with a row of one matrix and writes with a column of the other.",
+            295680: "A neuron reads with a row of one matrix and writes with a column of the other.",
+            1181184: "Half of the neurons go, not all.",
+            590976: "The second bias of the block belongs to its outputs, not to the neurons: it stays.",
+        },
+    ),
+    "05.5": Function(
+        right=movement,
+        wrong=(
+            (turned_round, "turned round"),
+            (takes_the_mean, "add them up"),
+            (takes_sizes, "may be below 0"),
+            (takes_signs, "twice as large counts twice"),
+            (takes_the_last_weight, "of its own step"),
+            (adds_in_place, "changes what it is given"),
+        ),
+    ),
+}
