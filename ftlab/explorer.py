@@ -101,7 +101,8 @@ def explore(draw: Draw, *, goal: str = "", **controls: Slider) -> None:
         "text/html": page(draw.__name__, goal, labels, at_start(controls), frames),
     }
     if _in_kernel():
-        bundle[WIDGET] = live(draw, goal, controls, image, words)
+        box = live(draw, goal, controls, image, words)
+        bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
         display(bundle, raw=True)
     else:
         print(said)
@@ -156,8 +157,8 @@ def picture(figure: Any) -> bytes:
     return small.getvalue()
 
 
-def live(draw: Draw, goal: str, controls: dict[str, Slider], image: bytes, words: str) -> dict[str, Any]:
-    """Return the view of widgets that draw anew when a slider has come to rest."""
+def live(draw: Draw, goal: str, controls: dict[str, Slider], image: bytes, words: str) -> Any:
+    """Return a box of widgets that draw anew when a slider has come to rest."""
     import ipywidgets
 
     picture = ipywidgets.Image(value=image, format="png")
@@ -184,8 +185,7 @@ def live(draw: Draw, goal: str, controls: dict[str, Slider], image: bytes, words
     for one in sliders.values():
         one.observe(lambda _: moved(), "value")
     head = [ipywidgets.HTML(f"<b>Goal:</b> {escape(goal)}")] if goal else []
-    box = ipywidgets.VBox([*head, *sliders.values(), picture, said, trouble])
-    return {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    return ipywidgets.VBox([*head, *sliders.values(), picture, said, trouble])
 
 
 class Debounced:

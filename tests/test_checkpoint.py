@@ -80,9 +80,10 @@ ftlab.finetune({arguments["model"]!r}, data, epochs=2, lr=1e-3, batch_size=8, re
 
 
 def test_without_output_a_stop_says_that_nothing_was_saved(arguments):
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match=r"after step 2 of 10. Nothing was saved, since no output was given"):
         ftlab.finetune(**arguments, step=stop_after(2))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_an_older_whole_one(bert, small, tmp_path, mentioned):

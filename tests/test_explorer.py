@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 
-import ipywidgets
 import pytest
 from matplotlib.figure import Figure
 
@@ -30,23 +29,7 @@ def html(goal="reach 3"):
 def widgets(drawing=draw):
     """Return the widgets of a live explorer: sliders, picture, sentence, trouble."""
     image, words = render(draw, {"power": 2, "sign": "plus"})
-    view = live(drawing, "reach 3", CONTROLS, image, words)
-    box = ipywidgets.Widget.widgets[view["model_id"]] if hasattr(ipywidgets.Widget, "widgets") else None
-    return box.children
-
-
-@pytest.fixture(autouse=True)
-def kept(monkeypatch):
-    """Widgets by their id, whichever version of ipywidgets is there."""
-    found = {}
-    before = ipywidgets.VBox.__init__
-
-    def remember(self, *children, **more):
-        before(self, *children, **more)
-        found[self.model_id] = self
-
-    monkeypatch.setattr(ipywidgets.VBox, "__init__", remember)
-    monkeypatch.setattr(ipywidgets.Widget, "widgets", found, raising=False)
+    return live(drawing, "reach 3", CONTROLS, image, words).children
 
 
 def test_each_slider_is_swept_with_the_others_at_their_start():
