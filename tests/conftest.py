@@ -1,8 +1,8 @@
-"""What every test has: no network, no progress bars, a tiny model."""
+"""What every test has: no network, no progress bars, one thread (two tests run side by side), a tiny model."""
 
 import os
 
-os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 from pathlib import Path
 
