@@ -131,8 +131,8 @@ ftlab.formula(formulas.sign_prune)
 # - Any other gradient, however small or large, moves its weight by exactly β. The size of the *weight* does not enter, so
 #   the formula cannot know which weights are small enough to be removed.
 #
-# That is an optimizer's step: **signSGD**, a sign step. The rule `SignPrune` puts it where the article does, beside
-# formula (2) with the same gradient, and its plan says what it is:
+# That is an optimizer's step: **signSGD**, a sign step. The article leaves open how it stands beside formula (2). The rule
+# `SignPrune` puts it after the optimizer's step, with the same gradient, and its plan says what it is:
 
 # %%
 print(ftlab.explain([SignPrune(1e-5)], "sgd"))
@@ -381,7 +381,7 @@ def counted(name, run):
     file = run.save(Path(workplace.name) / name) / "model.safetensors"
     accuracy, low, high = (run.metrics.flat()[f"accuracy{end}"] for end in ("", "_low", "_high"))
     return {
-        "zeros": f"{(weights == 0).double().mean():.1%}",
+        "zeros": int((weights == 0).sum()),
         "parameters": sum(param.numel() for param in net.parameters()),
         "bytes of the file": file.stat().st_size,
         "accuracy": f"{accuracy:.2f} ({low:.2f} to {high:.2f})",
@@ -392,7 +392,9 @@ table = pd.DataFrame({name: counted(name, run) for name, run in runs.items()}).T
 table
 
 # %%
-assert list(table["zeros"]) == ["0.0%", "0.0%", "50.0%", "0.0%"]
+inside = sum(model.net.get_parameter(one).numel() for one in matrices(model.net, layers=True))
+assert table["zeros"]["half pruned"] >= inside / 2
+assert max(table["zeros"][name] for name in ("plain", "formula (5)", "four layers")) < inside / 10**5
 assert table["parameters"].nunique() == 2
 assert table["parameters"]["four layers"] < table["parameters"]["plain"]
 assert len({table["bytes of the file"][name] for name in ("plain", "formula (5)", "half pruned")}) == 1
@@ -424,10 +426,13 @@ for name, change in CUTS.items():
     file = Path(workplace.name) / name / "model.safetensors"
     count = sum(param.numel() for param in cut[name].parameters())
     print(f"{name:20} {count:>12,} parameters, {file.stat().st_size / 1e6:.1f} MB")
+words = model.net.get_input_embeddings().weight
+print(f"of these the embedding of {len(words):,} words has {words.numel():,}")
+assert words.numel() > count / 2
 
 # %% [markdown]
-# The embedding of the 30,522 words is more than half of what is left, and no neuron of it was touched. In time it costs
-# almost nothing, so the gain there is larger. The four in turns, the same 32 texts, the best of three:
+# The embedding of the words is the greater part of what is left, and none of it was cut. To look up a word takes almost no
+# time, so the gain in time is larger than that in room. The four in turns, the same 32 texts, the best of three:
 
 # %% tags=["nbval-ignore-output"]
 batch = model.processor(list(data["test"]["text"][:32]), padding=True, return_tensors="pt")
@@ -440,7 +445,7 @@ with torch.inference_mode():
             spent[name].append(time.perf_counter() - started)
 for name, times in spent.items():
     print(f"{name:20} {min(spent['as it was']) / min(times):.2f} times as fast")
-assert min(spent["as it was"]) > 1.2 * min(spent["both"])
+assert min(spent["as it was"]) / min(spent["both"]) > 22.7 / 16.8, "more is gained in time than in room"
 
 # %% [markdown]
 # Who gets the folder opens it with `transformers` alone, since the config says how many layers and neurons there are:
@@ -483,7 +488,7 @@ assert abs(after[1e-5] - after[0.0]) < 0.1
 assert after[1e-3] < after[0.0] - 0.1
 
 # %% [markdown]
-# A step of 1e-5 is hardly felt. One of 0.001, a thirtieth of a typical weight, has already spoilt the model, since *every*
+# A step of 1e-5 is hardly felt. One of 0.001, about a thirtieth of a typical weight, has already spoilt the model, since *every*
 # weight makes it at once. A step of the size of the weights throws away what was learned, in pretraining too. So β belongs
 # to the order of Adam's learning rate, far below the weights.
 #
@@ -536,23 +541,23 @@ assert len(verdict.with_it) == 3
 # %% [markdown]
 # Read the interval first. Where it holds 0, nothing was seen, which is not "no effect": with three pairs, 48 reviews to
 # learn from and 50 to be measured on, only a large difference shows, and the verdict says how large. Where it does not hold
-# 0, the verdict still speaks of these reviews and this short training alone, and one in twenty trials of a rule that does
-# nothing is decided by chance. Where it adds that neither arm does better than always giving the most frequent label,
+# 0, the verdict still speaks of these reviews and this short training alone, and one in twenty trials of a rule that neither
+# helps nor hurts is decided by chance. Where it adds that neither arm does better than always giving the most frequent label,
 # little was learned, and no rule can be judged: give more rows.
 #
 # ## Exercises
 #
 # ### Exercise 05.1
 #
-# J(θ) = ½θ², no gradient descent, formula (5) alone with β = 0.3, from θ = 1. Where is θ after 100 steps? Give one
-# significant digit and the sign.
+# J(θ) = ½θ², no gradient descent, formula (5) alone with β = 0.35, from θ = 1. Where is θ after 100 steps? Give two
+# significant digits and the sign.
 
 
 # %% tags=["solution"]
 def after_steps(steps):
     theta = 1.0
     for _ in range(steps):
-        theta = theta - 0.3 * (1 if theta > 0 else -1)
+        theta = theta - 0.35 * (1 if theta > 0 else -1)
     return theta
 
 

@@ -474,7 +474,8 @@ assert gain["EMA, decay 0.999"] < gain["the last weights"] / 4, "next to nothing
 # write the loop yourself, nobody does.
 
 # %%
-print(f"share of the weights after the first update: {0.999**31:.1%} with decay 0.999, {0.8**31:.1%} with decay 0.8")
+print(f"32 updates: {0.999**31:.1%} of the weights after the first one with decay 0.999, {0.8**31:.1%} with 0.8")
+print(f"10,000 updates: {0.999**9999:.3%} with decay 0.999")
 
 # %% [markdown]
 # ## Also called
@@ -505,7 +506,7 @@ TABLE = """\
 | *challenge 5*: explosion and oscillation | `ClipNorm`, `WarmupLinear`, `EMA`, `SAM` |
 | *Q1*: fine-tuning or transfer? | `finetune` is one way to transfer; `embed` is another, without any update |
 | *Q2*: is the pretraining data needed? | no: `L2SP` and `PriorDecay` hold on to θ₀, which is in the checkpoint |
-| *Q3*: is knowledge lost? | measure it; noise as in `Reinit` adds to the loss, it does not prevent it |
+| *Q3*: is knowledge lost? | measure it with `load_pairs`; `L2SP` and `Interpolate` hold on to θ₀, noise (`Reinit`) does not |
 | *Q4*: much computing? | `doctor`; a smaller model, fewer trained parameters |
 | *Q5*: is the gain limited? | `trial` with an interval says how much there is |
 | *Q6*: explosion, oscillation | `ClipNorm`, which the article's five answers leave out; `Decay`, `ClipWeights`, `L2Penalty` |

@@ -66,13 +66,13 @@ def adds_in_place(weights, grads):
 
 ANSWERS = {
     "05.1": Answer(
-        right=-0.2,
-        digits=1,
-        hint="Write down the first six places: every step is 0.3 long, towards 0, and may pass it.",
+        right=0.3,
+        digits=2,
+        hint="Write down the first six places: every step has the length β, towards 0, and may pass it.",
         wrong={
             0.0: "A sign step is never shorter than β, so it cannot stop at the minimum.",
-            0.1: "That is a place where it passes through. Count: is it there after an even number of steps?",
-            0.2: "The size is right. On which side of 0 is it after an even number of steps?",
+            -0.05: "That is one of the two places. Is it there after an even number of steps?",
+            -0.3: "The size is right. On which side of 0 is it after an even number of steps?",
         },
     ),
     "05.2": Answer(
