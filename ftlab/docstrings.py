@@ -47,9 +47,9 @@ def formula(function: Callable[..., Any]) -> Formula:
         \alpha_{new} = \alpha_{old}\cdot\gamma \quad\Rightarrow\quad \alpha_t = \alpha_0\,\gamma^t
     """
     text = inspect.getdoc(function) or ""
-    block = re.search(r"\.\. math::(.*?)\n\n", text, re.DOTALL)
+    blocks = [" ".join(one.split()) for one in re.findall(r"\.\. math::(.*?)\n\n", text, re.DOTALL)]
     name = getattr(function, "__name__", repr(function))
-    if not block:
+    if not blocks:
         raise misused("formula", "function", "be one of ftlab.formulas", name, "As in formula(ftlab.formulas.decay)")
     rules = [line for line in text.splitlines() if re.fullmatch(r"=+( +=+)+", line)]
     rows = text.split(rules[0])[2].strip("\n").splitlines() if rules else []
@@ -59,7 +59,7 @@ def formula(function: Callable[..., Any]) -> Formula:
     return Formula(
         name=name,
         sentence=text.splitlines()[0],
-        mathematics=" ".join(block.group(1).split()),
+        mathematics=blocks[0] if len(blocks) == 1 else _below_each_other(blocks),
         symbols=tuple((_bare(symbol), code.strip("`"), _plain(meaning)) for symbol, code, meaning in cells),
         source=source,
         departure=departure,
@@ -75,6 +75,10 @@ def said_of(docstring: str) -> tuple[str, str]:
     block = re.search(r"Source:\n(.*?)(?:\n\S|\Z)", docstring, re.DOTALL)
     source, _, departure = (" ".join(block.group(1).split()) if block else "").partition("Departure:")
     return source.strip(" ."), departure.strip(" .")
+
+
+def _below_each_other(blocks: list[str]) -> str:
+    return r"\begin{gathered} " + r" \\ ".join(blocks) + r" \end{gathered}"
 
 
 def _bare(symbol: str) -> str:

@@ -17,6 +17,8 @@ def test_a_formula_is_shown_whole(function):
     found = formula(function)
     assert found.mathematics.count("{") == found.mathematics.count("}")
     assert re.search(r"=|\\leftarrow|\\le", found.mathematics)
+    blocks = inspect.getdoc(function).split(".. math::")[1:]
+    assert all(" ".join(one.split("\n\n")[0].split()) in found.mathematics for one in blocks)
     assert found.symbols
     assert all(symbol and meaning for symbol, _, meaning in found.symbols)
     codes = {code for _, code, _ in found.symbols if code}
