@@ -120,8 +120,9 @@ assert round(expected(WAYS["constant 0.5"])[30], 2) == round(ends[0], 2) == 0.17
 assert ends[2] < 0.01
 
 # %% [markdown]
-# The thin lines are one run each. The constant rate does not settle: each step carries in new noise, as much as it takes away. A small rate has less of it
-# and takes long to arrive. The decaying rate does both in turn, **far first, then fine**. That is what formula (4) is for.
+# The thin lines are one run each. The constant rate does not settle: each step carries in new noise, as much as it takes
+# away. A small rate has less of it and takes long to arrive. The decaying rate does both in turn, **far first, then
+# fine**. That is what formula (4) is for.
 #
 # The recursion is exact, but do the runs keep to it? 20,000 of them, drawn:
 
@@ -461,8 +462,8 @@ assert max(one.detectable for one in in_accuracy.values()) > 0.05
 # %% [markdown]
 # Read it slowly; it is not what the article would make you expect.
 #
-# - **At the same peak the constant rate did best**, and the schedules follow in the order of their sums. In 10 updates no
-#   run gets as far as the noise. Whoever decays just goes less far.
+# - **At the same peak the constant rate did best**, and the schedules follow in the order of their sums. After
+#   10 updates none has arrived, so going farther is still better. Whoever decays just goes less far.
 # - **At the same sum** the four lie close together: each difference is less than half of the constant rate's. Where three
 #   pairs agree closely, even a small difference can be *seen*; whether it *matters* is another question.
 # - In **accuracy** hardly anything can be seen. 24 texts are few, and three pairs are few: the smallest difference
@@ -559,9 +560,9 @@ for per in ("epoch", "step"):
 assert ended["step"] > ended["epoch"] + 0.05
 
 # %% [markdown]
-# No error, and a loss curve that merely goes flat, as if the run had converged. In the third epoch the rate per step is
-# below a twelfth of the peak and falling, while the other run still learns at 0.81 of it. If a loss goes flat early,
-# **look at the rate before you look at the model**.
+# No error, and a loss curve that merely goes flat, as if the run had converged. Only the plan had warned. In the third
+# epoch the rate per step is below a twelfth of the peak and falling, while the other run still learns at 0.81 of it. If a
+# loss goes flat early, **look at the rate before you look at the model**.
 
 # %%
 print(f"per step, at the start of the third epoch: {decay(1.0, 0.9, 24):.3f}; per epoch: {decay(1.0, 0.9, 2):.2f}")
@@ -582,8 +583,8 @@ assert round(decay(1.0, 0.9, 2), 2) == 0.81
 # %%
 wanted = [5e-5 * rate for rate in rates_of(WarmupLinear(0.2), 10, 10)]
 bounded = [ClipRate(2e-5, 4e-5).schedule({"w": rate}, None, Now())[0]["w"] for rate in wanted]
-print("WarmupLinear(0.2):     ", " ".join(f"{rate:.1e}" for rate in wanted))
-print("then ClipRate(2e-5, 4e-5)", " ".join(f"{rate:.1e}" for rate in bounded))
+print("WarmupLinear(0.2):        ", " ".join(f"{rate:.1e}" for rate in wanted))
+print("then ClipRate(2e-5, 4e-5):", " ".join(f"{rate:.1e}" for rate in bounded))
 assert all(one == other for one, other in zip(wanted, bounded, strict=True) if 2e-5 <= one <= 4e-5)
 assert (min(bounded), max(bounded)) == (2e-5, 4e-5)
 
@@ -592,7 +593,7 @@ assert (min(bounded), max(bounded)) == (2e-5, 4e-5)
 
 # %%
 plan = ftlab.explain([ClipRate(2e-5, 4e-5), WarmupLinear()])
-print("\n".join(line.strip() for line in plan.splitlines() if "acts after" in line))
+print(*(line.strip() for line in plan.splitlines() if "acts after" in line))
 assert "acts after" in plan
 
 # %% [markdown]
@@ -604,8 +605,8 @@ for step in (1, 10, 100, 1000, 10000):
     print(f"step {step:5}: every weight's rate is kept between {low:.4f} and {high:8.4f}")
 
 # %% [markdown]
-# It begins as Adam and ends as gradient descent with momentum. A fine-tuning of some hundred updates sees the wide end
-# only.
+# It begins as Adam and ends as gradient descent with momentum. After 100 updates the bounds are still more than a hundred
+# times apart: a short fine-tuning sees the wide end only.
 #
 # ## Is your own rule better?
 #
