@@ -42,7 +42,8 @@ def entries() -> list[Entry]:
             if next(one for one in KINDS if isinstance(rule, one)) is kind:
                 source = source_of(inspect.getmodule(type(rule)), type(rule))
                 words = rule.sentence[0].upper() + rule.sentence[1:]
-                found.append(Entry(group, repr(rule), f"`{rule.equation}`", words, source, {"recipe": [rule]}))
+                rate = {"lr": RATES[type(rule).__name__]} if type(rule).__name__ in RATES else {}
+                found.append(Entry(group, repr(rule), f"`{rule.equation}`", words, source, {"recipe": [rule]} | rate))
     for name, stem in OPTIMIZERS.items():
         if name in optimizers.NAMES:
             found.append(from_formula("opt, the optimizer", name, stem, {"optimizer": name, "lr": RATES[name]}))
@@ -113,6 +114,7 @@ def page() -> str:
         added = f"{cost['with_ms'] - cost['plain_ms']:+.0f} of {cost['plain_ms']:.0f}" if cost else ""
         difference = f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})" if "mean" in found else ""
         difference = "diverged" if "diverged" in found else difference
-        cells = (f"`{entry.name}`", entry.formula, entry.words, added, difference, entry.source)
+        rate = f" at lr {entry.arguments['lr']:g}" if "lr" in entry.arguments else ""
+        cells = (f"`{entry.name}`{rate}", entry.formula, entry.words, added, difference, entry.source)
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"

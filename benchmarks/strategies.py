@@ -53,7 +53,8 @@ def measure_accuracy(sst2: Path | None, rows: int, seeds: int) -> None:
     data = subset(sst2, rows)
     result: dict[str, Any] = {
         "data": f"{'SST-2' if sst2 else 'reviews'}, {rows} rows to train on, {len(data['test'])} to test on",
-        "arguments": f"epochs 3, lr {LR:g}, batch 32, warm-up and linear decay unless the strategy is a schedule",
+        "arguments": f"epochs 3, lr {LR:g} where no other is told, batch 32, warm-up and linear decay unless the "
+        "strategy is a schedule",
         "seeds": seeds,
     }
     before = RESULTS / "strategies.json"
@@ -85,18 +86,19 @@ def subset(sst2: Path | None, rows: int) -> Any:
         import tempfile
 
         with tempfile.TemporaryDirectory() as place:
-            found = {split: read(sst2 / f"{split}.tsv", "\t", label_first=False) for split in ("train", "test")}
+            files = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+            found = {split: read(sst2 / file, "\t", label_first=False) for split, file in files.items()}
             data = ftlab.load_data(as_csv(found, Path(place) / "sst2"))
     else:
         data = ftlab.load_data("reviews")
-    train, test = (data[split].shuffle(seed=0) for split in ("train", "test"))
-    return DatasetDict({"train": train.select(range(rows)), "test": test.select(range(600))})
+    sizes = {"train": rows, "validation": 100, "test": 600}
+    return DatasetDict({split: data[split].shuffle(seed=0).select(range(size)) for split, size in sizes.items()})
 
 
 def accuracy(data: Any, seed: int, arguments: dict[str, Any]) -> float:
     """Return the test accuracy of one run."""
-    train = DatasetDict({"train": data["train"]})
-    run = ftlab.finetune("minilm", train, seed=seed, progress=False, **{"lr": LR} | arguments)
+    seen = DatasetDict({split: data[split] for split in ("train", "validation")})
+    run = ftlab.finetune("minilm", seen, seed=seed, progress=False, **{"lr": LR} | arguments)
     return ftlab.evaluate(run.model, data["test"], split="test", resamples=2)["accuracy"]
 
 

@@ -375,7 +375,7 @@ GAMMAS, STEPS = [0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 1.0], [5, 10
 explore(
     draw,
     goal="end within 0.05 of the minimum",
-    gamma=slider(GAMMAS, start=1.0),
+    gamma=slider(GAMMAS, start=0.98),
     steps=slider(STEPS, start=40),
 )
 
