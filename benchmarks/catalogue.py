@@ -108,13 +108,18 @@ def page() -> str:
     for entry in entries():
         if entry.group != group:
             group = entry.group
-            lines += ["", f"## {group}", "", "| as written | formula | what it does | cost, ms | difference | source |"]
-            lines += ["| --- | --- | --- | ---: | --- | --- |"]
+            lines += [
+                "",
+                f"## {group}",
+                "",
+                "| what it does, and as it is written | formula | cost, ms | difference | source |",
+            ]
+            lines += ["| --- | --- | ---: | --- | --- |"]
         cost, found = costs.get(entry.name), reached.get("strategies", {}).get(entry.name, {})
         added = f"{cost['with_ms'] - cost['plain_ms']:+.0f} of {cost['plain_ms']:.0f}" if cost else ""
         difference = f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})" if "mean" in found else ""
         difference = "diverged" if "diverged" in found else difference
         rate = f" at lr {entry.arguments['lr']:g}" if "lr" in entry.arguments else ""
-        cells = (f"`{entry.name}`{rate}", entry.formula, entry.words, added, difference, entry.source)
+        cells = (f"{entry.words}: `{entry.name}`{rate}", entry.formula, added, difference, entry.source)
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"

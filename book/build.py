@@ -6,6 +6,7 @@ the references, and the solutions.
 
 import inspect
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -32,19 +33,10 @@ def main() -> None:
     """Gather the pages and build them; a warning is an error."""
     shutil.rmtree(BUILT, ignore_errors=True)
     gather(SOURCE)
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book.cli.main",
-        "build",
-        SOURCE,
-        "--path-output",
-        BUILT,
-        "-W",
-        "-n",
-        "--keep-going",
-    ]
-    ended = subprocess.run(command).returncode
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", SOURCE, "--path-output", BUILT]
+    ended = subprocess.run(
+        [*command, "-W", "-n", "--keep-going"], env=os.environ | {"PYTHONPATH": str(HERE.parent)}
+    ).returncode
     if ended:
         sys.exit(ended)
     (BUILT / "_build/html").rename(HTML)

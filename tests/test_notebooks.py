@@ -124,6 +124,12 @@ def test_the_page_opens_with_its_goals_and_minutes_and_ends_with_key_points(stem
         assert heading in text
 
 
+@pytest.mark.parametrize("stem", [stem for stem in STEMS if stem[0] == "0"])
+def test_the_book_promises_the_minutes_that_the_page_does(stem):
+    (minutes,) = re.findall(r"(\d+) minutes to read", pair(stem)[1].cells[0].source)
+    assert f"(notebooks/{stem}.ipynb) | {minutes} minutes |" in (ROOT / "book/index.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_notebook_is_tidy(stem):
     notebook = pair(stem)[1]
@@ -142,8 +148,7 @@ def test_a_chapter_has_the_form_of_a_chapter(stem):
 
 def test_a_formula_belongs_to_one_chapter_which_shows_it():
     claimed = [name for stem in CHAPTERS for name in claims(stem)]
-    assert len(claimed) == len(set(claimed))
-    assert {*claimed} <= {path.stem for path in (ROOT / "ftlab/formulas").glob("[!_]*.py")}
+    assert sorted(claimed) == sorted(path.stem for path in (ROOT / "ftlab/formulas").glob("[!_]*.py"))
     for stem in CHAPTERS:
         shown = "\n".join([*(cell.source for cell in pair(stem)[1].cells[1:]), *map(str, displayed(stem))])
         assert [name for name in claims(stem) if name not in shown] == [], stem
