@@ -5,7 +5,6 @@ the references, and the solutions.
 """
 
 import inspect
-import itertools
 import os
 import re
 import shutil
@@ -90,12 +89,21 @@ def solutions() -> str:
     for source in sources():
         cells = jupytext.read(source).cells
         lines += [f"## {title(cells[0].source)}", ""]
-        for task, solved in itertools.pairwise(cells):
-            if SOLUTION in solved.metadata.get("tags", []):
-                heading, _, text = task.source.partition("\n")
-                lines += [f"### {heading.lstrip('# ')}", "", text.strip(), "", ":::{dropdown} Solution"]
-                lines += ["```python", solved.source, "```", ":::", ""]
+        task: list[str] = []
+        for cell in cells:
+            if SOLUTION in cell.metadata.get("tags", []):
+                lines += [*task, ":::{dropdown} Solution", *as_code(cell.source), ":::", ""]
+            elif cell.cell_type == "markdown":
+                _, heading, words = cell.source.rpartition("### Exercise")
+                task = [heading + words, ""] if heading else []
+            elif task:
+                task += [*as_code(cell.source), ""]
     return "\n".join(lines)
+
+
+def as_code(source: str) -> list[str]:
+    """Return the lines that show Python on a page."""
+    return ["```python", source, "```"]
 
 
 def title(opening: str) -> str:
