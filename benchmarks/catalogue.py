@@ -60,8 +60,9 @@ OPTIMIZERS = {
     "adabound": "adabound",
 }
 """Which formula an optimizer's name stands for."""
-RATES = {"sgd": 1e-1, "signsgd": 4e-5, "signum": 4e-5, "lion": 4e-5, "adabound": 2e-4}
-"""Sign steps are as long as their rate, so they take a smaller one; plain descent takes a greater."""
+RATES = {"sgd": 1e-1, "signsgd": 4e-5, "signum": 4e-5, "lion": 4e-5, "adabound": 2e-4, "BitFit": 2e-3, "LoRA": 2e-3}
+"""Sign steps are as long as their rate, so they take a smaller one; plain descent takes a greater, and so do rules that
+train few of the parameters."""
 LOSSES = (
     (losses.CrossEntropy(smoothing=0.1), "cross_entropy"),
     (losses.Focal(), "focal"),
