@@ -1,5 +1,6 @@
 """A chapter in JupyterLab, as a student has it: opened in Chromium, run, a slider moved, and the figure changes."""
 
+import json
 import os
 import socket
 import subprocess
@@ -54,6 +55,10 @@ def test_a_chapter_runs_and_its_explorer_answers(lab):
     with chromium(offline=False) as browser:
         browser.get(f"{lab}/lab/tree/{CHAPTER}.ipynb?reset")
         browser.wait("return document.querySelectorAll('.jp-Notebook .jp-CodeCell').length > 3", 90)
+        while not any(
+            kernel["execution_state"] == "idle" for kernel in json.load(urllib.request.urlopen(f"{lab}/api/kernels"))
+        ):
+            time.sleep(0.5)  # before that the page says idle too, and asks which kernel is wanted
         browser.wait(IDLE, 90)
         assert not browser.execute_script(f"return {FIGURE}"), "what is saved has no live widget"
         for kind, text in ((".lm-MenuBar-item", "Run"), (".lm-Menu-item", "Run All Cells")):

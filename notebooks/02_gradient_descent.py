@@ -59,7 +59,7 @@ def valley(point):
     return (CURVATURES * point**2).sum(-1) / 2
 
 
-def descend(rate, steps):
+def way_down(rate, steps):
     """The points that gradient descent visits from the start, that one included."""
     params, path = {"θ": START}, [START]
     for _ in range(steps):
@@ -69,7 +69,7 @@ def descend(rate, steps):
 
 
 for rate in (0.01, 0.09, 0.105):
-    losses = valley(descend(rate, 40))
+    losses = valley(way_down(rate, 40))
     print(f"rate {rate:5.3f}: loss {losses[0]:.2f}, after 10 steps {losses[10]:.3f}, after 40 steps {losses[40]:.3f}")
 
 # %%
@@ -87,7 +87,7 @@ def draw_path(axes, path):
 
 figure = Figure(figsize=(8, 2.8), layout="constrained", facecolor="white")
 for axes, rate in zip(figure.subplots(1, 3, sharey=True), (0.01, 0.09, 0.105), strict=True):
-    draw_path(axes, descend(rate, 40))
+    draw_path(axes, way_down(rate, 40))
     axes.set_title(f"rate {rate}")
 figure.axes[0].set_ylabel("θ2")
 Picture(
@@ -391,7 +391,7 @@ for name, curvature in (("flat", 1.0), ("sharp", 100.0)):
 
 def draw(rate, steps):
     """The way through the valley on the left, the loss by step on the right."""
-    path = descend(rate, steps)
+    path = way_down(rate, steps)
     losses = valley(path)
     figure = Figure(figsize=(7, 3), facecolor="white")
     figure.subplots_adjust(left=0.09, right=0.98, bottom=0.18, top=0.89, wspace=0.25)

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import symtable
 import sys
 from pathlib import Path
 
@@ -166,6 +167,39 @@ def test_an_explorers_goal_is_not_reached_yet_and_can_be(stem):
         assert "<b>Goal:</b>" in page
         assert "Goal reached" not in words[",".join(map(str, data["start"]))]
         assert any("Goal reached" in said for said in words.values())
+
+
+def needs(source):
+    """Return, for each function at the top of a cell, the global names that it and what is in it read."""
+
+    def within(table):
+        return {name for part in table.get_children() for name in within(part)} | {
+            one.get_name() for one in table.get_symbols() if one.is_global() and one.is_referenced()
+        }
+
+    tables = symtable.symtable(source, "cell", "exec").get_children()
+    return {table.get_name(): within(table) for table in tables if table.get_type() == "function"}
+
+
+def assigned(source):
+    """Return the names that a cell gives to something."""
+    return {one.get_name() for one in symtable.symtable(source, "cell", "exec").get_symbols() if one.is_assigned()}
+
+
+@pytest.mark.parametrize("stem", CHAPTERS)
+def test_no_later_cell_takes_a_name_that_an_explorer_needs(stem):
+    """Else its sliders would end in an error once the whole page was run."""
+    cells = [cell.source for cell in code_cells(stem)]
+    for place, source in enumerate(cells):
+        if not re.search(r"^explore\(", source, re.MULTILINE):
+            continue
+        known = {name: read for one in cells[: place + 1] for name, read in needs(one).items()}
+        needed = set(re.findall(r"^explore\(\s*(\w+)", source, re.MULTILINE))
+        while (more := needed | {name for one in needed for name in known.get(one, ())}) != needed:
+            needed = more
+        assert len(needed) > 1
+        later = set().union(*map(assigned, cells[place + 1 :]))
+        assert needed & later == set()
 
 
 def test_nbval_notices_a_wrong_number(tmp_path):
