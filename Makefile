@@ -21,7 +21,7 @@ setup: .venv/done
 
 .venv/done: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ftlab needs Python 3.11 or newer; make PYTHON=python3.11")'
-	@echo "setting up .venv: about 1 GB of packages, some minutes the first time"
+	@echo "setting up .venv: about 2 GB of packages, some minutes the first time"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
 	@touch $@

@@ -1,13 +1,13 @@
 """Every strategy that ftlab has, read off the package itself, and the page that lists them."""
 
-import importlib
 import inspect
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import ftlab
 from benchmarks.record import RESULTS
-from ftlab import losses, optimizers
+from ftlab import formulas, losses, optimizers
 from ftlab.contract import every_rule
 from ftlab.docstrings import formula, said_of
 from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
@@ -24,14 +24,14 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One strategy: what it is called, what it does, and how a run is told to use it."""
+    """One strategy: what it is called, what it does, and how a run is told to use it, if a single run can."""
 
     group: str
     name: str
     formula: str
     words: str
     source: str
-    arguments: dict[str, Any] = field(default_factory=dict, compare=False)
+    arguments: dict[str, Any] | None = field(default=None, compare=False)
 
 
 def entries() -> list[Entry]:
@@ -49,7 +49,16 @@ def entries() -> list[Entry]:
             found.append(from_formula("opt, the optimizer", name, stem, {"optimizer": name, "lr": RATES[name]}))
     for loss, stem in LOSSES:
         found.append(from_formula("J, the loss", repr(loss), stem, {"loss": loss}))
+    found.append(from_formula("J, the loss", "Distill(teacher)", "distill"))
+    found.append(from_formula("The step itself", "SAM(rho=0.05)", "sam", {"step": ftlab.SAM(0.05)}))
+    found.append(from_formula("Beside a run", "soup(runs)", "mean_of"))
+    found.append(from_docstring("Beside a run", "greedy_soup(runs)", ftlab.greedy_soup, found[-1].formula))
+    found.append(from_docstring("Beside a run", "find_rate(model, batches)", ftlab.find_rate, RISING))
     return found
+
+
+RISING = r"$\alpha_i = \alpha_0\left(\alpha_{n-1} / \alpha_0\right)^{i/(n-1)}$"
+"""The rates of the learning-rate range test."""
 
 
 OPTIMIZERS = {
@@ -71,14 +80,20 @@ LOSSES = (
     (losses.Smart(), "smart"),
     (losses.FreeLB(), "free_lb"),
 )
-"""Losses as they would usually be written, with their formulas. ``Distill`` needs a teacher and is not among them."""
+"""Losses as they would usually be written, with their formulas; ``Distill`` needs a teacher."""
 
 
-def from_formula(group: str, name: str, stem: str, arguments: dict[str, Any]) -> Entry:
+def from_formula(group: str, name: str, function: str, arguments: dict[str, Any] | None = None) -> Entry:
     """Return the entry of what is no rule, from its formula's docstring."""
-    found = formula(getattr(importlib.import_module(f"ftlab.formulas.{stem}"), stem))
+    found = formula(getattr(formulas, function))
     mathematics = found.mathematics.replace("|", r"\vert ")
     return Entry(group, name, f"${mathematics}$", found.sentence.rstrip("."), found.source, arguments)
+
+
+def from_docstring(group: str, name: str, function: Any, mathematics: str) -> Entry:
+    """Return the entry of what is neither a rule nor a formula, from its own docstring."""
+    text = inspect.getdoc(function) or ""
+    return Entry(group, name, mathematics, text.partition("\n")[0].rstrip("."), said_of(text)[0])
 
 
 def source_of(module: Any, cls: type) -> str:
@@ -103,7 +118,7 @@ def page() -> str:
         f"reviews with the embedded model ({results('cost').get('device', 'not measured')}). *Difference*: test accuracy",
         f"with minus without, mean and 95 % interval over {reached.get('seeds', 0)} paired seeds",
         f"({reached.get('data', 'not measured')}). With so few seeds an interval that holds 0 says little; what lies",
-        "clearly below 0 hurts. This page is made by `python -m benchmarks.strategies --page`.",
+        "clearly below 0 hurts. What no single run can use has neither number. This page is made by `python -m benchmarks.strategies --page`.",
     ]  # fmt: skip
     group = ""
     for entry in entries():
@@ -120,7 +135,7 @@ def page() -> str:
         added = f"{cost['with_ms'] - cost['plain_ms']:+.0f} of {cost['plain_ms']:.0f}" if cost else ""
         difference = f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})" if "mean" in found else ""
         difference = "diverged" if "diverged" in found else difference
-        rate = f" at lr {entry.arguments['lr']:g}" if "lr" in entry.arguments else ""
+        rate = f" at lr {entry.arguments['lr']:g}" if "lr" in (entry.arguments or {}) else ""
         cells = (f"{entry.words}: `{entry.name}`{rate}", entry.formula, added, difference, entry.source)
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"

@@ -63,7 +63,7 @@ def measure_accuracy(sst2: Path | None, rows: int, seeds: int) -> None:
     result["plain"] = kept["plain"] if same else [accuracy(data, seed, {}) for seed in range(seeds)]
     result["strategies"] = kept["strategies"] if same else {}
     for entry in entries():
-        if entry.name not in result["strategies"]:
+        if entry.arguments is not None and entry.name not in result["strategies"]:
             result["strategies"][entry.name] = against(data, entry, result["plain"])
             print(entry.name, result["strategies"][entry.name], flush=True)
             keep("strategies", result)
@@ -107,6 +107,8 @@ def measure_cost(updates: int = 8) -> None:
     data = ftlab.load_data("reviews")
     costs: dict[str, Any] = {}
     for entry in entries():
+        if entry.arguments is None:
+            continue
         states = [begun(data, arguments) for arguments in ({}, entry.arguments)]
         times: tuple[list[float], list[float]] = ([], [])
         for update in range(updates):

@@ -496,7 +496,7 @@ TABLE = """\
 | --- | --- |
 | *direction 1*: more efficient strategies | `LoRA`, `BitFit`, `Freeze`, `finetune` with `engine="fast"` |
 | *direction 2*: adaptive fine-tuning | `find_rate` looks for a learning rate, `Plateau` lowers it when validation stops |
-| *direction 3*: across models, BERT to GPT | `Distill`: any teacher's answers train any student |
+| *direction 3*: across models, BERT to GPT | `Distill`: a teacher's answers train a student that shares its labels and tokenizer |
 | *direction 4*: zero-shot, no update | `embed` texts and the names of the labels: the next cell |
 | *direction 5*: theory, stability, consistency | `compare` over seeds; the line from θ₀ to θ_T above |
 | *challenge 1*: little data | `trial` and `compare` with few rows; `SupervisedContrastive`, `Mixout`, `Reinit` |

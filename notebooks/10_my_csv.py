@@ -73,8 +73,8 @@ assert sum(map(len, data.values())) == len(rows) - 1
 assert data["train"].features["label"].names == ["film", "hotel"]
 
 # %% [markdown]
-# One file was split: 80 % to train on, 10 % for validation, 10 % for test, with equal shares of each label, and always the
-# same rows. Do you have splits of your own? Put `train.csv`, `validation.csv` and `test.csv` in a folder, and load the folder.
+# One file was split: 80 % to train on, 10 % for validation, 10 % for test, each label in the same proportion in
+# all three, and always the same rows. Do you have splits of your own? Put `train.csv`, `validation.csv` and `test.csv` in a folder, and load the folder.
 #
 # ## Fine-tune
 #
@@ -134,8 +134,8 @@ assert [one["label"] for one in same] == list(new["desk"])
 # ```python
 # from google.colab import files
 #
-# files.upload()
-# data = ftlab.load_data("my.csv", text="comment", label="desk")
+# files.upload()  # a file of another name than those on this page
+# data = ftlab.load_data("mine.csv", text="comment", label="desk")
 # ```
 #
 # The second opens your Drive as a folder. What you save there stays, so save the model there too:
@@ -144,7 +144,7 @@ assert [one["label"] for one in same] == list(new["desk"])
 # from google.colab import drive
 #
 # drive.mount("/content/drive")
-# data = ftlab.load_data("/content/drive/MyDrive/my.csv", text="comment", label="desk")
+# data = ftlab.load_data("/content/drive/MyDrive/mine.csv", text="comment", label="desk")
 # ...
 # run.save("/content/drive/MyDrive/my_model")
 # ```
@@ -173,7 +173,7 @@ Path("comma.csv").write_text("comment,desk\nA dull plot.,film\nCold, damp and lo
 attempt("comma.csv", text="comment", label="desk")
 
 # %% [markdown]
-# Third, a file that was not saved as UTF-8, as older spreadsheets do. The first byte that is none is named:
+# Third, a file that is not in UTF-8, as older spreadsheets write it. The first byte that does not fit is named:
 
 # %%
 Path("latin.csv").write_bytes("comment,desk\nNo heating but in the café.,hotel\n".encode("latin-1"))
