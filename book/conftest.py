@@ -1,0 +1,16 @@
+"""Keep what ``make book-test`` found, with the browser and the machine it ran on."""
+
+import shutil
+import subprocess
+from typing import Any
+
+
+def pytest_sessionfinish(session: Any, exitstatus: int) -> None:
+    """Write ``benchmarks/results/book.json`` after a whole run: a part of the tests leaves no record."""
+    ran = {item.nodeid.partition("::")[0] for item in getattr(session, "items", ())}
+    if {"book/browser.py", "book/live.py"} <= ran:
+        from benchmarks.record import keep
+
+        version = subprocess.run([shutil.which("chromium") or "chromium", "--version"], capture_output=True, text=True)
+        found = {"tests": session.testscollected, "failed": session.testsfailed, "browser": version.stdout.strip()}
+        keep("book", found)
