@@ -57,10 +57,13 @@ def entries() -> list[Entry]:
     return found
 
 
+def measurable() -> list[Entry]:
+    """Return the entries that a single run can use."""
+    return [entry for entry in entries() if entry.arguments is not None]
+
+
 RISING = r"$\alpha_i = \alpha_0\left(\alpha_{n-1} / \alpha_0\right)^{i/(n-1)}$"
 """The rates of the learning-rate range test."""
-
-
 OPTIMIZERS = {
     "sgd": "gradient_descent",
     "signsgd": "signum",
@@ -124,12 +127,8 @@ def page() -> str:
     for entry in entries():
         if entry.group != group:
             group = entry.group
-            lines += [
-                "",
-                f"## {group}",
-                "",
-                "| what it does, and as it is written | formula | cost, ms | difference | source |",
-            ]
+            lines += ["", f"## {group}", ""]
+            lines += ["| what it does, and as it is written | formula | cost, ms | difference | source |"]
             lines += ["| --- | --- | ---: | --- | --- |"]
         cost, found = costs.get(entry.name), reached.get("strategies", {}).get(entry.name, {})
         added = f"{cost['with_ms'] - cost['plain_ms']:+.0f} of {cost['plain_ms']:.0f}" if cost else ""

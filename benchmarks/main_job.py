@@ -40,9 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if given.sst2:
-            files = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
-            rows = {split: read(given.sst2 / file, "\t", label_first=False) for split, file in files.items()}
-            result["sst2"] = command(as_csv(rows, folder / "sst2"), PUBLIC, folder / "run-sst2")
+            result["sst2"] = command(sst2_as_csv(given.sst2, folder / "sst2"), PUBLIC, folder / "run-sst2")
         if given.trec:
             rows = {split: read(given.trec / f"{split}.txt", " ", label_first=True) for split in ("train", "test")}
             result["trec"] = command(as_csv(rows, folder / "trec"), PUBLIC, folder / "run-trec")
@@ -68,6 +66,12 @@ def as_csv(rows: dict[str, list[tuple[str, str]]], folder: Path) -> str:
         with open(folder / f"{split}.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("text", "label"), *pairs])
     return str(folder)
+
+
+def sst2_as_csv(source: Path, folder: Path) -> str:
+    """Write SST-2's three splits as csv files in a folder."""
+    files = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+    return as_csv({split: read(source / file, "\t", label_first=False) for split, file in files.items()}, folder)
 
 
 def command(data: str, arguments: list[str], output: Path) -> dict[str, Any]:

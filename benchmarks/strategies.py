@@ -11,6 +11,7 @@ kept after every strategy, so a run that is stopped goes on where it was.
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from typing import Any
 from datasets import DatasetDict
 
 import ftlab
-from benchmarks.catalogue import Entry, entries, page
-from benchmarks.main_job import as_csv, read
+from benchmarks.catalogue import Entry, measurable, page
+from benchmarks.main_job import sst2_as_csv
 from benchmarks.record import RESULTS, keep
 from ftlab.atomic import write_text
 from ftlab.batches import Batches, encode
@@ -62,8 +63,8 @@ def measure_accuracy(sst2: Path | None, rows: int, seeds: int) -> None:
     same = all(kept.get(name) == value for name, value in result.items())
     result["plain"] = kept["plain"] if same else [accuracy(data, seed, {}) for seed in range(seeds)]
     result["strategies"] = kept["strategies"] if same else {}
-    for entry in entries():
-        if entry.arguments is not None and entry.name not in result["strategies"]:
+    for entry in measurable():
+        if entry.name not in result["strategies"]:
             result["strategies"][entry.name] = against(data, entry, result["plain"])
             print(entry.name, result["strategies"][entry.name], flush=True)
             keep("strategies", result)
@@ -83,12 +84,8 @@ def against(data: Any, entry: Entry, plain: list[float]) -> dict[str, Any]:
 def subset(sst2: Path | None, rows: int) -> Any:
     """Return the rows of the comparison: drawn once, the same for every strategy."""
     if sst2:
-        import tempfile
-
         with tempfile.TemporaryDirectory() as place:
-            files = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
-            found = {split: read(sst2 / file, "\t", label_first=False) for split, file in files.items()}
-            data = ftlab.load_data(as_csv(found, Path(place) / "sst2"))
+            data = ftlab.load_data(sst2_as_csv(sst2, Path(place) / "sst2"))
     else:
         data = ftlab.load_data("reviews")
     sizes = {"train": rows, "validation": 100, "test": 600}
@@ -106,9 +103,7 @@ def measure_cost(updates: int = 8) -> None:
     """Time updates with and without each strategy in turns; the first two of each are not counted."""
     data = ftlab.load_data("reviews")
     costs: dict[str, Any] = {}
-    for entry in entries():
-        if entry.arguments is None:
-            continue
+    for entry in measurable():
         states = [begun(data, arguments) for arguments in ({}, entry.arguments)]
         times: tuple[list[float], list[float]] = ([], [])
         for update in range(updates):

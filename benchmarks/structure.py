@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ftlab
-from benchmarks.main_job import as_csv, read
+from benchmarks.main_job import sst2_as_csv
 from benchmarks.record import keep
 from ftlab.batches import Batches, encode
 from ftlab.losses import loss_for
@@ -33,9 +33,7 @@ def main() -> None:
         folder = Path(place)
         data, how = ftlab.load_data("reviews"), {"epochs": 4, "lr": 1e-4, "recipe": ["ClipNorm(1.0)"]}
         if given.sst2:
-            files = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
-            rows = {split: read(given.sst2 / file, "\t", label_first=False) for split, file in files.items()}
-            data, how = ftlab.load_data(as_csv(rows, folder / "sst2")), {"epochs": 3, "lr": 5e-5}
+            data, how = ftlab.load_data(sst2_as_csv(given.sst2, folder / "sst2")), {"epochs": 3, "lr": 5e-5}
         dense = ftlab.finetune("minilm", data, max_length=LENGTH, progress=False, **how)
         dense.save(folder / "dense")
         cut = ftlab.load_model(folder / "dense", data)
