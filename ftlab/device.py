@@ -2,14 +2,17 @@
 
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from ftlab.errors import check_choice, misused
 
-ENGINES = ("auto", "reference", "fast")
+ENGINES = ("auto", "reference", "fast", "fast-fp32")
+"""``"fast-fp32"`` has the fast paths without bf16."""
 
 
 def choose_device(asked: str = "auto") -> str:
@@ -25,22 +28,47 @@ def choose_device(asked: str = "auto") -> str:
 
 
 def choose_engine(asked: str, device: str) -> str:
-    """Return ``"fast"`` (bf16 products) or ``"reference"`` (fp32); ``"auto"`` is fast where the hardware has bf16."""
+    """Return the engine to use: what is asked for, else fast, in bf16 where the hardware has it and in fp32 elsewhere.
+
+    ===============  =====================================================================
+    ``"reference"``  fp32, every text padded to the longest of its batch
+    ``"fast"``       products in bf16, texts packed, cheap dropout
+    ``"fast-fp32"``  the same in fp32; without dropout it equals the reference
+    ===============  =====================================================================
+    """
     check_choice("finetune", "engine", asked, ENGINES)
     try:
         from ftlab.fast.precision import has_bf16
     except ImportError:  # the folder may be deleted
         return "reference"
-    fast = has_bf16(device)
-    if asked == "fast" and not fast:
-        do = "Use 'auto' or 'reference'"
+    if asked == "fast" and not has_bf16(device):
+        do = "Use 'auto', 'fast-fp32' or 'reference'"
         raise misused("finetune", "engine", "be one that this device has", f"'fast' on {device} without bf16", do)
-    return "fast" if fast and asked != "reference" else "reference"
+    if asked != "auto":
+        return asked
+    return "reference" if device == "mps" else "fast" if has_bf16(device) else "fast-fp32"
 
 
-def precision(engine: str, device: str) -> AbstractContextManager[object]:
-    """Return the context in which a forward pass runs."""
-    return torch.autocast(device, torch.bfloat16) if engine == "fast" else nullcontext()
+@contextmanager
+def forward_pass(engine: str, model: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[None]:
+    """Run the forward passes of a model as an engine does: its precision, and texts packed where it is a fast one.
+
+    Args:
+        engine: As :func:`choose_engine` gives it.
+        model: On the device of the batch.
+        batch: Padded rows.
+    """
+    device = next(iter(batch.values())).device.type
+    with ExitStack() as stack:
+        if engine == "fast":
+            stack.enter_context(torch.autocast(device, torch.bfloat16))
+        if engine != "reference":
+            from ftlab.fast.precision import fp32_products
+            from ftlab.fast.verdict import packing
+
+            stack.enter_context(packing(model, batch))
+            stack.enter_context(fp32_products(device))
+        yield
 
 
 def cores() -> int:

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from ftlab.batches import Encoded, encode
+from ftlab.device import choose_engine, forward_pass
 from ftlab.errors import check_whole, misused
 from ftlab.losses import logits_of
 from ftlab.metrics import Metrics, measure
 from ftlab.models import Pretrained
 
 Prediction = dict[str, Any]
+FEW = 16
+"""With fewer rows than that, trying whether texts can be packed would take longer than it saves."""
 
 
 def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> Tensor:
@@ -22,13 +25,22 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> 
     net.eval()
     rows = sorted(range(len(encoded)), key=encoded.length)
     scores: list[Tensor] = []
+    engine = _engine(device, len(encoded))
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
             batch = encoded.batch(rows[start : start + batch_size])
-            scores.append(logits_of(net, {name: tensor.to(device) for name, tensor in batch.items()}).cpu())
+            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            with forward_pass(engine, net, batch):
+                scores.append(logits_of(net, batch).cpu())
     net.train(training)
     order = torch.tensor(rows).argsort()
     return torch.cat(scores)[order].clone()
+
+
+def _engine(device: torch.device, rows: int) -> str:
+    """Return the engine for passes in fp32: the fast one where there is one and enough to do."""
+    fast = rows >= FEW and choose_engine("auto", device.type) != "reference"
+    return "fast-fp32" if fast else "reference"
 
 
 def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, batch_size: int = 64) -> Tensor:
@@ -48,10 +60,13 @@ def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, ba
     device = next(body.parameters()).device
     vectors: list[Tensor] = []
     pretrained.net.eval()
+    engine = _engine(device, len(texts))
     with torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             batch = encoded.batch(range(start, min(start + batch_size, len(texts))))
-            hidden = body(**{name: tensor.to(device) for name, tensor in batch.items()}).last_hidden_state.cpu()
+            there = {name: tensor.to(device) for name, tensor in batch.items()}
+            with forward_pass(engine, pretrained.net, there):
+                hidden = body(**there).last_hidden_state.cpu()
             mask = batch["attention_mask"].unsqueeze(-1)
             vectors.append((hidden * mask).sum(1) / mask.sum(1))
     return torch.nn.functional.normalize(torch.cat(vectors)).clone()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.batches import Batch
-from ftlab.device import precision
+from ftlab.device import forward_pass
 from ftlab.errors import Diverged, check_number, misused, sentence
 from ftlab.losses import CrossEntropy, Loss
 from ftlab.models import Pretrained
@@ -91,7 +91,7 @@ def begin(
         loss: ``loss(model, batch)``, the mean over the batch; cross-entropy where it is left out.
         optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
             parameter groups to a torch optimizer.
-        engine: ``"reference"`` (fp32) or ``"fast"`` (bf16 products).
+        engine: ``"reference"``, ``"fast"`` or ``"fast-fp32"``; see :func:`ftlab.device.choose_engine`.
 
     Raises:
         Misused: If a number is outside its range, or nothing is left to train.
@@ -164,7 +164,7 @@ def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int
     with torch.random.fork_rng(devices):
         torch.manual_seed(mix(state.seed, state.step))  # dropout needs no stored state, so a resumed run is the same
         for part in parts:
-            with precision(state.engine, state.device.type):
+            with forward_pass(state.engine, state.model, part):
                 loss = state.loss(state.model, part) * (len(part["labels"]) / samples)
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()

@@ -1,0 +1,276 @@
+r"""One layer of a BERT-type encoder as one differentiable function, on tokens without padding.
+
+.. math:: y=\mathrm{LN}\big(x+\mathrm{drop}(W_o\,\mathrm{attention}(x))\big),\qquad
+          z=\mathrm{LN}\big(y+\mathrm{drop}(W_2\,\mathrm{gelu}(W_1y))\big)
+
+It computes what ``transformers`` computes, with less around the matrix products: query, key and value are one product, no
+token is padding outside attention, masks of dropout are cheap, sums and normalisation stay in fp32 while products are in
+the precision of autocast, and what only its first tokens are asked for is computed for these alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.fast.dropout import drop_, keep_mask, kept
+from ftlab.fast.texts import Texts
+
+BERT = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "out": "attention.output.dense",
+    "norm": "attention.output.LayerNorm",
+    "inner": "intermediate.dense",
+    "outer": "output.dense",
+    "last_norm": "output.LayerNorm",
+    "attention_dropout": "attention.self.dropout",
+    "out_dropout": "attention.output.dropout",
+    "outer_dropout": "output.dropout",
+    "activation": "intermediate.intermediate_act_fn",
+}
+DISTILBERT = {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "out": "attention.out_lin",
+    "norm": "sa_layer_norm",
+    "inner": "ffn.lin1",
+    "outer": "ffn.lin2",
+    "last_norm": "output_layer_norm",
+    "attention_dropout": "attention.dropout",
+    "outer_dropout": "ffn.dropout",
+    "activation": "ffn.activation",
+}
+KINDS = {
+    "BertLayer": BERT,
+    "RobertaLayer": BERT,
+    "ElectraLayer": BERT,
+    "XLMRobertaLayer": BERT,
+    "TransformerBlock": DISTILBERT,
+}
+"""By the class of a layer in ``transformers``, where its modules are."""
+WEIGHTS = ("query", "key", "value", "out", "norm", "inner", "outer", "last_norm")
+
+
+@dataclass(frozen=True)
+class How:
+    """What a layer is besides its weights."""
+
+    heads: int
+    dropout: tuple[float, float, float]
+    """Of the attention's shares, behind the attention, behind the feed-forward block."""
+    eps: tuple[float, float]
+    first_only: bool
+    """Whether only the first token of each text is asked for."""
+    precision: torch.dtype
+
+
+def understood(layer: nn.Module) -> bool:
+    """Say whether a layer is one whose modules and activation are known here, and every part of it is as it came."""
+    names = KINDS.get(type(layer).__name__)
+    if names is None or not type(layer).__module__.startswith("transformers."):
+        return False
+    if getattr(layer, "is_decoder", False) or getattr(layer, "add_cross_attention", False):
+        return False
+    try:
+        parts = {part: layer.get_submodule(name) for part, name in names.items()}
+    except AttributeError:
+        return False
+    linear = [parts[name] for name in ("query", "key", "value", "out", "inner", "outer")]
+    norms = [parts["norm"], parts["last_norm"]]
+    drops = [parts[name] for name in parts if name.endswith("dropout")]
+    return (
+        all(type(one) is nn.Linear and one.bias is not None for one in linear)
+        and all(type(one) is nn.LayerNorm and one.bias is not None for one in norms)
+        and all(type(one) is nn.Dropout and one.p < 0.99 for one in drops)
+        and type(parts["activation"]).__name__ == "GELUActivation"
+        and parts["query"].out_features == parts["key"].out_features == parts["value"].out_features
+    )
+
+
+def run_layer(layer: nn.Module, hidden: Tensor, texts: Texts, *, first_only: bool = False) -> Tensor:
+    """Run a layer that is :func:`understood` on tokens without padding.
+
+    Args:
+        layer: Of ``transformers``.
+        hidden: Shape (tokens, width).
+        texts: Where the texts begin.
+        first_only: Whether only the first token of each text is asked for.
+
+    Returns:
+        Shape (tokens, width), or (texts, width), in fp32.
+    """
+    names = KINDS[type(layer).__name__]
+    parts: dict[str, Any] = {part: layer.get_submodule(name) for part, name in names.items()}
+    attention: Any = layer.get_submodule(names["query"].rpartition(".")[0])
+    device = hidden.device.type
+    training = layer.training
+    how = How(
+        heads=attention.num_attention_heads if names is BERT else attention.n_heads,
+        dropout=tuple(  # type: ignore[arg-type]
+            parts[one].p if training and one in parts else 0.0
+            for one in ("attention_dropout", "out_dropout", "outer_dropout")
+        ),
+        eps=(parts["norm"].eps, parts["last_norm"].eps),
+        first_only=first_only,
+        precision=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32,
+    )
+    weights = [weight for part in WEIGHTS for weight in (parts[part].weight, parts[part].bias)]
+    with torch.autocast(device, enabled=False):
+        made: Tensor = Layer.apply(hidden.float(), texts, how, *weights)  # type: ignore[no-untyped-call]
+    return made
+
+
+class Layer(torch.autograd.Function):
+    """The layer, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, texts: Texts, how: How, *weights: Tensor) -> Tensor:
+        wq, bq, wk, bk, wv, bv, wo, bo, g1, b1, w1, c1, w2, c2, g2, b2 = weights
+        exact, kind, first_only = hidden, how.precision, how.first_only
+        x = hidden.to(kind)
+        weight, bias = _joined((wq, wk, wv), kind), _joined((bq, bk, bv), kind)
+        if first_only:
+            exact, rows, width = exact[texts.first], x[texts.first], len(wq)
+            key, value = _heads(nn.functional.linear(x, weight[width:], bias[width:]), 2, how.heads, texts)
+            query = nn.functional.linear(rows, weight[:width], bias[:width]).view(len(key), 1, -1)
+        else:
+            rows = x
+            query, key, value = _heads(nn.functional.linear(x, weight, bias), 3, how.heads, texts)
+        scores = (query @ key.transpose(1, 2)).float().mul_(query.shape[-1] ** -0.5)
+        if not texts.even:
+            scores.view(texts.count, how.heads, -1, texts.longest).add_(texts.bias)
+        shares = scores.softmax(-1).to(kind)
+        kept_shares, attention_mask = _drop(shares.clone(), how.dropout[0])
+        context = _tokens([kept_shares @ value], texts, how.heads).mul_(1 / kept(how.dropout[0]))
+
+        wo_, w1_, w2_ = wo.to(kind), w1.to(kind), w2.to(kind)
+        moved, out_mask = _drop(nn.functional.linear(context, wo_, bo.to(kind)), how.dropout[1])
+        before = exact.add(moved, alpha=1 / kept(how.dropout[1]))
+        middle, mean, spread = torch.native_layer_norm(before, g1.shape, g1, b1, how.eps[0])
+        y = middle.to(kind)
+        inner = nn.functional.linear(y, w1_, c1.to(kind))
+        active = nn.functional.gelu(inner)
+        moved, outer_mask = _drop(nn.functional.linear(active, w2_, c2.to(kind)), how.dropout[2])
+        behind = middle.add(moved, alpha=1 / kept(how.dropout[2]))
+        made, last_mean, last_spread = torch.native_layer_norm(behind, g2.shape, g2, b2, how.eps[1])
+        ctx.save_for_backward(
+            *(x, rows, query, key, value, shares, kept_shares, attention_mask, context, out_mask, before, mean, spread),
+            *(y, inner, active, outer_mask, behind, last_mean, last_spread, weight, wo_, w1_, w2_, g1, b1, g2, b2),
+        )
+        ctx.texts, ctx.how = texts, how
+        return made
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(grad.device.type, enabled=False):
+            return _backward(ctx, grad)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (x, rows, query, key, value, shares, kept_shares, attention_mask, context, out_mask, before, mean, spread) = (
+        ctx.saved_tensors[:13]
+    )
+    (y, inner, active, outer_mask, behind, last_mean, last_spread, weight, wo, w1, w2, g1, b1, g2, b2) = (
+        ctx.saved_tensors[13:]
+    )
+    texts, how, kind = ctx.texts, ctx.how, ctx.how.precision
+    wanted = ctx.needs_input_grad[3:]
+    gradients: list[Tensor | None] = [None] * len(wanted)
+
+    d_behind, *of_norm = _norm_backward(grad, behind, last_mean, last_spread, g2, b2)
+    gradients[14:16] = of_norm
+    d_moved = _undrop(d_behind, outer_mask, how.dropout[2], kind)
+    gradients[12:14] = _of_linear(d_moved, active, wanted[12:14])
+    d_inner = torch.ops.aten.gelu_backward(d_moved @ w2, inner)
+    gradients[10:12] = _of_linear(d_inner, y, wanted[10:12])
+    d_before, *of_norm = _norm_backward(d_behind.add_(d_inner @ w1), before, mean, spread, g1, b1)
+    gradients[8:10] = of_norm
+    d_moved = _undrop(d_before, out_mask, how.dropout[1], kind)
+    gradients[6:8] = _of_linear(d_moved, context, wanted[6:8])
+    if not (any(wanted[:6]) or ctx.needs_input_grad[0]):
+        return None, None, None, *gradients
+
+    (d_context,) = _heads((d_moved @ wo).mul_(1 / kept(how.dropout[0])), 1, how.heads, texts, first=how.first_only)
+    d_value = kept_shares.transpose(1, 2) @ d_context
+    d_shares = d_context @ value.transpose(1, 2)
+    if attention_mask is not None:
+        drop_(d_shares, attention_mask)
+    d_scores = torch._softmax_backward_data(d_shares.float(), shares.float(), -1, torch.float32)
+    d_scores = d_scores.mul_(query.shape[-1] ** -0.5).to(kind)
+    d_query, d_key = d_scores @ key, d_scores.transpose(1, 2) @ query
+    width = len(weight) // 3
+    if how.first_only:
+        d_asked = _tokens([d_query], texts, how.heads)
+        d_all = _tokens([d_key, d_value], texts, how.heads)
+        gradients[0:2] = _of_linear(d_asked, rows, wanted[0:2])
+        gradients[2:6] = _split(_of_linear(d_all, x, (any(wanted[2:6]),) * 2), 2)
+        d_hidden = (d_all @ weight[width:]).float().index_add_(0, texts.first, d_before.add_(d_asked @ weight[:width]))
+    else:
+        d_all = _tokens([d_query, d_key, d_value], texts, how.heads)
+        gradients[0:6] = _split(_of_linear(d_all, x, (any(wanted[0:6]),) * 2), 3)
+        d_hidden = d_before.add_(d_all @ weight)
+    return d_hidden, None, None, *gradients
+
+
+def _joined(tensors: tuple[Tensor, ...], kind: torch.dtype) -> Tensor:
+    """Put weights one below the other, in the precision of the products."""
+    whole = torch.empty(sum(map(len, tensors)), *tensors[0].shape[1:], dtype=kind, device=tensors[0].device)
+    for part, tensor in zip(whole.chunk(len(tensors)), tensors, strict=True):
+        part.copy_(tensor)
+    return whole
+
+
+def _heads(tokens: Tensor, parts: int, heads: int, texts: Texts, *, first: bool = False) -> Tensor:
+    """Lay tokens out for attention: (tokens, parts · width) to (parts, texts · heads, longest, width / heads)."""
+    longest = 1 if first else texts.longest
+    padded = tokens if first else texts.pad(tokens)
+    split = padded.view(texts.count, longest, parts, heads, -1).permute(2, 0, 3, 1, 4)
+    return split.reshape(parts, texts.count * heads, longest, split.shape[-1])
+
+
+def _tokens(parts: list[Tensor], texts: Texts, heads: int) -> Tensor:
+    """Undo :func:`_heads`: parts of (texts · heads, longest or 1, width / heads) to (tokens, parts · width)."""
+    longest, size = parts[0].shape[1:]
+    made = parts[0].new_empty(texts.count, longest, len(parts), heads, size)
+    for place, part in enumerate(parts):
+        made[:, :, place] = part.view(texts.count, heads, longest, size).transpose(1, 2)
+    made = made.view(texts.count * longest, -1)
+    return texts.flat(made) if longest == texts.longest else made
+
+
+def _drop(tensor: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
+    """Drop in place, without scaling; return what is left and the mask."""
+    if p == 0:
+        return tensor, None
+    mask = keep_mask(tensor.shape, p, tensor.device)
+    return drop_(tensor, mask), mask
+
+
+def _undrop(grad: Tensor, mask: Tensor | None, p: float, kind: torch.dtype) -> Tensor:
+    scaled = grad.mul(1 / kept(p)).to(kind)
+    return scaled if mask is None else drop_(scaled, mask)
+
+
+def _norm_backward(grad: Tensor, given: Tensor, mean: Tensor, spread: Tensor, gain: Tensor, bias: Tensor) -> Any:
+    return torch.ops.aten.native_layer_norm_backward(
+        grad.contiguous(), given, gain.shape, mean, spread, gain, bias, [True, True, True]
+    )
+
+
+def _of_linear(grad: Tensor, given: Tensor, wanted: tuple[bool, ...]) -> list[Tensor | None]:
+    """Return the gradients of a weight and a bias, in fp32, where they are wanted."""
+    weight = (grad.t() @ given).float() if wanted[0] else None
+    return [weight, grad.sum(0).float() if wanted[1] else None]
+
+
+def _split(pair: list[Tensor | None], parts: int) -> list[Tensor | None]:
+    """Take the gradients of joined weights apart: weight, bias, weight, bias ..."""
+    weight, bias = pair
+    if weight is None or bias is None:
+        return [None] * (2 * parts)
+    return [one for both in zip(weight.chunk(parts), bias.chunk(parts), strict=True) for one in both]

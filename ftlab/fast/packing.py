@@ -1,0 +1,211 @@
+"""Run a model on texts packed into one row: no token is padding, and each text sees only itself.
+
+The model's outside stays as it is: it is given padded rows and gives its scores. Inside, its body is given one row with all
+texts one after another, positions that begin anew with each, and an attention that keeps them apart. What comes out of the
+body is padded again, or holds only the first token of each text where that is all that is asked for. So heads, pooling and
+losses are those of ``transformers``, and a model may be of any kind that lets attention be chosen.
+
+Layers of the BERT type run as :mod:`ftlab.fast.layer` has them. Whatever is not understood (a hook, a replaced module, an
+input of another kind) runs padded, as it would have run without this.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.fast.dropout import dropout as cheap_dropout
+from ftlab.fast.layer import run_layer, understood
+from ftlab.fast.texts import Texts
+from ftlab.losses.outputs import SCORES_ONLY
+
+ATTENTION = "ftlab_packed"
+KNOWN = ("position_ids", "use_cache", "cache_position", "is_causal", "return_dict", "output_attentions")
+"""What a model may say to its attention besides, and which changes nothing in a packed row."""
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@contextmanager
+def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[None]:
+    """Run the passes of a model packed while the context lasts.
+
+    Args:
+        model: Of ``transformers``, with a head for whole texts.
+        first_only: Whether the scores depend on no other than the first token of each text, as with a head of the BERT
+            type. Then the last layer is computed for these alone, in passes that are made for the scores alone.
+    """
+    body: Any = getattr(model, "base_model", None)
+    if not getattr(body, "_supports_attention_backend", False) or body is model or "forward" in vars(body):
+        yield
+        return
+    _register()
+    body.forward = partial(_forward, body, type(body).forward.__get__(body), first_only)
+    drops = [module for module in model.modules() if type(module) is nn.Dropout and _as_it_came(module)]
+    for drop in drops:
+        drop.forward = partial(_dropout, drop)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for module in (body, *drops):
+            del module.__dict__["forward"]
+
+
+def _dropout(module: nn.Dropout, tensor: Tensor) -> Tensor:
+    return cheap_dropout(tensor, module.p, module.training)
+
+
+@cache
+def _register() -> None:
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
+
+
+def _forward(
+    body: Any,
+    ordinary: Callable[..., Any],
+    first_only: bool,
+    input_ids: Tensor | None = None,
+    attention_mask: Tensor | None = None,
+    **more: Any,
+) -> Any:
+    """Stand in for the body's ``forward``."""
+    given = {name: one for name, one in more.items() if one is not None and one is not False}
+    plain = input_ids is not None and attention_mask is not None and attention_mask.ndim == 2
+    if not plain or given.keys() - {"use_cache", "return_dict"} or not _untouched(body):
+        return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
+    assert input_ids is not None
+    assert attention_mask is not None
+    texts = Texts(attention_mask)
+    if not texts.solid:
+        return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
+    layers = _layers(body)
+    known = bool(layers) and all(map(understood, layers))
+    replaced = (
+        _replace_layers(layers, texts, first_only and SCORES_ONLY.get()) if known else _replace_pooler(body, texts)
+    )
+    before, body.config._attn_implementation = body.config._attn_implementation, ATTENTION
+    try:
+        made = ordinary(
+            input_ids=texts.flat(input_ids.flatten())[None],
+            position_ids=(texts.positions + _first_position(body))[None],
+            ftlab_texts=texts,
+            **{name: False for name in more if name == "use_cache"},
+        )
+    finally:
+        body.config._attn_implementation = before
+        for module in replaced:
+            del module.__dict__["forward"]
+    if not known:
+        made.last_hidden_state = _padded(made.last_hidden_state, texts)
+    return made
+
+
+def _replace_layers(layers: list[nn.Module], texts: Texts, first_only: bool) -> list[nn.Module]:
+    """Let every layer run as one function; the last gives padded rows, or the first tokens alone."""
+
+    def run(layer: nn.Module, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+        if layer is not layers[-1]:
+            return run_layer(layer, hidden[0], texts)[None]
+        made = run_layer(layer, hidden[0], texts, first_only=first_only)
+        return made[:, None] if first_only else _padded(made[None], texts)
+
+    for layer in layers:
+        layer.forward = partial(run, layer)
+    return layers
+
+
+def _replace_pooler(body: Any, texts: Texts) -> list[nn.Module]:
+    """Let a pooler inside the body see padded rows."""
+    pooler = getattr(body, "pooler", None)
+    if not isinstance(pooler, nn.Module):
+        return []
+    ordinary = type(pooler).forward.__get__(pooler)
+    pooler.forward = lambda hidden: ordinary(_padded(hidden, texts))
+    return [pooler]
+
+
+def _padded(row: Tensor, texts: Texts) -> Tensor:
+    return texts.pad(row[0]).view(texts.count, texts.longest, -1)
+
+
+def _layers(body: nn.Module) -> list[nn.Module]:
+    """Return the layers of a BERT-type encoder; none where the body has another kind of layer."""
+    for module in body.modules():
+        if isinstance(module, nn.ModuleList) and len(module) and understood(module[0]):
+            return list(module)
+    return []
+
+
+def _first_position(body: nn.Module) -> int:
+    """Return the number of a text's first position: in RoBERTa's kind the ones up to the padding's are not used."""
+    positions = [one for name, one in body.named_modules() if name.endswith("position_embeddings")]
+    padding = getattr(positions[0], "padding_idx", None) if positions else None
+    return 0 if padding is None else padding + 1
+
+
+def _untouched(body: nn.Module) -> bool:
+    """Say whether nothing hooks into the body or stands in for one of its parts, but for dropout, which is ours."""
+    if any(getattr(body.config, name, False) for name in ("output_hidden_states", "output_attentions")):
+        return False
+    return all(_as_it_came(module) for module in body.modules() if module is not body)
+
+
+def _as_it_came(module: nn.Module) -> bool:
+    forward = module.__dict__.get("forward")
+    ours = forward is None or getattr(forward, "func", None) is _dropout
+    return ours and not any(getattr(module, hooks) for hooks in HOOKS)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    ftlab_texts: Texts,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **more: Any,
+) -> tuple[Tensor, None]:
+    """Attend within each text of a row, in the form in which ``transformers`` calls an attention.
+
+    Args:
+        module: It tells whether a token sees only those before it.
+        query: Shape (1, heads, tokens, width); ``key`` and ``value`` alike.
+        key: The keys.
+        value: The values.
+        attention_mask: None, since there is no padding.
+        ftlab_texts: Where the texts begin.
+        scaling: What scores are multiplied with.
+        dropout: The probability with which a share of attention is dropped.
+        more: Nothing that would change the attention, such as a window.
+
+    Returns:
+        Shape (1, tokens, heads, width).
+
+    Raises:
+        NotImplementedError: If the model asks for an attention of another kind.
+    """
+    if asked := [name for name, one in more.items() if name not in KNOWN and one is not None and one is not False]:
+        raise NotImplementedError(f"packed attention does not know {', '.join(asked)}")
+    texts, heads = ftlab_texts, query.shape[1]
+
+    def laid_out(tensor: Tensor) -> Tensor:
+        rows = texts.pad(tensor[0].transpose(0, 1).flatten(1))
+        return rows.view(texts.count, texts.longest, heads, -1).transpose(1, 2)
+
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = (laid_out(query) @ laid_out(key).transpose(2, 3)).float() * scale
+    if not texts.even:
+        scores = scores + texts.bias
+    if getattr(module, "is_causal", False):
+        later = torch.ones(texts.longest, texts.longest, dtype=torch.bool, device=query.device).triu(1)
+        scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
+    shares = cheap_dropout(scores.softmax(-1), dropout)
+    context = (shares.to(query.dtype) @ laid_out(value)).transpose(1, 2)
+    return texts.flat(context.reshape(texts.count * texts.longest, heads, -1))[None], None

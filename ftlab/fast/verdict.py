@@ -1,0 +1,89 @@
+"""Try on a few texts whether a model, packed, does what it does padded; what differs is not packed."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.fast.packing import packed
+from ftlab.losses.outputs import logits_of
+
+ROWS = 8
+TOLERANCE = 1e-4
+"""How far packed scores and gradients may be from padded ones, relative to the greatest."""
+_found: "WeakKeyDictionary[nn.Module, bool | None]" = WeakKeyDictionary()
+"""By model, whether its scores depend on the texts' first tokens only; None where it must not be packed."""
+
+
+def packing(model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+    """Return the context in which a model's passes are packed as far as that was found to change nothing.
+
+    Args:
+        model: Any.
+        batch: Padded rows, on which the model is tried if it was not before.
+    """
+    if "attention_mask" not in batch or "input_ids" not in batch:
+        return nullcontext()
+    if model not in _found:
+        same = agrees(model, batch, first_only=False)
+        _found[model] = agrees(model, batch, first_only=True) if same else None
+    first_only = _found[model]
+    return nullcontext() if first_only is None else packed(model, first_only=first_only)
+
+
+def agrees(model: nn.Module, batch: Mapping[str, Tensor], *, first_only: bool) -> bool:
+    """Compare scores and gradients of a few texts, packed and padded, in fp32 and without dropout.
+
+    The texts are cut to different lengths, so that the test says something about any batch. The model's gradients, its
+    mode and the generators are afterwards as they were.
+    """
+    with torch.inference_mode(False):
+        return _agrees(
+            model, {name: batch[name][:ROWS].clone() for name in ("input_ids", "attention_mask")}, first_only
+        )
+
+
+def _agrees(model: nn.Module, rows: dict[str, Tensor], first_only: bool) -> bool:
+    longest = rows["attention_mask"].shape[1]
+    for row in range(len(rows["attention_mask"])):
+        rows["attention_mask"][row, max(1, longest - row) :] = 0
+    pad = getattr(getattr(model, "config", None), "pad_token_id", None) or 0
+    rows["input_ids"] = rows["input_ids"].masked_fill(rows["attention_mask"] == 0, pad)
+    with _at_rest(model), torch.autocast(rows["input_ids"].device.type, enabled=False):
+        padded = _scores_and_gradients(model, rows)
+        try:
+            with packed(model, first_only=first_only):
+                found = _scores_and_gradients(model, rows)
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, NotImplementedError):
+            return False
+    greatest = [max(float(one.abs().max()) for one in part) for part in padded]
+    return all(
+        float((one - other).abs().max()) <= TOLERANCE * max(scale, 1e-6)
+        for scale, part, others in zip(greatest, padded, found, strict=True)
+        for one, other in zip(part, others, strict=True)
+    )
+
+
+def _scores_and_gradients(model: nn.Module, rows: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    with torch.enable_grad():
+        scores = logits_of(model, rows)
+        params = [param for param in model.parameters() if param.requires_grad]
+        if not params:
+            return [scores.detach()], [scores.detach()]
+        found = torch.autograd.grad(scores.square().sum(), params, allow_unused=True)
+    zeros = (torch.zeros_like(param) if grad is None else grad for param, grad in zip(params, found, strict=True))
+    return [scores.detach()], list(zeros)
+
+
+@contextmanager
+def _at_rest(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.random.fork_rng([]):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

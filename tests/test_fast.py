@@ -1,0 +1,384 @@
+"""The fast paths: they equal the reference wherever that can be asked for, and stand back where they do not understand."""
+
+import copy
+import sys
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+import ftlab
+from ftlab.batches import encode
+from ftlab.device import choose_engine
+from ftlab.fast import dropout as cheap, layer, precision
+from ftlab.fast.dropout import drop_, dropout, keep_mask, kept
+from ftlab.fast.packing import packed
+from ftlab.fast.texts import Texts
+from ftlab.fast.verdict import agrees, packing
+from ftlab.formulas import ClipNorm, LoRA, Mixout, NEFTune
+from ftlab.inference import embed, run_over
+from ftlab.losses import CrossEntropy
+from ftlab.losses.outputs import logits_of
+from ftlab.models import load_model
+
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 40,
+}
+MODELS = {
+    "bert": lambda: BertForSequenceClassification(BertConfig(**SIZES)),
+    "roberta": lambda: RobertaForSequenceClassification(RobertaConfig(**SIZES, pad_token_id=1)),
+    "electra": lambda: ElectraForSequenceClassification(ElectraConfig(**SIZES, embedding_size=8)),
+    "distilbert": lambda: DistilBertForSequenceClassification(
+        DistilBertConfig(vocab_size=60, dim=16, n_layers=3, n_heads=2, hidden_dim=32, max_position_embeddings=40)
+    ),
+    "gpt2": lambda: GPT2ForSequenceClassification(
+        GPT2Config(
+            vocab_size=60,
+            n_embd=16,
+            n_layer=3,
+            n_head=2,
+            n_positions=40,
+            pad_token_id=0,
+            bos_token_id=2,
+            eos_token_id=3,
+        )
+    ),
+}
+LENGTHS = {"ragged": (5, 9, 3, 9, 1, 7), "even": (6, 6, 6, 6, 6, 6)}
+
+
+def made(kind, *, dropout=0.1):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = MODELS[kind]()
+        with torch.no_grad():
+            for param in net.parameters():
+                param.add_(torch.randn_like(param), alpha=0.2)
+    for module in net.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    return net
+
+
+def batch(net, lengths="ragged", number=0):
+    chance = torch.Generator().manual_seed(number)
+    wanted = torch.tensor(LENGTHS[lengths])
+    mask = (torch.arange(int(wanted.max())) < wanted[:, None]).long()
+    ids = torch.randint(4, 60, mask.shape, generator=chance)
+    ids[mask == 0] = net.config.pad_token_id or 0
+    return {"input_ids": ids, "attention_mask": mask, "labels": ids[:, 0] % 2}
+
+
+def scores_and_gradients(net, rows):
+    net.zero_grad()
+    scores = logits_of(net, rows)
+    scores.square().sum().backward()
+    return scores.detach(), {
+        name: param.grad.clone() for name, param in net.named_parameters() if param.grad is not None
+    }
+
+
+def assert_equal(found, expected, tolerance=1e-5):
+    (scores, grads), (others, wanted) = found, expected
+    torch.testing.assert_close(scores, others, rtol=tolerance, atol=tolerance)
+    greatest = max(float(one.abs().max()) for one in wanted.values())
+    for name, grad in wanted.items():
+        torch.testing.assert_close(grads[name], grad, rtol=0, atol=tolerance * greatest, msg=name)
+
+
+@pytest.mark.parametrize("first_only", [False, True])
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("kind", MODELS)
+def test_packed_scores_and_gradients_are_the_padded_ones(kind, lengths, first_only):
+    net = made(kind).eval()
+    rows = batch(net, lengths)
+    expected = scores_and_gradients(net, rows)
+    with packed(net, first_only=first_only):
+        found = scores_and_gradients(net, rows)
+    assert_equal(found, expected)
+    assert found[0].ne(expected[0]).any() or lengths == "even" or kind == "gpt2"  # it took another way
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_fifty_updates_without_dropout_are_those_of_the_reference(kind):
+    losses = {}
+    for engine in ("reference", "fast-fp32"):
+        net = made(kind, dropout=0.0)
+        rows = [batch(net, "ragged" if number % 3 else "even", number) for number in range(5)]
+        state = ftlab.begin(net, rows, [ClipNorm(1.0)], epochs=10, lr=1e-3, engine=engine)
+        losses[engine] = [ftlab.step(state, rows[number % 5])["loss"] for number in range(50)]
+    assert losses["fast-fp32"] == pytest.approx(losses["reference"], abs=1e-5)
+    assert losses["reference"][0] > 1.2 * losses["reference"][-1]
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_with_dropout_a_layer_does_what_transformers_does_with_the_same_masks(kind, monkeypatch):
+    def same_masks(tensor, p=0.5, training=True, inplace=False):
+        if not training or p == 0:
+            return tensor
+        return tensor * (keep_mask(tensor.shape, p) == -1) / kept(p)
+
+    net = made(kind, dropout=0.3).train()
+    net.config._attn_implementation = "eager"
+    rows = batch(net, "even")
+    monkeypatch.setattr(nn.functional, "dropout", same_masks)
+    torch.manual_seed(1)
+    expected = scores_and_gradients(net, rows)
+    torch.manual_seed(1)
+    with packed(net):
+        found = scores_and_gradients(net, rows)
+    assert_equal(found, expected)
+    torch.manual_seed(2)
+    with packed(net):
+        assert not torch.allclose(scores_and_gradients(net, rows)[0], found[0])
+
+
+def test_what_is_frozen_gets_no_gradient_and_the_rest_the_same():
+    net = made("bert").eval()
+    rows = batch(net)
+    expected = scores_and_gradients(net, rows)
+    for name, param in net.named_parameters():
+        param.requires_grad_("layer.1." not in name and "key.weight" not in name and "embeddings" not in name)
+    for first_only in (False, True):
+        with packed(net, first_only=first_only):
+            scores, grads = scores_and_gradients(net, rows)
+        assert set(grads) == {name for name, param in net.named_parameters() if param.requires_grad}
+        assert_equal((scores, grads), (expected[0], {name: expected[1][name] for name in grads}))
+
+
+def test_a_share_of_elements_is_dropped_and_the_mean_stays():
+    torch.manual_seed(0)
+    ones = torch.ones(1000, 1000, requires_grad=True)
+    found = dropout(ones, 0.1)
+    assert float((found == 0).float().mean()) == pytest.approx(0.1, abs=1e-3)
+    assert float(found.detach().mean()) == pytest.approx(1, abs=2e-3)
+    found.sum().backward()
+    assert torch.equal(ones.grad, found.detach())
+    assert torch.equal(dropout(ones, 0.1, training=False), ones)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
+def test_masks_are_whole_drawn_anew_and_repeatable(p):
+    torch.manual_seed(3)
+    one, other = keep_mask((50, 41), p), keep_mask((50, 41), p)
+    torch.manual_seed(3)
+    assert torch.equal(keep_mask((50, 41), p), one)
+    assert set(one.unique().tolist()) <= {-1, 0}
+    assert torch.equal(one, other) == (p == 0.0)
+    assert kept(p) == pytest.approx(1 - p, abs=1e-5)
+
+
+def test_elements_are_dropped_independently_of_their_neighbours():
+    torch.manual_seed(0)
+    dropped = (keep_mask((4_000_000,), 0.5) == 0).float() - 0.5
+    for distance in (1, 2, 3, 4, 8):
+        assert abs(float((dropped[distance:] * dropped[:-distance]).mean()) * 4) < 3e-3
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32])
+def test_dropping_keeps_every_bit_of_what_is_kept(kind):
+    tensor = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)).to(kind)
+    mask = keep_mask(tensor.shape, 0.5)
+    assert torch.equal(drop_(tensor.clone(), mask), torch.where(mask == -1, tensor, 0))
+
+
+def test_dropout_of_everything_or_of_doubles_is_left_to_torch():
+    assert not dropout(torch.ones(9), 1.0).any()
+    doubles = dropout(torch.ones(1000, dtype=torch.double), 0.5)
+    assert doubles.dtype == torch.double
+    assert set(doubles.unique().tolist()) == {0.0, 2.0}
+
+
+def test_texts_are_laid_out_and_taken_back():
+    texts = Texts(torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1]]))
+    tokens = torch.arange(12.0).view(6, 2)
+    padded = texts.pad(tokens)
+    assert padded.view(3, 3, 2)[1].tolist() == [[4, 5], [0, 0], [0, 0]]
+    assert torch.equal(texts.flat(padded), tokens)
+    assert texts.solid
+    assert not Texts(torch.tensor([[0, 1], [1, 1]])).solid
+    assert not Texts(torch.tensor([[0, 0], [1, 1]])).solid
+
+
+def other_models():
+    """Models that must not be packed: positions relative to each other inside the layer, and a window of attention."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        relative = DebertaV2Config(**SIZES, relative_attention=True, pos_att_type="p2c|c2p", pad_token_id=0)
+        window = ModernBertConfig(
+            **SIZES, pad_token_id=0, local_attention=4, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2
+        )
+        return [DebertaV2ForSequenceClassification(relative), ModernBertForSequenceClassification(window)]
+
+
+def test_a_model_that_is_not_understood_runs_padded():
+    for net in other_models():
+        net.eval()
+        rows = batch(net)
+        expected = logits_of(net, rows)
+        with packing(net, rows):
+            assert torch.equal(logits_of(net, rows), expected)
+
+
+def test_a_model_that_comes_out_otherwise_is_found_out(monkeypatch):
+    net = made("bert")
+    rows = batch(net)
+    assert agrees(net, rows, first_only=True)
+    monkeypatch.setattr("ftlab.fast.packing._first_position", lambda body: 1)
+    assert not agrees(net, rows, first_only=True)
+
+
+def test_a_wrong_gradient_alone_is_found_out(monkeypatch):
+    net = made("bert")
+    monkeypatch.setattr(layer, "_norm_backward", lambda *given: tuple(2 * one for one in norm_backward(*given)))
+    assert not agrees(net, batch(net), first_only=False)
+
+
+norm_backward = layer._norm_backward
+
+
+def test_trying_leaves_gradients_modes_and_chance_as_they_were():
+    net = made("bert").train()
+    net.bert.encoder.layer[0].eval()
+    scores_and_gradients(net, batch(net))
+    grads, chance = {name: param.grad.clone() for name, param in net.named_parameters()}, torch.get_rng_state()
+    assert agrees(net, batch(net), first_only=True)
+    assert all(torch.equal(param.grad, grads[name]) for name, param in net.named_parameters())
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert net.training
+    assert not net.bert.encoder.layer[0].training
+
+
+def test_nothing_is_left_in_the_model():
+    net = made("gpt2")
+    attention = net.config._attn_implementation
+    with packed(net), pytest.raises(IndexError):
+        logits_of(net, {**batch(net), "input_ids": torch.full((6, 9), 99)})
+    assert not any("forward" in vars(module) for module in net.modules())
+    assert net.config._attn_implementation == attention
+
+
+def test_a_hook_in_the_body_sees_padded_rows():
+    net = made("bert").eval()
+    rows, seen = batch(net), []
+    expected = logits_of(net, rows)
+    net.bert.encoder.layer[1].output.register_forward_hook(lambda module, given, out: seen.append(out.shape))
+    with packed(net, first_only=True):
+        assert torch.equal(logits_of(net, rows), expected)
+    assert seen == [(6, 9, 16)]
+
+
+@pytest.mark.parametrize("rule", [NEFTune(5.0), Mixout(0.5), LoRA(rank=2)])
+def test_rules_that_change_the_model_act_under_the_fast_engine_as_under_the_reference(rule):
+    losses = []
+    for engine in ("reference", "fast-fp32"):
+        net = made("bert", dropout=0.0)
+        rows = [batch(net, "even", number) for number in range(2)]
+        origin = copy.deepcopy(net)
+        state = ftlab.begin(net, rows, [rule], epochs=3, lr=1e-3, engine=engine)
+        losses.append([ftlab.step(state, rows[number % 2])["loss"] for number in range(6)])
+        assert any(
+            not torch.equal(one, other) for one, other in zip(net.parameters(), origin.parameters(), strict=False)
+        )
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_a_loss_that_reads_every_token_gets_every_token():
+    net = made("bert", dropout=0.0).train()
+    rows = batch(net)
+
+    def mean_of_tokens(model, rows):
+        hidden = model.base_model(rows["input_ids"], attention_mask=rows["attention_mask"]).last_hidden_state
+        return (hidden * rows["attention_mask"][..., None]).sum() / rows["attention_mask"].sum()
+
+    expected = mean_of_tokens(net, rows)
+    with packed(net, first_only=True):
+        torch.testing.assert_close(mean_of_tokens(net, rows), expected)
+        states = net(rows["input_ids"], attention_mask=rows["attention_mask"], output_hidden_states=True).hidden_states
+    assert [one.shape for one in states] == [(6, 9, 16)] * 4
+
+
+def test_scores_of_many_rows_are_packed_and_the_same(bert, small):
+    model = load_model(bert, small)
+    encoded = encode(model, small["train"], 64)
+    found = run_over(model, encoded, batch_size=16)
+    expected = torch.cat([logits_of(model.net, encoded.batch([row])) for row in range(len(encoded))])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_vectors_of_many_texts_are_packed_and_the_same(bert, small):
+    model = load_model(bert, small)
+    texts = list(small["train"]["text"])
+    one_by_one = torch.cat([embed(model, [text]) for text in texts])
+    torch.testing.assert_close(embed(model, texts, batch_size=16), one_by_one, rtol=1e-5, atol=1e-5)
+
+
+def test_accumulated_parts_are_packed_each_for_itself():
+    losses = []
+    for parts in (1, 3):
+        net = made("bert", dropout=0.0)
+        rows = batch(net)
+        pieces = [{name: tensor[part::parts] for name, tensor in rows.items()} for part in range(parts)]
+        state = ftlab.begin(net, [rows], epochs=3, lr=1e-3, engine="fast-fp32")
+        losses.append([ftlab.step(state, pieces)["loss"] for _ in range(3)])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_products_in_fp32_are_exact_and_the_setting_is_given_back():
+    setting = torch.backends.mkldnn.matmul.fp32_precision
+    one, other = torch.randn(64, 300), torch.randn(300, 64)
+    exact = one.double() @ other.double()
+    with precision.fp32_products("cpu"):
+        found = one @ other
+    assert float((found.double() - exact).abs().max() / exact.abs().max()) < precision.ERROR
+    assert torch.backends.mkldnn.matmul.fp32_precision == setting
+
+
+def test_a_way_that_is_not_exact_is_not_taken(monkeypatch):
+    def rounded(one, other):
+        wrong = 1e-2 if torch.backends.mkldnn.matmul.fp32_precision == "bf16" else 0
+        return one @ other + wrong, 1.0 - wrong
+
+    monkeypatch.setattr(precision, "_tried", rounded)
+    assert not precision.onednn_is_better.__wrapped__()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    assert not precision.onednn_is_better.__wrapped__()
+
+
+def test_without_the_folder_everything_runs_as_the_reference(monkeypatch, bert, small):
+    monkeypatch.setitem(sys.modules, "ftlab.fast.precision", None)
+    assert choose_engine("auto", "cpu") == choose_engine("fast", "cpu") == "reference"
+    run = ftlab.finetune(bert, small, epochs=1, progress=False)
+    assert run.facts["engine"] == "reference"
+
+
+def test_cheap_masks_are_what_the_fast_engine_draws(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(layer, "keep_mask", lambda *given: drawn.append(given[0]) or keep_mask(*given))
+    monkeypatch.setattr(cheap, "keep_mask", lambda *given: drawn.append(given[0]) or keep_mask(*given))
+    net = made("bert").train()
+    state = ftlab.begin(net, [batch(net)], lr=1e-3, loss=CrossEntropy(), engine="fast-fp32")
+    ftlab.step(state, batch(net))
+    assert len(drawn) == 1 + 3 * 3 + 1  # embeddings, three a layer, the head
+    assert drawn[-2] == (6, 16)  # the last layer's: only the first token of each text
