@@ -1,16 +1,21 @@
 """Batches: texts are tokenised once, grouped by length, and padded to the longest of their batch."""
 
 import random
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ftlab.chunks import chunks
 from ftlab.errors import mention
 from ftlab.models import Pretrained
 from ftlab.rule import mix
+from ftlab.tokens import Tokens, tokenise
 
 Batch = dict[str, Tensor]
 GROUP = 50
@@ -21,7 +26,7 @@ GROUP = 50
 class Encoded:
     """A split as the model takes it, one entry a row."""
 
-    inputs: Sequence[Any]
+    inputs: Tokens | Sequence[Any]
     """Token ids, or images."""
     labels: Tensor | None
     processor: Any
@@ -31,14 +36,19 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """The length of every row in tokens; images all count as one."""
+        return self.inputs.lengths if isinstance(self.inputs, Tokens) else np.ones(len(self), np.int64)
+
     def length(self, row: int) -> int:
         """Return the length of a row in tokens; images all count as one."""
-        return len(self.inputs[row]) if isinstance(self.inputs[row], list) else 1
+        return len(self.inputs[row]) if isinstance(self.inputs, Tokens) else 1
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """Return some rows as tensors: texts padded to the longest of them, and their labels where known."""
-        if isinstance(self.inputs[rows[0]], list):
-            batch = _pad([self.inputs[row] for row in rows], self.processor.pad_token_id)
+        if isinstance(self.inputs, Tokens):
+            batch = self.inputs.batch(rows)
         else:
             images = [self.inputs[row] for row in rows]
             batch = {"pixel_values": self.processor(images, return_tensors="pt")["pixel_values"]}
@@ -46,7 +56,7 @@ class Encoded:
 
 
 def encode(pretrained: Pretrained, rows: Any, max_length: int, where: str = "finetune") -> Encoded:
-    """Tokenise texts in one go, and number their labels.
+    """Tokenise texts, and number their labels. Many texts are kept on disk: see :func:`ftlab.tokens.tokenise`.
 
     Args:
         pretrained: Model and processor.
@@ -59,18 +69,12 @@ def encode(pretrained: Pretrained, rows: Any, max_length: int, where: str = "fin
     if pretrained.task.modality == "image":
         images = [image.convert("RGB") for image in rows["image"]] if _colour(pretrained) else list(rows["image"])
         return Encoded(images, labels, pretrained.processor)
-    texts = rows if isinstance(rows, list) else list(rows["text"])
-    tokenizer = pretrained.processor
-    ids = tokenizer(texts, verbose=False)["input_ids"] if texts else []
-    long = [row for row, one in enumerate(ids) if len(one) > max_length]
-    if long:
-        short = tokenizer([texts[row] for row in long], truncation=True, max_length=max_length)["input_ids"]
-        for row, one in zip(long, short, strict=True):
-            ids[row] = one
-        share = len(long) / len(texts)
-        mention(where, f"{len(long)} of {len(texts)} texts ({share:.1%}) are cut to {max_length} tokens.")
-    _mention_unknown(ids, tokenizer, where)
-    return Encoded(ids, labels, tokenizer, len(long))
+    texts = rows if isinstance(rows, list) else rows["text"]
+    tokens, cut = tokenise(pretrained.processor, texts, max_length)
+    if cut:
+        mention(where, f"{cut} of {len(texts)} texts ({cut / len(texts):.1%}) are cut to {max_length} tokens.")
+    _mention_unknown(tokens, pretrained.processor, where)
+    return Encoded(tokens, labels, pretrained.processor, cut)
 
 
 class Batches:
@@ -99,47 +103,36 @@ class Batches:
     def order(self, number: int) -> list[list[int]]:
         """Return the rows of each batch of an epoch: shuffled, then sorted by length within groups of batches."""
         chance = random.Random(mix(self.seed, number))
-        rows = list(range(len(self.encoded)))
-        chance.shuffle(rows)
-        size = self.batch_size * GROUP
-        grouped = [
-            row
-            for start in range(0, len(rows), size)
-            for row in sorted(rows[start : start + size], key=self.encoded.length)
-        ]
-        batches = [grouped[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        shuffled = array("q", range(len(self.encoded)))
+        chance.shuffle(shuffled)
+        rows = np.array(shuffled)
+        group = np.arange(len(rows)) // (self.batch_size * GROUP)
+        rows = rows[np.lexsort((self.encoded.lengths[rows], group))]
+        batches = [rows[start : start + self.batch_size].tolist() for start in range(0, len(rows), self.batch_size)]
         chance.shuffle(batches)
         return batches
 
 
-def _pad(rows: list[list[int]], pad: int) -> Batch:
-    longest = max(map(len, rows))
-    ids = torch.full((len(rows), longest), pad)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = torch.tensor(row)
-        mask[place, : len(row)] = 1
-    return {"input_ids": ids, "attention_mask": mask}
-
-
 def _labels(labels: Any, pretrained: Pretrained) -> Tensor:
+    """Number the labels: one number a row, or a row of zeros and ones where several may hold."""
     if pretrained.task.kind == "multilabel":
         hot = torch.zeros(len(labels), len(pretrained.task.names))
-        for row, numbers in enumerate(labels):
+        rows = (numbers for chunk in chunks(labels) for numbers in chunk)
+        for row, numbers in enumerate(rows):
             hot[row, list(numbers)] = 1
         return hot
-    return torch.tensor(list(labels), dtype=torch.float32 if pretrained.task.kind == "regression" else torch.long)
+    number = torch.float32 if pretrained.task.kind == "regression" else torch.long
+    return torch.cat([torch.zeros(0, dtype=number), *(torch.tensor(chunk, dtype=number) for chunk in chunks(labels))])
 
 
 def _colour(pretrained: Pretrained) -> bool:
     return getattr(pretrained.net.config, "num_channels", 3) == 3
 
 
-def _mention_unknown(ids: list[list[int]], tokenizer: Any, where: str) -> None:
+def _mention_unknown(tokens: Tokens, tokenizer: Any, where: str) -> None:
     unknown = tokenizer.unk_token_id
-    total = sum(map(len, ids))
-    if unknown is None or not total or unknown == tokenizer.eos_token_id:
+    if unknown is None or not len(tokens.ids) or unknown == tokenizer.eos_token_id:
         return
-    share = sum(one.count(unknown) for one in ids) / total
+    share = tokens.count(unknown) / len(tokens.ids)
     if share > 0.2:
         mention(where, f"{share:.0%} of all tokens are unknown to the tokenizer; is it made for this language?")

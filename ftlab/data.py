@@ -13,8 +13,7 @@ from ftlab.labels import (
     Column,
     Task,
     build,
-    check_labels,
-    check_texts,
+    check_rows,
     kind_of,
     learn_names,
     parse_labels,
@@ -148,16 +147,7 @@ def checked(data: Any) -> "DatasetDict":
     for split, rows in data.items():
         if rows.features != data["train"].features or set(rows.column_names) != {task.modality, "label"}:
             return load_data(data)
-        labels = list(rows["label"])
-        if task.kind == "classification":
-            labels = [None if one == -1 else one for one in labels]
-        check_labels(labels, split)
-        if task.kind == "regression":
-            parse_labels(Column([], labels, split), task.kind)
-        if task.modality == "text":
-            check_texts(list(rows["text"]), split)
-        if split == "train" and task.kind != "multilabel":
-            learn_names(Column([], [str(one) for one in labels], split), "classification", split)
+        check_rows(rows, task, split)
     return data
 
 

@@ -23,7 +23,7 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> 
     device = next(net.parameters()).device
     training = net.training
     net.eval()
-    rows = sorted(range(len(encoded)), key=encoded.length)
+    rows = encoded.lengths.argsort(kind="stable").tolist()
     scores: list[Tensor] = []
     engine = _engine(device, len(encoded))
     with torch.inference_mode():

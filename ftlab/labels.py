@@ -2,9 +2,11 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ftlab.chunks import chunks
 from ftlab.errors import mention, refused
 from ftlab.tables import Table
 
@@ -52,21 +54,40 @@ def pick_columns(table: Table, place: str, text: str | None, label: str | None) 
     return Column(texts, labels, place)
 
 
-def check_texts(texts: list[Any], place: str) -> None:
+def check_texts(texts: Iterable[Any], place: str) -> None:
     """Refuse texts that are empty or no text."""
-    wrong = [i for i, one in enumerate(texts) if not isinstance(one, str) or not one.strip()]
+    wrong = {i: one for i, one in enumerate(texts) if not isinstance(one, str) or not one.strip()}
     if wrong:
-        got = f"{texts[wrong[0]]!r} in {rows_in_words(wrong)}"
+        got = _first_of(wrong)
         raise refused("load_data", f"text of {place}", "not be empty", got, "Fill these rows or take them out")
 
 
-def check_labels(labels: list[Any], place: str, *, none_is_a_label: bool = False) -> None:
+def check_labels(labels: Iterable[Any], place: str, *, none_is_a_label: bool = False) -> None:
     """Refuse rows without a label; where several may hold, an empty cell says that none does."""
-    wrong = [i for i, one in enumerate(labels) if _absent(one) and not (none_is_a_label and one == "")]
+    wrong = {i: one for i, one in enumerate(labels) if _absent(one) and not (none_is_a_label and one == "")}
     if wrong:
-        got = f"{labels[wrong[0]]!r} in {rows_in_words(wrong)}"
+        got = _first_of(wrong)
         do = "Fill them or take the rows out"
         raise refused("load_data", f"label of {place}", "be there in every row", got, do)
+
+
+def check_numbers(labels: Iterable[Any], place: str) -> None:
+    """Refuse labels that are no finite number."""
+    numbers = ((i, one, _number(one)) for i, one in enumerate(labels))
+    wrong = {i: one for i, one, number in numbers if number is None or not math.isfinite(number)}
+    if wrong:
+        raise refused("load_data", f"label of {place}", "be a finite number", _first_of(wrong), "Mend these rows")
+
+
+def check_rows(rows: "Dataset", task: Task, split: str) -> None:
+    """Look through a split that has the common form already, without holding all of its rows at once."""
+    check_labels(_labels(rows, task), split)
+    if task.kind == "regression":
+        check_numbers(_labels(rows, task), split)
+    if task.modality == "text":
+        check_texts((one for chunk in chunks(rows["text"]) for one in chunk), split)
+    if split == "train" and task.kind != "multilabel":
+        learn_names(Column([], _first_two(_labels(rows, task)), split), "classification", split)
 
 
 def kind_of(labels: list[Any], name: str) -> str:
@@ -87,15 +108,11 @@ def kind_of(labels: list[Any], name: str) -> str:
 
 def parse_labels(column: Column, kind: str) -> Column:
     """Turn labels into names, lists of names, or numbers; refuse rows without one."""
-    labels, place = column.labels, f"label of {column.place}"
+    labels = column.labels
     check_labels(labels, column.place, none_is_a_label=kind == "multilabel")
     if kind == "regression":
-        numbers = [_number(one) for one in labels]
-        wrong = [i for i, one in enumerate(numbers) if one is None or not math.isfinite(one)]
-        if wrong:
-            got = f"{labels[wrong[0]]!r} in {rows_in_words(wrong)}"
-            raise refused("load_data", place, "be a finite number", got, "Mend these rows")
-        return Column(column.texts, numbers, column.place)
+        check_numbers(labels, column.place)
+        return Column(column.texts, [_number(one) for one in labels], column.place)
     if kind == "multilabel":
         lists = [one if isinstance(one, list) else str(one).split("|") for one in labels]
         return Column(column.texts, [sorted({_name(label) for label in one} - {""}) for one in lists], column.place)
@@ -157,6 +174,26 @@ def rows_in_words(numbers: list[int]) -> str:
     """
     more = f" (and {len(numbers) - 3} more)" if len(numbers) > 3 else ""
     return f"row {', '.join(str(number + 1) for number in numbers[:3])}{more}"
+
+
+def _labels(rows: "Dataset", task: Task) -> Iterator[Any]:
+    """Go through the labels; the class -1 is none."""
+    withheld = task.kind == "classification"
+    return (None if withheld and one == -1 else one for chunk in chunks(rows["label"]) for one in chunk)
+
+
+def _first_two(labels: Iterable[Any]) -> list[str]:
+    """Return the first two labels that differ, or the only one."""
+    found: dict[str, None] = {}
+    for one in labels:
+        found[str(one)] = None
+        if len(found) == 2:
+            break
+    return list(found)
+
+
+def _first_of(wrong: dict[int, Any]) -> str:
+    return f"{next(iter(wrong.values()))!r} in {rows_in_words(list(wrong))}"
 
 
 def _absent(label: Any) -> bool:
