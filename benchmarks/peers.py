@@ -22,7 +22,7 @@ import torch
 from benchmarks.job import LONGEST, Clock, Job, Pass, padded, peak_memory, pretrained, unpadded
 from benchmarks.peak import work
 from ftlab.batches import Batches, Encoded
-from ftlab.device import choose_engine
+from ftlab.device import choose_engine, training_memory
 from ftlab.fast.precision import has_bf16
 from ftlab.formulas import ClipNorm
 from ftlab.losses import loss_for
@@ -79,7 +79,8 @@ def ours(job: Job, clock: Clock, asked: str) -> str:
     batches = Batches(encoded, job.batch, seed=0)
     recipe, loss = complete([ClipNorm(CLIP)]), loss_for(model.task.kind)
     state = begin(model, batches, recipe, epochs=job.repeats + 1, lr=LR, loss=loss, engine=engine)
-    by_hand(job, clock, batches.epoch, partial(step, state))
+    with training_memory(engine, job.device):
+        by_hand(job, clock, batches.epoch, partial(step, state))
     return f"engine {engine}"
 
 

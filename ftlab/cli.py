@@ -85,7 +85,7 @@ def finetune(
     seed: Annotated[int, typer.Option(help="Of the new head and of the data's order.")] = 0,
     rule: RuleOption = None,
     optimizer: OptimizerOption = "adamw",
-    engine: Annotated[str, typer.Option(help="auto, reference (fp32) or fast (bf16 products).")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, reference (fp32), fast (bf16) or fast-fp32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     new_head: Annotated[bool, typer.Option("--new-head", help="Replace the head of a fine-tuned model.")] = False,
     output: Annotated[str | None, typer.Option(help="A folder for model, metrics, history and curves.")] = None,

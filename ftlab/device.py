@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -69,6 +69,15 @@ def forward_pass(engine: str, model: nn.Module, batch: Mapping[str, Tensor]) -> 
             stack.enter_context(packing(model, batch))
             stack.enter_context(fp32_products(device))
         yield
+
+
+def training_memory(engine: str, device: str) -> AbstractContextManager[None]:
+    """Return the context in which a whole training runs: with a fast engine on a CPU, a step's memory is kept for the next."""
+    if engine == "reference" or device != "cpu":
+        return nullcontext()
+    from ftlab.fast.memory import kept_memory
+
+    return kept_memory()
 
 
 def cores() -> int:

@@ -30,7 +30,8 @@ def doctor() -> str:
     counts = ", ".join(f"{split} {count}" for split, count in rows.items())
     lines = {
         "device": around["device"],
-        "engine": f"{engine} ({numbers}); engine='reference' is fp32 everywhere",
+        "engine": f"{engine} ({numbers}); engine='reference' is fp32, and packs nothing",
+        "memory": _memory(engine, device),
         "threads": f"{torch.get_num_threads()} of {cores()} cores",
         "versions": ", ".join(f"{name} {number}" for name, number in around["versions"].items()),
         "system": platform.platform(),
@@ -41,6 +42,18 @@ def doctor() -> str:
     }
     wide = max(map(len, lines))
     return "\n".join(f"{name:<{wide}}  {value}" for name, value in lines.items())
+
+
+def _memory(engine: str, device: str) -> str:
+    """Say how freed memory is treated, and how a loop of the reader's own can have the same."""
+    if engine == "reference" or device != "cpu":
+        return "as the device has it"
+    from ftlab.fast.memory import SETTINGS, can_keep
+
+    if not can_keep():
+        return "as the system has it, since its allocator is not glibc's"
+    own = " ".join(f"{name}={value}" for name, value in SETTINGS.items())
+    return f"finetune keeps what an update frees for the next one; for a loop of your own start Python with {own}"
 
 
 def facts() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from ftlab import checkpoint
 from ftlab.batches import Batches, Encoded, encode
 from ftlab.data import checked, fingerprint, task_of
-from ftlab.device import choose_device, choose_engine
+from ftlab.device import choose_device, choose_engine, training_memory
 from ftlab.errors import Interrupted, check_whole, mention, misused
 from ftlab.inference import evaluate_encoded
 from ftlab.losses import Loss, loss_for
@@ -67,7 +67,7 @@ def finetune(
         optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
             parameter groups to a torch optimizer.
         step: ``step(state, batch) -> record`` in place of :func:`ftlab.step`.
-        engine: ``"reference"`` (fp32), ``"fast"`` (bf16 products), or ``"auto"``: fast where the hardware has bf16.
+        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"``, or ``"auto"``; see :func:`ftlab.device.choose_engine`.
         device: ``"cuda"``, ``"mps"``, ``"cpu"``, or ``"auto"``: the first of them that is there.
         save_every: Write a checkpoint every so many updates; needs ``output``.
         resume: Go on from the newest checkpoint in ``output``, bit for bit.
@@ -171,7 +171,8 @@ class _Session:
     def run(self, shown: bool | None) -> Run:
         started = time.perf_counter()
         with _stopping() as stop:
-            self._train(stop, shown)
+            with training_memory(self.state.engine, self.state.device.type):
+                self._train(stop, shown)
             net = finish(self.state)
             self.facts["seconds"] += round(time.perf_counter() - started, 2)
             model = dataclasses.replace(self.model, net=net)

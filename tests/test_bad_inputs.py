@@ -270,7 +270,9 @@ bad_argument("accumulate 5 of 4", "accumulate must be at most batch_size, 4. Got
 bad_argument("max_length 2", "max_length must be a whole number of at least 4. Got 2", max_length=2)
 bad_argument("seed below 0", "seed must be a whole number of at least 0. Got -5", seed=-5)
 bad_argument("three seeds", "seed must be one whole number or two. Got (1, 2, 3)", seed=(1, 2, 3))
-bad_argument("unknown engine", "engine must be one of 'auto', 'reference', 'fast', 'fast-fp32'. Got 'warp'", engine="warp")
+bad_argument(
+    "unknown engine", "engine must be one of 'auto', 'reference', 'fast', 'fast-fp32'. Got 'warp'", engine="warp"
+)
 bad_argument("unknown device", "device must be one of 'auto', 'cpu', 'cuda', 'mps'. Got 'tpu'", device="tpu")
 bad_argument("unknown optimizer", "optimizer must be one of 'adamw', 'sgd', 'signsgd', ", optimizer="adam")
 bad_argument("loss a string", "loss must be a function. Got 'focal'", loss="focal")

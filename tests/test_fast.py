@@ -1,6 +1,7 @@
 """The fast paths: they equal the reference wherever that can be asked for, and stand back where they do not understand."""
 
 import copy
+import resource
 import sys
 
 import pytest
@@ -26,7 +27,7 @@ from transformers import (
 import ftlab
 from ftlab.batches import encode
 from ftlab.device import choose_engine
-from ftlab.fast import dropout as cheap, layer, precision
+from ftlab.fast import dropout as cheap, layer, memory, precision
 from ftlab.fast.dropout import drop_, dropout, keep_mask, kept
 from ftlab.fast.packing import packed
 from ftlab.fast.texts import Texts
@@ -382,3 +383,26 @@ def test_cheap_masks_are_what_the_fast_engine_draws(monkeypatch):
     ftlab.step(state, batch(net))
     assert len(drawn) == 1 + 3 * 3 + 1  # embeddings, three a layer, the head
     assert drawn[-2] == (6, 16)  # the last layer's: only the first token of each text
+
+
+def faults(updates):
+    """Return how many pages the system has cleared for this process while something ran."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    updates()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_memory_is_kept_between_steps_and_given_back_after_them():
+    def some_steps():
+        for _ in range(20):
+            torch.empty(4_000_000).fill_(1)
+
+    if not memory.can_keep():
+        with memory.kept_memory():
+            some_steps()
+        return
+    pages = 4_000_000 * 4 // resource.getpagesize()
+    with memory.kept_memory():
+        some_steps()
+        assert faults(some_steps) < pages / 10
+    assert faults(some_steps) > 5 * pages
