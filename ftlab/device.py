@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -78,6 +78,14 @@ def training_memory(engine: str, device: str) -> AbstractContextManager[None]:
     from ftlab.fast.memory import kept_memory
 
     return kept_memory()
+
+
+def forget(model: nn.Module) -> None:
+    """Let go of what fast paths keep for a model while it is trained."""
+    with suppress(ImportError):
+        from ftlab.fast.prefix import forget as forget_outputs
+
+        forget_outputs(model)
 
 
 def cores() -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.batches import Batch
-from ftlab.device import forward_pass
+from ftlab.device import forget, forward_pass
 from ftlab.errors import Diverged, check_number, misused, sentence
 from ftlab.losses import CrossEntropy, Loss
 from ftlab.models import Pretrained
@@ -205,6 +205,7 @@ def update(state: State, task: float, penalty: float, samples: int) -> Record:
 
 def finish(state: State) -> nn.Module:
     """Let the rules give the model back, in reverse order; it is then as it is to be evaluated and saved."""
+    forget(state.model)
     for place, rule in reversed(list(enumerate(state.recipe))):
         state.model = rule.finish(state.model, state.memory[place])
     return state.model

@@ -27,8 +27,10 @@ from transformers import (
 import ftlab
 from ftlab.batches import encode
 from ftlab.device import choose_engine
-from ftlab.fast import dropout as cheap, layer, memory, precision
+from ftlab.fast import dropout as cheap, layer, memory, precision, prefix
 from ftlab.fast.dropout import drop_, dropout, keep_mask, kept
+from ftlab.fast.embedding import look_up
+from ftlab.fast.layer import run_layer
 from ftlab.fast.packing import packed
 from ftlab.fast.texts import Texts
 from ftlab.fast.verdict import agrees, packing
@@ -406,3 +408,101 @@ def test_memory_is_kept_between_steps_and_given_back_after_them():
         some_steps()
         assert faults(some_steps) < pages / 10
     assert faults(some_steps) > 5 * pages
+
+
+def frozen_below(net, trained):
+    """Freeze all parameters but those whose names hold one of the words."""
+    for name, param in net.named_parameters():
+        param.requires_grad_(any(word in name for word in trained))
+    return net
+
+
+@pytest.mark.parametrize("trained", [("classifier",), ("classifier", "layer.2.", "pooler"), ("classifier", "layer.1.")])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert"])
+def test_frozen_lower_layers_are_computed_once_and_the_updates_stay_the_same(kind, trained, monkeypatch):
+    losses, runs = {}, []
+    monkeypatch.setattr(prefix, "run_layer", lambda *given, **more: runs.append(given[1]) or run_layer(*given, **more))
+    for engine in ("reference", "fast-fp32"):
+        net = frozen_below(made(kind, dropout=0.0), trained)
+        rows = [batch(net, "ragged", number) for number in range(3)]
+        state = ftlab.begin(net, rows, epochs=4, lr=1e-2, engine=engine)
+        losses[engine] = [ftlab.step(state, rows[number % 3])["loss"] for number in range(12)]
+    assert losses["fast-fp32"] == pytest.approx(losses["reference"], abs=1e-5)
+    below = next((layer for layer in range(3) if any(f"layer.{layer}." in word for word in trained)), 3)
+    assert len(runs) == 3 * below  # each batch once, in three epochs of four for nothing
+
+
+def test_a_frozen_weight_with_another_value_is_noticed():
+    net = frozen_below(made("bert", dropout=0.0), ("classifier",))
+    rows = batch(net)
+    state = ftlab.begin(net, [rows], lr=1e-12, engine="fast-fp32")
+    before = ftlab.step(state, rows)["loss"]
+    with torch.no_grad():
+        net.bert.encoder.layer[0].output.dense.weight.mul_(2)
+    after = ftlab.step(state, rows)["loss"]
+    assert after == pytest.approx(float(CrossEntropy()(net.eval(), rows).detach()), abs=1e-5)
+    assert abs(after - before) > 1e-4
+
+
+def test_beyond_the_limit_texts_are_computed_anew(monkeypatch):
+    monkeypatch.setattr(prefix, "LIMIT", 3 * 16 * 4)
+    net = frozen_below(made("bert", dropout=0.0), ("classifier",))
+    rows = batch(net)
+    state = ftlab.begin(net, [rows], epochs=2, lr=1e-9, engine="fast-fp32")
+    one, other = (ftlab.step(state, rows)["loss"] for _ in range(2))
+    assert one == pytest.approx(other, abs=1e-6)
+    assert len(prefix._kept[net.bert].outputs) == 3
+    ftlab.training.finish(state)
+    assert net.bert not in prefix._kept
+
+
+def test_only_what_is_trained_has_dropout():
+    net = frozen_below(made("bert", dropout=0.5), ("classifier",)).train()
+    for module in net.children():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    rows = batch(net)
+    with packed(net, first_only=True):
+        one, other = (logits_of(net, rows).detach() for _ in range(2))
+    assert torch.equal(one, other)
+    torch.testing.assert_close(one, logits_of(net.eval(), rows).detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_an_embedding_gets_the_gradient_that_torch_gives_it_step_after_step():
+    ours, plain = (nn.Embedding(20, 4, padding_idx=0) for _ in range(2))
+    plain.load_state_dict(ours.state_dict())
+    chance = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        ids = torch.randint(0, 20, (3, 5), generator=chance)
+        scale = torch.randn(3, 5, 4, generator=chance)
+        for embedding, rows in ((ours, look_up(ours, ids)), (plain, plain(ids))):
+            embedding.weight.grad = None
+            (rows * scale).sum().backward()
+        torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+
+
+def test_a_gradient_that_somebody_keeps_is_not_written_to():
+    embedding = nn.Embedding(20, 4)
+    look_up(embedding, torch.tensor([1, 2])).sum().backward()
+    first, copy_of_it = embedding.weight.grad, embedding.weight.grad.clone()
+    embedding.weight.grad = None
+    look_up(embedding, torch.tensor([3])).sum().backward()
+    assert torch.equal(first, copy_of_it)
+    assert embedding.weight.grad.sum() == 4
+
+
+def test_two_passes_before_one_backward_add_up():
+    embedding = nn.Embedding(20, 4)
+    (look_up(embedding, torch.tensor([1, 2])) + look_up(embedding, torch.tensor([2, 3]))).sum().backward()
+    look_up(embedding, torch.tensor([3])).sum().backward()
+    assert embedding.weight.grad.sum(1).tolist()[:5] == [0, 4, 8, 8, 0]
+
+
+def test_the_table_of_the_step_before_is_used_again():
+    embedding = nn.Embedding(20, 4)
+    places = set()
+    for row in range(5):
+        embedding.weight.grad = None
+        look_up(embedding, torch.tensor([row])).sum().backward()
+        places.add(embedding.weight.grad.data_ptr())
+    assert len(places) == 1

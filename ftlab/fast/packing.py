@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.fast.dropout import dropout as cheap_dropout
+from ftlab.fast.embedding import look_up, plain_embedding
 from ftlab.fast.layer import run_layer, understood
+from ftlab.fast.prefix import entrance, frozen_layers, kept_outputs
 from ftlab.fast.texts import Texts
 from ftlab.losses.outputs import SCORES_ONLY
 
@@ -84,9 +86,15 @@ def _forward(
         return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
     layers = _layers(body)
     known = bool(layers) and all(map(understood, layers))
-    replaced = (
-        _replace_layers(layers, texts, first_only and SCORES_ONLY.get()) if known else _replace_pooler(body, texts)
-    )
+    if known:
+        stand_ins = _layers_stand_in(body, layers, input_ids, texts, first_only and SCORES_ONLY.get())
+    else:
+        stand_ins = _pooler_stands_in(body, texts)
+    words = body.get_input_embeddings()
+    if plain_embedding(words) and words not in stand_ins:
+        stand_ins[words] = partial(look_up, words)
+    for module, forward in stand_ins.items():
+        module.forward = forward
     before, body.config._attn_implementation = body.config._attn_implementation, ATTENTION
     try:
         made = ordinary(
@@ -97,35 +105,47 @@ def _forward(
         )
     finally:
         body.config._attn_implementation = before
-        for module in replaced:
+        for module in stand_ins:
             del module.__dict__["forward"]
     if not known:
         made.last_hidden_state = _padded(made.last_hidden_state, texts)
     return made
 
 
-def _replace_layers(layers: list[nn.Module], texts: Texts, first_only: bool) -> list[nn.Module]:
-    """Let every layer run as one function; the last gives padded rows, or the first tokens alone."""
+def _layers_stand_in(
+    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: Texts, first_only: bool
+) -> dict[nn.Module, Callable[..., Tensor]]:
+    """Let every layer run as one function; the last gives padded rows, or the first tokens alone.
 
-    def run(layer: nn.Module, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
-        if layer is not layers[-1]:
-            return run_layer(layer, hidden[0], texts)[None]
-        made = run_layer(layer, hidden[0], texts, first_only=first_only)
-        return made[:, None] if first_only else _padded(made[None], texts)
+    Frozen layers below the lowest that is trained give what was kept of them.
+    """
+    below = frozen_layers(body, layers) if body.training and torch.is_grad_enabled() else 0
+    last = layers[-1]
+    found: dict[nn.Module, Callable[..., Tensor]] = {}
+    if below:
+        only = first_only and below == len(layers)
+        kept = kept_outputs(body, layers[:below], input_ids, texts, first_only=only, position=_first_position(body))
+        found = {part: lambda *_, **__: kept[None] for part in (*entrance(body), *layers[:below])}
+    for layer in layers[below:]:
+        found[layer] = partial(_run, layer, texts, first_only and layer is last)
+    made = found[last]
+    found[last] = lambda *given, **more: (
+        made(*given, **more)[0][:, None] if first_only else _padded(made(*given, **more), texts)
+    )
+    return found
 
-    for layer in layers:
-        layer.forward = partial(run, layer)
-    return layers
+
+def _run(layer: nn.Module, texts: Texts, first_only: bool, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+    return run_layer(layer, hidden[0], texts, first_only=first_only)[None]
 
 
-def _replace_pooler(body: Any, texts: Texts) -> list[nn.Module]:
+def _pooler_stands_in(body: Any, texts: Texts) -> dict[nn.Module, Callable[..., Tensor]]:
     """Let a pooler inside the body see padded rows."""
     pooler = getattr(body, "pooler", None)
     if not isinstance(pooler, nn.Module):
-        return []
+        return {}
     ordinary = type(pooler).forward.__get__(pooler)
-    pooler.forward = lambda hidden: ordinary(_padded(hidden, texts))
-    return [pooler]
+    return {pooler: lambda hidden: ordinary(_padded(hidden, texts))}
 
 
 def _padded(row: Tensor, texts: Texts) -> Tensor:

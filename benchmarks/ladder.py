@@ -1,0 +1,127 @@
+"""What each technique of the fast engine brings: one more on every rung, over the same batches, in turns.
+
+    python -m benchmarks.ladder --sst2 DIR                 # batches of 32 and 128
+    python -m benchmarks.ladder --sst2 DIR --batch 32 --turns 8
+
+A rung's updates are those of training: clipping at norm 1, AdamW, dropout as the model has it. Told are medians over turns
+of the time for the same batches, and the ratio to the rung before, taken turn by turn.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+import ftlab
+from benchmarks.main_job import sst2_as_csv
+from benchmarks.record import keep
+from ftlab.batches import Batches, encode
+from ftlab.device import choose_engine, training_memory
+from ftlab.fast.packing import packed
+from ftlab.formulas import ClipNorm
+from ftlab.recipe import complete
+from ftlab.training import State, begin, step
+
+TECHNIQUES = (
+    "fp32, padded to the longest of a batch of like lengths (the reference)",
+    "bf16 products",
+    "cheap dropout",
+    "packed",
+    "a layer as one function",
+    "last layer for first tokens only",
+    "no zeros for the embedding's gradient",
+    "memory kept between steps",
+)
+
+
+LACKING = {
+    2: ("ftlab.fast.packing.cheap_dropout", torch.nn.functional.dropout),
+    3: ("ftlab.fast.texts.Texts.solid", False),
+    4: ("ftlab.fast.packing.understood", lambda layer: False),
+    5: ("ftlab.fast.verdict.packed", lambda model, first_only: packed(model)),
+    6: ("ftlab.fast.packing.plain_embedding", lambda module: False),
+}
+"""By technique, what stands in for it where it is left out; bf16 and kept memory are asked for, not built in."""
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sst2", type=Path, required=True)
+    parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=640, help="rows of a turn")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = ftlab.load_data(sst2_as_csv(given.sst2, Path(folder) / "sst2"))
+    keep("ladder", {f"batch {size}": climbed(data, size, given.rows, given.turns) for size in given.batch})
+
+
+def climbed(data: Any, size: int, rows: int, turns: int) -> list[dict[str, Any]]:
+    """Return for each rung samples/s and the ratio to the rung before, each a median over turns with its extremes."""
+    states, batches = [], []
+    for number in range(len(TECHNIQUES)):
+        with rung(number) as engine:
+            state, batches = begun(data, size, rows, engine)
+            states.append(state)
+    times: list[list[float]] = [[] for _ in TECHNIQUES]
+    for turn in range(turns + 1):
+        for number, state in enumerate(states):
+            with rung(number):
+                started = time.perf_counter()
+                for batch in batches[: 2 if turn == 0 else None]:
+                    step(state, batch)
+                times[number] += [time.perf_counter() - started] if turn else []
+        print(size, turn, [round(spent[-1], 2) for spent in times if spent], flush=True)
+    count = sum(len(part["labels"]) for batch in batches for part in batch)
+    before = [times[0], *times[:-1]]
+    return [
+        {
+            "technique": technique,
+            "samples/s": spread([count / one for one in spent]),
+            "times the rung before": spread([old / new for old, new in zip(older, spent, strict=True)]),
+            "times the reference": spread([old / new for old, new in zip(times[0], spent, strict=True)]),
+        }
+        for technique, spent, older in zip(TECHNIQUES, times, before, strict=True)
+    ]
+
+
+def begun(data: Any, size: int, rows: int, engine: str) -> tuple[State, list[Any]]:
+    """Return a training, and batches drawn from an epoch's."""
+    model = ftlab.load_model("minilm", data)
+    batches = Batches(encode(model, data["train"], 128), size)
+    state = begin(model, batches, complete([ClipNorm(1.0)]), epochs=3, engine=engine)
+    return state, [batch for _, batch in zip(range(rows // size), batches, strict=False)]
+
+
+@contextmanager
+def rung(number: int) -> Iterator[str]:
+    """Have the techniques up to a rung and none above it; give the engine's name."""
+    engine = "reference" if number == 0 else choose_engine("auto", "cpu")
+    with ExitStack() as stack:
+        for place, (name, instead) in LACKING.items():
+            if place > number:
+                stack.enter_context(patch(name, instead))
+        if number == len(TECHNIQUES) - 1:
+            stack.enter_context(training_memory(engine, "cpu"))
+        yield engine
+
+
+def spread(values: list[float]) -> list[float]:
+    """Return median, least and greatest.
+
+    >>> spread([3.0, 1.0, 2.0])
+    [2.0, 1.0, 3.0]
+    """
+    return [round(one, 3) for one in (statistics.median(values), min(values), max(values))]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Compute what the frozen lower layers of an encoder make of a text once, and keep it for the epochs that follow.
+
+Frozen layers give the same for a text in every epoch, but for dropout; so they run without it, and only what is trained
+has dropout. A text is known by its tokens, and what is kept is thrown away when a frozen weight has another value.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.fast.layer import run_layer
+from ftlab.fast.texts import Texts
+
+LIMIT = 1 << 30
+"""How many bytes are kept for a model; texts beyond that are computed anew each time."""
+
+
+@dataclass
+class Kept:
+    """What is kept for a model."""
+
+    state: Any
+    """Of what it was computed: how many layers, for which tokens, and each frozen weight with its version."""
+    outputs: dict[bytes, Tensor] = field(default_factory=dict)
+    bytes: int = 0
+
+
+_kept: "WeakKeyDictionary[nn.Module, Kept]" = WeakKeyDictionary()
+
+
+def frozen_layers(body: Any, layers: list[nn.Module]) -> int:
+    """Return how many layers, counted from below, stand beneath everything in the body that is trained.
+
+    >>> frozen_layers(nn.Linear(1, 1), [])
+    0
+    """
+    if not layers or any(param.requires_grad for below in entrance(body) for param in below.parameters()):
+        return 0
+    trained = (any(param.requires_grad for param in layer.parameters()) for layer in layers)
+    return next((number for number, one in enumerate(trained) if one), len(layers))
+
+
+def kept_outputs(
+    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: Texts, *, first_only: bool, position: int
+) -> Tensor:
+    """Return what the frozen layers make of some texts: (tokens, width), or (texts, width) where first tokens are enough.
+
+    Args:
+        body: The encoder.
+        layers: Its frozen layers, from below.
+        input_ids: Padded rows.
+        texts: Where they have tokens.
+        first_only: Whether only the first token of each text is asked for.
+        position: The number of a text's first position.
+    """
+    frozen = [param for module in (*entrance(body), *layers) for param in module.parameters()]
+    state = len(layers), first_only, [(id(param), param._version) for param in frozen]
+    kept = _kept.get(body)
+    if kept is None or kept.state != state:
+        kept = _kept[body] = Kept(state)
+    lengths = texts.lengths.tolist()
+    keys = [row[:length].numpy().tobytes() for row, length in zip(input_ids.cpu(), lengths, strict=True)]
+    missing = [place for place, key in enumerate(keys) if key not in kept.outputs]
+    fresh: dict[bytes, Tensor] = {}
+    if missing:
+        some = Texts(texts.mask[missing][:, : max(lengths[place] for place in missing)])
+        tokens = _computed(body, layers, input_ids[missing][:, : some.longest], some, first_only, position)
+        sizes = [1] * some.count if first_only else some.lengths.tolist()
+        fresh = {keys[place]: part for place, part in zip(missing, torch.split(tokens, sizes), strict=True)}
+    made = torch.cat([kept.outputs[key] if key in kept.outputs else fresh[key] for key in keys])
+    for key, part in fresh.items():
+        if kept.bytes + part.nbytes <= LIMIT:
+            kept.outputs[key] = part.clone()
+            kept.bytes += part.nbytes
+    return made
+
+
+def _computed(
+    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: Texts, first_only: bool, position: int
+) -> Tensor:
+    """Run the frozen layers without dropout."""
+    with torch.no_grad(), _without_dropout((*entrance(body), *layers)):
+        places = (texts.positions + position)[None]
+        hidden = body.embeddings(input_ids=texts.flat(input_ids.flatten())[None], position_ids=places)
+        for widen in entrance(body)[1:]:
+            hidden = widen(hidden)
+        tokens: Tensor = hidden[0]
+        for layer in layers:
+            tokens = run_layer(layer, tokens, texts, first_only=first_only and layer is layers[-1])
+    return tokens
+
+
+def forget(model: nn.Module) -> None:
+    """Throw away what is kept for a model."""
+    _kept.pop(getattr(model, "base_model", model), None)
+
+
+def entrance(body: Any) -> list[nn.Module]:
+    """Return what makes the first layer's input: the embeddings and, in ELECTRA, what widens them."""
+    parts = (getattr(body, name, None) for name in ("embeddings", "embeddings_project"))
+    return [part for part in parts if isinstance(part, nn.Module)]
+
+
+@contextmanager
+def _without_dropout(parts: tuple[nn.Module, ...]) -> Iterator[None]:
+    modes = {module: module.training for part in parts for module in part.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
