@@ -14,7 +14,7 @@ help:
 	@echo "make book       build the book: book/_build/html/index.html"
 	@echo "make book-test  open every page of it in a headless Chromium, and a chapter in JupyterLab"
 	@echo "make mutants    make small wrong edits in every formula; each must be noticed by its tests"
-	@echo "make bench      measure what benchmarks/ measures, and keep the results"
+	@echo "make bench      measure what benchmarks/ measures, and keep the results; SST2=DIR adds the peers in speed"
 	@echo "make clean      remove .venv and runs/demo"
 
 setup: .venv/done
@@ -66,6 +66,15 @@ bench: setup
 	$(BIN)/python -m benchmarks.strategies
 	$(BIN)/python -m benchmarks.strategies --cost
 	$(BIN)/python -m benchmarks.strategies --page
+	$(BIN)/python -m benchmarks.rows
+ifdef SST2
+	$(BIN)/python -m benchmarks.ladder --sst2 $(SST2)
+	$(BIN)/python -m benchmarks.speed --sst2 $(SST2)
+	$(BIN)/python -m benchmarks.speed --sst2 $(SST2) --lengths --rounds 3
+	$(BIN)/python -m benchmarks.speed --sst2 $(SST2) --sizes --rounds 3
+	$(BIN)/python -m benchmarks.speed --figure
+	$(BIN)/python -m benchmarks.equal --sst2 $(SST2)
+endif
 
 clean:
 	rm -rf .venv runs/demo book/_build student

@@ -58,7 +58,7 @@ def main() -> None:
 def verdict(pairs: list[list[float]]) -> dict[str, Any]:
     """Return the mean difference, its interval, and whether it lies above the margin.
 
-    >>> verdict([[0.80, 0.81], [0.82, 0.82], [0.81, 0.82]])["no worse"]
+    >>> verdict([[0.80, 0.81], [0.82, 0.83], [0.81, 0.82]])["no worse"]
     True
     >>> verdict([[0.80, 0.78]])
     {}

@@ -23,7 +23,8 @@ import ftlab
 from benchmarks.main_job import sst2_as_csv
 from benchmarks.record import keep
 from ftlab.batches import Batches, encode
-from ftlab.device import choose_engine, training_memory
+from ftlab.device import choose_engine
+from ftlab.fast.memory import kept_memory
 from ftlab.fast.packing import packed
 from ftlab.formulas import ClipNorm
 from ftlab.recipe import complete
@@ -110,7 +111,7 @@ def rung(number: int) -> Iterator[str]:
             if place > number:
                 stack.enter_context(patch(name, instead))
         if number == len(TECHNIQUES) - 1:
-            stack.enter_context(training_memory(engine, "cpu"))
+            stack.enter_context(kept_memory())
         yield engine
 
 

@@ -79,7 +79,7 @@ def ours(job: Job, clock: Clock, asked: str) -> str:
     batches = Batches(encoded, job.batch, seed=0)
     recipe, loss = complete([ClipNorm(CLIP)]), loss_for(model.task.kind)
     state = begin(model, batches, recipe, epochs=job.repeats + 1, lr=LR, loss=loss, engine=engine)
-    with training_memory(engine, job.device):
+    with training_memory(engine, state.model):
         by_hand(job, clock, batches.epoch, partial(step, state))
     return f"engine {engine}"
 

@@ -24,6 +24,7 @@ from benchmarks.main_job import sst2_as_csv
 from benchmarks.record import RESULTS, keep
 from ftlab.atomic import write_text
 from ftlab.batches import Batches, encode
+from ftlab.device import training_memory
 from ftlab.errors import Diverged
 from ftlab.paired import Paired
 
@@ -106,11 +107,12 @@ def measure_cost(updates: int = 8) -> None:
     for entry in measurable():
         states = [begun(data, arguments) for arguments in ({}, entry.arguments)]
         times: tuple[list[float], list[float]] = ([], [])
-        for update in range(updates):
-            for (state, step, batches), spent in zip(states, times, strict=True):
-                started = time.perf_counter()
-                step(state, batches[update])
-                spent.append(time.perf_counter() - started)
+        with training_memory(states[0][0].engine, states[0][0].model):
+            for update in range(updates):
+                for (state, step, batches), spent in zip(states, times, strict=True):
+                    started = time.perf_counter()
+                    step(state, batches[update])
+                    spent.append(time.perf_counter() - started)
         plain, with_it = (1000 * statistics.median(spent[2:]) for spent in times)
         costs[entry.name] = {"plain_ms": round(plain, 1), "with_ms": round(with_it, 1)}
         print(entry.name, costs[entry.name], flush=True)

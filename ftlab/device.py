@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -71,21 +71,24 @@ def forward_pass(engine: str, model: nn.Module, batch: Mapping[str, Tensor]) -> 
         yield
 
 
-def training_memory(engine: str, device: str) -> AbstractContextManager[None]:
-    """Return the context in which a whole training runs: with a fast engine on a CPU, a step's memory is kept for the next."""
-    if engine == "reference" or device != "cpu":
-        return nullcontext()
+@contextmanager
+def training_memory(engine: str, model: nn.Module) -> Iterator[None]:
+    """Keep what a fast engine keeps from step to step while a whole training runs, and let go of it afterwards.
+
+    On a CPU that is the memory which a step frees; everywhere the outputs of frozen layers.
+    """
+    if engine == "reference":
+        yield
+        return
     from ftlab.fast.memory import kept_memory
+    from ftlab.fast.prefix import forget
 
-    return kept_memory()
-
-
-def forget(model: nn.Module) -> None:
-    """Let go of what fast paths keep for a model while it is trained."""
-    with suppress(ImportError):
-        from ftlab.fast.prefix import forget as forget_outputs
-
-        forget_outputs(model)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    try:
+        with kept_memory() if on_cpu else nullcontext():
+            yield
+    finally:
+        forget(model)
 
 
 def cores() -> int:

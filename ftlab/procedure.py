@@ -171,7 +171,7 @@ class _Session:
     def run(self, shown: bool | None) -> Run:
         started = time.perf_counter()
         with _stopping() as stop:
-            with training_memory(self.state.engine, self.state.device.type):
+            with training_memory(self.state.engine, self.state.model):
                 self._train(stop, shown)
             net = finish(self.state)
             self.facts["seconds"] += round(time.perf_counter() - started, 2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.batches import Batch
-from ftlab.device import forget, forward_pass
+from ftlab.device import choose_engine, forward_pass
 from ftlab.errors import Diverged, check_number, misused, sentence
 from ftlab.losses import CrossEntropy, Loss
 from ftlab.models import Pretrained
@@ -91,7 +91,7 @@ def begin(
         loss: ``loss(model, batch)``, the mean over the batch; cross-entropy where it is left out.
         optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
             parameter groups to a torch optimizer.
-        engine: ``"reference"``, ``"fast"`` or ``"fast-fp32"``; see :func:`ftlab.device.choose_engine`.
+        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"`` or ``"auto"``; see :func:`ftlab.device.choose_engine`.
 
     Raises:
         Misused: If a number is outside its range, or nothing is left to train.
@@ -125,7 +125,7 @@ def begin(
         seed=seed,
         steps=epochs * len(batches),
         steps_per_epoch=len(batches),
-        engine=engine,
+        engine=choose_engine(engine, next(iter(params.values())).device.type),
     )
     state.memory = [rule.start(net, batches, state.loss, state.now(place)) for place, rule in enumerate(recipe)]
     return state
@@ -205,7 +205,6 @@ def update(state: State, task: float, penalty: float, samples: int) -> Record:
 
 def finish(state: State) -> nn.Module:
     """Let the rules give the model back, in reverse order; it is then as it is to be evaluated and saved."""
-    forget(state.model)
     for place, rule in reversed(list(enumerate(state.recipe))):
         state.model = rule.finish(state.model, state.memory[place])
     return state.model

@@ -108,7 +108,7 @@ class Listener(Schedule):
 
 def test_a_rule_that_looks_at_validation_finds_one(small, bert):
     found = trial(Listener(), small, load_model(bert, small), **HOW | {"pairs": 2})
-    assert min(found.with_it) > 0.8
+    assert min(found.with_it) >= 0.8  # one that never hears of an evaluation stays at 0.5
 
 
 @pytest.mark.parametrize(

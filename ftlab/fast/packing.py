@@ -77,6 +77,7 @@ def _forward(
     """Stand in for the body's ``forward``."""
     given = {name: one for name, one in more.items() if one is not None and one is not False}
     plain = input_ids is not None and attention_mask is not None and attention_mask.ndim == 2
+    plain = plain and more.get("return_dict") is not False
     if not plain or given.keys() - {"use_cache", "return_dict"} or not _untouched(body):
         return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
     assert input_ids is not None

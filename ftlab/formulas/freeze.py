@@ -47,7 +47,10 @@ def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
 @final
 @dataclass(frozen=True)
 class Freeze(Prepare):
-    """What matches the pattern is not trained; afterwards it may be again. See :func:`freeze`."""
+    """What matches the pattern is not trained; afterwards it may be again. See :func:`freeze`.
+
+    A fast engine computes frozen layers below everything that is trained once for each text, and without dropout.
+    """
 
     holds: ClassVar[bool] = True
     example: ClassVar[str] = "Freeze('*.embeddings.*')"
