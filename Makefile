@@ -67,11 +67,13 @@ bench: setup
 	$(BIN)/python -m benchmarks.strategies --cost
 	$(BIN)/python -m benchmarks.strategies --page
 	$(BIN)/python -m benchmarks.rows
+	$(BIN)/python -m benchmarks.start
 ifdef SST2
 	$(BIN)/python -m benchmarks.ladder --sst2 $(SST2)
 	$(BIN)/python -m benchmarks.speed --sst2 $(SST2)
 	$(BIN)/python -m benchmarks.speed --sst2 $(SST2) --lengths --rounds 3
 	$(BIN)/python -m benchmarks.speed --sst2 $(SST2) --sizes --rounds 3
+	$(BIN)/python -m benchmarks.speed --sst2 $(SST2) --frozen --rounds 3
 	$(BIN)/python -m benchmarks.speed --figure
 	$(BIN)/python -m benchmarks.equal --sst2 $(SST2)
 endif

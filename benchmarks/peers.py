@@ -24,7 +24,7 @@ from benchmarks.peak import work
 from ftlab.batches import Batches, Encoded
 from ftlab.device import choose_engine, training_memory
 from ftlab.fast.precision import has_bf16
-from ftlab.formulas import ClipNorm
+from ftlab.formulas import ClipNorm, Freeze
 from ftlab.losses import loss_for
 from ftlab.models import quiet
 from ftlab.recipe import complete
@@ -32,6 +32,7 @@ from ftlab.tokens import Tokens
 from ftlab.training import begin, step
 
 LR, CLIP, WARMUP = 5e-5, 1.0, 0.1
+HEAD_ONLY = "ftlab fast, head only"
 
 
 def by_hand(job: Job, clock: Clock, epoch: Callable[[int], Iterable[Any]], update: Callable[[Any], Any]) -> None:
@@ -69,15 +70,15 @@ def article(job: Job, clock: Clock, tf32: bool = False) -> str:
     return "TF32" if tf32 else "fp32"
 
 
-def ours(job: Job, clock: Clock, asked: str) -> str:
-    """Train as ``ftlab.finetune`` does."""
+def ours(job: Job, clock: Clock, asked: str, frozen: str = "") -> str:
+    """Train as ``ftlab.finetune`` does, with what matches a pattern frozen."""
     model = pretrained(job)
     engine = choose_engine(asked, job.device)
     model.net.to(job.device)
     ids, starts = np.concatenate(job.ids, dtype=np.int32), np.cumsum([0, *map(len, job.ids)])
     encoded = Encoded(Tokens(ids, starts, model.processor.pad_token_id), torch.tensor(job.labels), model.processor)
     batches = Batches(encoded, job.batch, seed=0)
-    recipe, loss = complete([ClipNorm(CLIP)]), loss_for(model.task.kind)
+    recipe, loss = complete([*([Freeze(frozen)] if frozen else []), ClipNorm(CLIP)]), loss_for(model.task.kind)
     state = begin(model, batches, recipe, epochs=job.repeats + 1, lr=LR, loss=loss, engine=engine)
     with training_memory(engine, state.model):
         by_hand(job, clock, batches.epoch, partial(step, state))
@@ -150,6 +151,7 @@ ARMS: dict[str, Callable[[Job, Clock], str]] = {
     "sentence-transformers CrossEncoder": cross_encoder,
     "ftlab reference": partial(ours, asked="reference"),
     "ftlab fast": partial(ours, asked="auto"),
+    HEAD_ONLY: partial(ours, asked="auto", frozen="bert.*"),
 }
 
 
@@ -199,7 +201,8 @@ def run(job: Job) -> Pass:
     note = ARMS[job.arm](job, clock)
     memory = peak_memory()
     on_device = torch.cuda.max_memory_allocated() / 2**20 if job.device == "cuda" else None
-    return Pass(clock.seconds, work(pretrained(job).net.config, map(len, job.ids)), memory, on_device, note)
+    needed = 0.0 if job.arm == HEAD_ONLY else work(pretrained(job).net.config, map(len, job.ids))
+    return Pass(clock.seconds, needed, memory, on_device, note)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     python -m benchmarks.speed --sst2 DIR                  # every arm, batches of 32 and 128
     python -m benchmarks.speed --sst2 DIR --lengths        # cost against length, about 2,048 tokens an update
     python -m benchmarks.speed --sst2 DIR --sizes          # cost against the number of rows, 1,000 to 100,000
+    python -m benchmarks.speed --sst2 DIR --frozen         # the head alone, after a first pass through the frozen body
     python -m benchmarks.speed --figure                    # draw results/speed.png from results/speed.json
     python -m benchmarks.speed --sst2 DIR --device cuda --model bert-base --warm 100
 
@@ -29,7 +30,7 @@ from typing import Any
 
 from benchmarks.job import LONGEST, Job, Pass, pretrained
 from benchmarks.main_job import read
-from benchmarks.peers import ARMS
+from benchmarks.peers import ARMS, HEAD_ONLY
 from benchmarks.record import RESULTS, keep
 from benchmarks.speed_table import BASE, TUNED, Key, draw, rates, told
 from ftlab.batches import encode
@@ -60,9 +61,11 @@ def main() -> None:
     if given.figure:
         draw(RESULTS / f"{name}.json")
         return
-    part = "lengths" if given.lengths else "sizes" if given.sizes else "batches"
+    part = next((name for name in ("lengths", "sizes", "frozen") if getattr(given, name)), "batches")
     encoded, tokenising = tokenised(given.sst2, given.ids)
-    jobs = {"batches": by_batch, "lengths": by_length, "sizes": by_size}[part](given, encoded)
+    jobs = {"batches": by_batch, "lengths": by_length, "sizes": by_size, "frozen": with_frozen_body}[part](
+        given, encoded
+    )
     measure(name, part, jobs, given, tokenising)
 
 
@@ -79,7 +82,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="minilm", help="minilm, bert-base (random weights), or a folder")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--rows", type=int, default=GROUPED, help="the most rows that any arm gets")
-    for name in ("lengths", "sizes", "figure"):
+    for name in ("lengths", "sizes", "frozen", "figure"):
         parser.add_argument(f"--{name}", action="store_true")
     return parser
 
@@ -166,7 +169,7 @@ def by_batch(given: Any, encoded: Encoded) -> dict[Key, Job]:
     """Return every arm at every batch size."""
     jobs = {}
     for arm in given.arms:
-        if (arm.endswith("TF32") and given.device != "cuda") or arm in not_measured(given.model):
+        if (arm.endswith("TF32") and given.device != "cuda") or arm in (HEAD_ONLY, *not_measured(given.model)):
             continue
         rows = min(given.rows, FEWER.get(arm, GROUPED) if given.device == "cpu" else GROUPED)
         for batch in given.batch:
@@ -191,6 +194,15 @@ def by_size(given: Any, encoded: Encoded) -> dict[Key, Job]:
     draws = {size: Random(size).choices(range(len(encoded[0])), k=size) for size in SIZES}
     return {
         ("ftlab fast", size): _job(given, "ftlab fast", given.batch[0], encoded, rows) for size, rows in draws.items()
+    }
+
+
+def with_frozen_body(given: Any, encoded: Encoded) -> dict[Key, Job]:
+    """Return the article's loop, and the head alone, whose clock starts when every text has been seen once."""
+    rows = {BASE: list(range(FEWER[BASE])), HEAD_ONLY: list(range(min(GROUPED, len(encoded[0]))))}
+    jobs = {(arm, size): _job(given, arm, size, encoded, some) for arm, some in rows.items() for size in given.batch}
+    return {
+        key: dataclasses.replace(job, warm=len(job.ids)) if key[0] == HEAD_ONLY else job for key, job in jobs.items()
     }
 
 

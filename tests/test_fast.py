@@ -429,7 +429,8 @@ def test_frozen_lower_layers_are_computed_once_and_the_updates_stay_the_same(kin
         losses[engine] = [ftlab.step(state, rows[number % 3])["loss"] for number in range(12)]
     assert losses["fast-fp32"] == pytest.approx(losses["reference"], abs=1e-5)
     below = next((layer for layer in range(3) if any(f"layer.{layer}." in word for word in trained)), 3)
-    assert len(runs) == 3 * below  # each batch once, in three epochs of four for nothing
+    texts = {tuple(ids[mask == 1].tolist()) for one in rows for ids, mask in zip(*list(one.values())[:2], strict=True)}
+    assert len(runs) == below * len(texts)  # each text once, in three epochs of four for nothing
 
 
 def test_a_frozen_weight_with_another_value_is_noticed():
@@ -506,3 +507,16 @@ def test_the_table_of_the_step_before_is_used_again():
         look_up(embedding, torch.tensor([row])).sum().backward()
         places.add(embedding.weight.grad.data_ptr())
     assert len(places) == 1
+
+
+def test_what_is_kept_of_a_text_does_not_depend_on_its_batch():
+    net = frozen_below(made("bert"), ("classifier",)).train()
+    rows, found = batch(net), []
+    for order in ([0, 1, 2, 3, 4, 5], [3, 0], [4]):
+        prefix.forget(net)
+        some = {name: tensor[order] for name, tensor in rows.items()}
+        with packed(net, first_only=True):
+            logits_of(net, some)
+        found.append(dict(prefix._kept[net.bert].outputs))
+    for fewer in found[1:]:
+        assert all(torch.equal(output, found[0][key]) for key, output in fewer.items())

@@ -107,11 +107,10 @@ def run_layer(layer: nn.Module, hidden: Tensor, texts: Texts, *, first_only: boo
     parts: dict[str, Any] = {part: layer.get_submodule(name) for part, name in names.items()}
     attention: Any = layer.get_submodule(names["query"].rpartition(".")[0])
     device = hidden.device.type
-    training = layer.training
     how = How(
         heads=attention.num_attention_heads if names is BERT else attention.n_heads,
         dropout=tuple(  # type: ignore[arg-type]
-            parts[one].p if training and one in parts else 0.0
+            parts[one].p if one in parts and parts[one].training else 0.0
             for one in ("attention_dropout", "out_dropout", "outer_dropout")
         ),
         eps=(parts["norm"].eps, parts["last_norm"].eps),

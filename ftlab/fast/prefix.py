@@ -63,35 +63,34 @@ def kept_outputs(
     kept = _kept.get(body)
     if kept is None or kept.state != state:
         kept = _kept[body] = Kept(state)
-    lengths = texts.lengths.tolist()
-    keys = [row[:length].numpy().tobytes() for row, length in zip(input_ids.cpu(), lengths, strict=True)]
-    missing = [place for place, key in enumerate(keys) if key not in kept.outputs]
-    fresh: dict[bytes, Tensor] = {}
-    if missing:
-        some = Texts(texts.mask[missing][:, : max(lengths[place] for place in missing)])
-        tokens = _computed(body, layers, input_ids[missing][:, : some.longest], some, first_only, position)
-        sizes = [1] * some.count if first_only else some.lengths.tolist()
-        fresh = {keys[place]: part for place, part in zip(missing, torch.split(tokens, sizes), strict=True)}
-    made = torch.cat([kept.outputs[key] if key in kept.outputs else fresh[key] for key in keys])
-    for key, part in fresh.items():
-        if kept.bytes + part.nbytes <= LIMIT:
-            kept.outputs[key] = part.clone()
-            kept.bytes += part.nbytes
-    return made
+    outputs = []
+    for row, length in zip(input_ids, texts.lengths.tolist(), strict=True):
+        ids = row[:length]
+        key = ids.cpu().numpy().tobytes()
+        output = kept.outputs.get(key)
+        if output is None:
+            output = _computed(body, layers, ids, first_only, position)
+            if kept.bytes + output.nbytes <= LIMIT:
+                kept.outputs[key] = output
+                kept.bytes += output.nbytes
+        outputs.append(output)
+    return torch.cat(outputs)
 
 
-def _computed(
-    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: Texts, first_only: bool, position: int
-) -> Tensor:
-    """Run the frozen layers without dropout."""
+def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool, position: int) -> Tensor:
+    """Run the frozen layers on one text, without dropout.
+
+    One at a time, so that what is kept does not depend on the other texts of a batch: a run that is resumed goes on with
+    the same numbers, bit for bit.
+    """
+    text = Texts(torch.ones_like(ids)[None])
     with torch.no_grad(), _without_dropout((*entrance(body), *layers)):
-        places = (texts.positions + position)[None]
-        hidden = body.embeddings(input_ids=texts.flat(input_ids.flatten())[None], position_ids=places)
+        hidden = body.embeddings(input_ids=ids[None], position_ids=(text.positions + position)[None])
         for widen in entrance(body)[1:]:
             hidden = widen(hidden)
         tokens: Tensor = hidden[0]
         for layer in layers:
-            tokens = run_layer(layer, tokens, texts, first_only=first_only and layer is layers[-1])
+            tokens = run_layer(layer, tokens, text, first_only=first_only and layer is layers[-1])
     return tokens
 
 

@@ -56,7 +56,7 @@ def _agrees(model: nn.Module, rows: dict[str, Tensor], first_only: bool) -> bool
         try:
             with packed(model, first_only=first_only):
                 found = _scores_and_gradients(model, rows)
-        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, NotImplementedError):
+        except Exception:  # of whatever kind: a model that cannot be packed runs padded
             return False
     greatest = [max(float(one.abs().max()) for one in part) for part in padded]
     return all(
