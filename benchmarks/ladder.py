@@ -38,7 +38,6 @@ TECHNIQUES = (
     "packed",
     "a layer as one function",
     "last layer for first tokens only",
-    "no zeros for the embedding's gradient",
 )
 
 
@@ -47,7 +46,6 @@ LACKING = {
     4: ("ftlab.fast.texts.Texts.solid", False),
     5: ("ftlab.fast.packing.understood", lambda layer: False),
     6: ("ftlab.fast.verdict.packed", lambda model, first_only: packed(model)),
-    7: ("ftlab.fast.packing.plain_embedding", lambda module: False),
 }
 """By technique, what stands in for it where it is left out; bf16 and kept memory are asked for in a word."""
 

@@ -23,7 +23,9 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> 
     device = next(net.parameters()).device
     training = net.training
     net.eval()
-    rows = encoded.lengths.argsort(kind="stable").tolist()
+    rows = encoded.lengths.argsort(kind="stable")[
+        ::-1
+    ].tolist()  # the longest first: what they need, the others need not
     scores: list[Tensor] = []
     engine = _engine(device, len(encoded))
     with torch.inference_mode():

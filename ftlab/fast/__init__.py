@@ -1,1 +1,1 @@
-"""Fast paths. Each may be deleted and the package still works, only slower."""
+"""Fast paths. The folder may be deleted and the package still works, only slower."""

@@ -143,7 +143,7 @@ class Layer(torch.autograd.Function):
         if not texts.even:
             scores.view(texts.count, how.heads, -1, texts.longest).add_(texts.bias)
         shares = scores.softmax(-1).to(kind)
-        kept_shares, attention_mask = _drop(shares.clone(), how.dropout[0])
+        kept_shares, attention_mask = _drop(shares.clone() if how.dropout[0] else shares, how.dropout[0])
         context = _tokens([kept_shares @ value], texts, how.heads).mul_(1 / kept(how.dropout[0]))
 
         wo_, w1_, w2_ = wo.to(kind), w1.to(kind), w2.to(kind)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 """The numbers of glibc's settings, from its ``malloc.h``."""
-USUAL = 128 * 1024
-"""What glibc sets two of them to when a process starts; the third is 0."""
+USUAL = {MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20, TOP_PAD: 0}
+"""Where glibc's own rule takes them in a process that has freed large blocks; once set, they no longer move by it."""
 SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": 1 << 30,
     "MALLOC_TRIM_THRESHOLD_": 2**31 - 1,
@@ -29,7 +29,7 @@ def can_keep() -> bool:
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Keep freed memory in the process while the context lasts; then give it back, and set things as they come.
+    """Keep freed memory in the process while the context lasts; then give it back, and keep no more than usual.
 
     A step frees and asks for the same large blocks as the one before. By itself glibc hands such blocks back to the
     system, which clears every page before it gives it out again. Under another allocator nothing is changed.
@@ -39,11 +39,11 @@ def kept_memory() -> Iterator[None]:
         return
     libc = ctypes.CDLL(None)
     for number, value in zip((MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD), SETTINGS.values(), strict=True):
-        libc.mallopt(number, value)
+        if not libc.mallopt(number, value):  # an older glibc has a limit
+            libc.mallopt(number, USUAL[number])
     try:
         yield
     finally:
-        libc.mallopt(MMAP_THRESHOLD, USUAL)
-        libc.mallopt(TRIM_THRESHOLD, USUAL)
-        libc.mallopt(TOP_PAD, 0)
+        for number, value in USUAL.items():
+            libc.mallopt(number, value)
         libc.malloc_trim(0)

@@ -11,14 +11,15 @@ input of another kind) runs padded, as it would have run without this.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
+from threading import RLock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ftlab.fast.dropout import dropout as cheap_dropout
-from ftlab.fast.embedding import look_up, plain_embedding
 from ftlab.fast.layer import run_layer, understood
 from ftlab.fast.prefix import entrance, frozen_layers, kept_outputs
 from ftlab.fast.texts import Texts
@@ -27,32 +28,70 @@ from ftlab.losses.outputs import SCORES_ONLY
 ATTENTION = "ftlab_packed"
 KNOWN = ("position_ids", "use_cache", "cache_position", "is_causal", "return_dict", "output_attentions")
 """What a model may say to its attention besides, and which changes nothing in a packed row."""
+_lock = RLock()
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
+@dataclass
+class Used:
+    """Whether any pass was packed."""
+
+    packed: bool = False
+
+
 @contextmanager
-def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[None]:
-    """Run the passes of a model packed while the context lasts.
+def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[Used]:
+    """Run the passes of a model packed while the context lasts; say whether any was. One thread at a time may.
 
     Args:
         model: Of ``transformers``, with a head for whole texts.
         first_only: Whether the scores depend on no other than the first token of each text, as with a head of the BERT
             type. Then the last layer is computed for these alone, in passes that are made for the scores alone.
     """
-    body: Any = getattr(model, "base_model", None)
-    if not getattr(body, "_supports_attention_backend", False) or body is model or "forward" in vars(body):
-        yield
+    body: Any
+    used, body = Used(), getattr(model, "base_model", None)
+    if not can_be_packed(model) or body is model or "forward" in vars(body):
+        with cheap_dropouts(model):
+            yield used
         return
     _register()
-    body.forward = partial(_forward, body, type(body).forward.__get__(body), first_only)
-    drops = [module for module in model.modules() if type(module) is nn.Dropout and _as_it_came(module)]
-    for drop in drops:
-        drop.forward = partial(_dropout, drop)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for module in (body, *drops):
-            del module.__dict__["forward"]
+    with _lock, cheap_dropouts(model):
+        try:
+            body.forward = partial(_forward, body, type(body).forward.__get__(body), first_only, used)
+            yield used
+        finally:
+            body.__dict__.pop("forward", None)
+
+
+@contextmanager
+def cheap_dropouts(model: nn.Module) -> Iterator[None]:
+    """Let a model's modules for dropout draw cheap masks while the context lasts."""
+    with _lock:
+        drops = [module for module in model.modules() if type(module) is nn.Dropout and _as_it_came(module)]
+        drops = [drop for drop in drops if "forward" not in vars(drop)]
+        try:
+            for drop in drops:
+                drop.forward = partial(_dropout, drop)  # type: ignore[method-assign]
+            yield
+        finally:
+            for drop in drops:
+                drop.__dict__.pop("forward", None)
+
+
+def can_be_packed(model: nn.Module) -> bool:
+    """Say whether a model has a body whose attention may be chosen, over whole texts, and which is as it came."""
+    body = getattr(model, "base_model", None)
+    return isinstance(body, nn.Module) and _may_be_packed(body) and _untouched(body)
+
+
+def _may_be_packed(body: Any) -> bool:
+    """Say whether a body lets its attention be chosen, and attends to whole texts; a window would stand in a mask."""
+    if not getattr(body, "_supports_attention_backend", False):
+        return False
+    config = body.config
+    windows = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size", "local_attention"))
+    kinds = set(getattr(config, "layer_types", None) or ())
+    return not any(windows) and kinds <= {"full_attention"}
 
 
 def _dropout(module: nn.Dropout, tensor: Tensor) -> Tensor:
@@ -70,6 +109,7 @@ def _forward(
     body: Any,
     ordinary: Callable[..., Any],
     first_only: bool,
+    used: Used,
     input_ids: Tensor | None = None,
     attention_mask: Tensor | None = None,
     **more: Any,
@@ -88,16 +128,15 @@ def _forward(
     layers = _layers(body)
     known = bool(layers) and all(map(understood, layers))
     if known:
-        stand_ins = _layers_stand_in(body, layers, input_ids, texts, first_only and SCORES_ONLY.get())
+        stand_ins = _layers_stand_in(body, layers, input_ids, texts, first_only and _only_scores(body))
     else:
         stand_ins = _pooler_stands_in(body, texts)
-    words = body.get_input_embeddings()
-    if plain_embedding(words) and words not in stand_ins:
-        stand_ins[words] = partial(look_up, words)
-    for module, forward in stand_ins.items():
-        module.forward = forward
-    before, body.config._attn_implementation = body.config._attn_implementation, ATTENTION
+    used.packed = True
+    before = body.config._attn_implementation
     try:
+        body.config._attn_implementation = ATTENTION
+        for module, forward in stand_ins.items():
+            module.forward = forward
         made = ordinary(
             input_ids=texts.flat(input_ids.flatten())[None],
             position_ids=(texts.positions + _first_position(body))[None],
@@ -107,10 +146,15 @@ def _forward(
     finally:
         body.config._attn_implementation = before
         for module in stand_ins:
-            del module.__dict__["forward"]
+            module.__dict__.pop("forward", None)
     if not known:
         made.last_hidden_state = _padded(made.last_hidden_state, texts)
     return made
+
+
+def _only_scores(body: nn.Module) -> bool:
+    """Say whether a pass is made for the scores alone, and nobody listens to what the body gives."""
+    return SCORES_ONLY.get() and not any(getattr(body, hooks) for hooks in HOOKS)
 
 
 def _layers_stand_in(
@@ -178,6 +222,7 @@ def _untouched(body: nn.Module) -> bool:
 def _as_it_came(module: nn.Module) -> bool:
     forward = module.__dict__.get("forward")
     ours = forward is None or getattr(forward, "func", None) is _dropout
+    ours = ours and not getattr(module, "gradient_checkpointing", False)  # a layer run again would not be packed then
     return ours and not any(getattr(module, hooks) for hooks in HOOKS)
 
 
@@ -224,7 +269,8 @@ def attend(
     scores = (laid_out(query) @ laid_out(key).transpose(2, 3)).float() * scale
     if not texts.even:
         scores = scores + texts.bias
-    if getattr(module, "is_causal", False):
+    causal = more.get("is_causal")
+    if getattr(module, "is_causal", False) if causal is None else causal:
         later = torch.ones(texts.longest, texts.longest, dtype=torch.bool, device=query.device).triu(1)
         scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
     shares = cheap_dropout(scores.softmax(-1), dropout)

@@ -4,7 +4,7 @@ Frozen layers give the same for a text in every epoch, but for dropout; so they 
 has dropout. A text is known by its tokens, and what is kept is thrown away when a frozen weight has another value.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,8 +25,10 @@ class Kept:
     """What is kept for a model."""
 
     state: Any
-    """Of what it was computed: how many layers, for which tokens, and each frozen weight with its version."""
-    outputs: dict[bytes, Tensor] = field(default_factory=dict)
+    """Of what it was computed: each frozen weight, its version and its place in memory."""
+    frozen: Sequence[Tensor]
+    outputs: dict[Any, Tensor] = field(default_factory=dict)
+    """By number of layers, whether for first tokens alone, precision, and the text's tokens."""
     bytes: int = 0
 
 
@@ -59,14 +61,17 @@ def kept_outputs(
         position: The number of a text's first position.
     """
     frozen = [param for module in (*entrance(body), *layers) for param in module.parameters()]
-    state = len(layers), first_only, [(id(param), param._version) for param in frozen]
+    device = input_ids.device.type
+    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    state = [(id(param), param._version, param.data_ptr()) for param in frozen]
     kept = _kept.get(body)
     if kept is None or kept.state != state:
-        kept = _kept[body] = Kept(state)
+        kept = _kept[body] = Kept(state, frozen)
     outputs = []
-    for row, length in zip(input_ids, texts.lengths.tolist(), strict=True):
-        ids = row[:length]
-        key = ids.cpu().numpy().tobytes()
+    numbers = input_ids.cpu().numpy()
+    for row, length in enumerate(texts.lengths.tolist()):
+        ids = input_ids[row, :length]
+        key = len(layers), first_only, precision, numbers[row, :length].tobytes()
         output = kept.outputs.get(key)
         if output is None:
             output = _computed(body, layers, ids, first_only, position)

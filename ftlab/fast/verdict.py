@@ -1,43 +1,62 @@
 """Try on a few texts whether a model, packed, does what it does padded; what differs is not packed."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.packing import packed
+from ftlab.fast.packing import can_be_packed, cheap_dropouts, packed
 from ftlab.losses.outputs import logits_of
 
 ROWS = 8
 TOLERANCE = 1e-4
 """How far packed scores and gradients may be from padded ones, relative to the greatest."""
-_found: "WeakKeyDictionary[nn.Module, bool | None]" = WeakKeyDictionary()
-"""By model, whether its scores depend on the texts' first tokens only; None where it must not be packed."""
 
 
-def packing(model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextManager[None]:
-    """Return the context in which a model's passes are packed as far as that was found to change nothing.
+@dataclass(frozen=True)
+class Found:
+    """What was found out about a model."""
+
+    longest: int
+    """The longest texts that it was tried on; with longer ones it is tried again."""
+    same: bool
+    """Whether packed and padded come out the same."""
+    first_only: bool
+    """Whether they do where the last layer is computed for first tokens alone."""
+
+
+_found: "WeakKeyDictionary[nn.Module, Found]" = WeakKeyDictionary()
+
+
+def packing(model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextManager[Any]:
+    """Return the context in which a model's passes are packed, where that was found to change nothing, with cheap dropout.
 
     Args:
         model: Any.
         batch: Padded rows, on which the model is tried if it was not before.
     """
-    if "attention_mask" not in batch or "input_ids" not in batch:
-        return nullcontext()
-    if model not in _found:
+    if "attention_mask" not in batch or "input_ids" not in batch or not can_be_packed(model):
+        return cheap_dropouts(model)
+    longest = batch["attention_mask"].shape[1]
+    found = _found.get(model)
+    if found is None or longest > found.longest:
         same = agrees(model, batch, first_only=False)
-        _found[model] = agrees(model, batch, first_only=True) if same else None
-    first_only = _found[model]
-    return nullcontext() if first_only is None else packed(model, first_only=first_only)
+        if same is None:
+            return cheap_dropouts(model)
+        found = _found[model] = Found(longest, bool(same), bool(same and agrees(model, batch, first_only=True)))
+    return packed(model, first_only=found.first_only) if found.same else cheap_dropouts(model)
 
 
-def agrees(model: nn.Module, batch: Mapping[str, Tensor], *, first_only: bool) -> bool:
+def agrees(model: nn.Module, batch: Mapping[str, Tensor], *, first_only: bool) -> bool | None:
     """Compare scores and gradients of a few texts, packed and padded, in fp32 and without dropout.
 
     The texts are cut to different lengths, so that the test says something about any batch. The model's gradients, its
-    mode and the generators are afterwards as they were.
+    mode and the generators are afterwards as they were. Returns None where the model did not run packed at all, since then
+    nothing was found out.
     """
     with torch.inference_mode(False):
         return _agrees(
@@ -45,7 +64,7 @@ def agrees(model: nn.Module, batch: Mapping[str, Tensor], *, first_only: bool) -
         )
 
 
-def _agrees(model: nn.Module, rows: dict[str, Tensor], first_only: bool) -> bool:
+def _agrees(model: nn.Module, rows: dict[str, Tensor], first_only: bool) -> bool | None:
     longest = rows["attention_mask"].shape[1]
     for row in range(len(rows["attention_mask"])):
         rows["attention_mask"][row, max(1, longest - row) :] = 0
@@ -54,10 +73,12 @@ def _agrees(model: nn.Module, rows: dict[str, Tensor], first_only: bool) -> bool
     with _at_rest(model), torch.autocast(rows["input_ids"].device.type, enabled=False):
         padded = _scores_and_gradients(model, rows)
         try:
-            with packed(model, first_only=first_only):
+            with packed(model, first_only=first_only) as used:
                 found = _scores_and_gradients(model, rows)
         except Exception:  # of whatever kind: a model that cannot be packed runs padded
             return False
+    if not used.packed:
+        return None
     greatest = [max(float(one.abs().max()) for one in part) for part in padded]
     return all(
         float((one - other).abs().max()) <= TOLERANCE * max(scale, 1e-6)
