@@ -10,14 +10,13 @@ interval of the mean difference is above -0.5 points. A result is kept after eve
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from datasets import DatasetDict, concatenate_datasets
 
 import ftlab
-from benchmarks.main_job import sst2_as_csv
+from benchmarks.main_job import sst2_as_data
 from benchmarks.record import RESULTS, keep
 from ftlab.device import choose_engine
 from ftlab.paired import Paired
@@ -35,8 +34,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        data = ftlab.load_data(sst2_as_csv(given.sst2, Path(folder) / "sst2"))
+    data = sst2_as_data(given.sst2)
     seen = DatasetDict(train=data["train"].shuffle(seed=0).select(range(min(given.rows, len(data["train"])))))
     unseen = concatenate_datasets([data["validation"], data["test"]])
     fast = choose_engine("auto", given.device)

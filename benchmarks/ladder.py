@@ -9,7 +9,6 @@ of the time for the same batches, and the ratio to the rung before, taken turn b
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,7 @@ from unittest.mock import patch
 import torch
 
 import ftlab
-from benchmarks.main_job import sst2_as_csv
+from benchmarks.main_job import sst2_as_data
 from benchmarks.record import keep
 from ftlab.batches import Batches, encode
 from ftlab.device import choose_engine
@@ -58,8 +57,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--rows", type=int, default=640, help="rows of a turn")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        data = ftlab.load_data(sst2_as_csv(given.sst2, Path(folder) / "sst2"))
+    data = sst2_as_data(given.sst2)
     keep("ladder", {f"batch {size}": climbed(data, size, given.rows, given.turns) for size in given.batch})
 
 

@@ -74,6 +74,12 @@ def sst2_as_csv(source: Path, folder: Path) -> str:
     return as_csv({split: read(source / file, "\t", label_first=False) for split, file in files.items()}, folder)
 
 
+def sst2_as_data(source: Path) -> Any:
+    """Return SST-2's three splits as ``ftlab.load_data`` gives them."""
+    with tempfile.TemporaryDirectory() as folder:
+        return ftlab.load_data(sst2_as_csv(source, Path(folder) / "sst2"))
+
+
 def command(data: str, arguments: list[str], output: Path) -> dict[str, Any]:
     """Run the command line as a user would; return what it left."""
     line = ["finetune", "--data", data, *arguments, "--output", str(output)]

@@ -11,7 +11,6 @@ kept after every strategy, so a run that is stopped goes on where it was.
 import argparse
 import json
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from datasets import DatasetDict
 
 import ftlab
 from benchmarks.catalogue import Entry, measurable, page
-from benchmarks.main_job import sst2_as_csv
+from benchmarks.main_job import sst2_as_data
 from benchmarks.record import RESULTS, keep
 from ftlab.atomic import write_text
 from ftlab.batches import Batches, encode
@@ -84,11 +83,7 @@ def against(data: Any, entry: Entry, plain: list[float]) -> dict[str, Any]:
 
 def subset(sst2: Path | None, rows: int) -> Any:
     """Return the rows of the comparison: drawn once, the same for every strategy."""
-    if sst2:
-        with tempfile.TemporaryDirectory() as place:
-            data = ftlab.load_data(sst2_as_csv(sst2, Path(place) / "sst2"))
-    else:
-        data = ftlab.load_data("reviews")
+    data = sst2_as_data(sst2) if sst2 else ftlab.load_data("reviews")
     sizes = {"train": rows, "validation": 100, "test": 600}
     return DatasetDict({split: data[split].shuffle(seed=0).select(range(size)) for split, size in sizes.items()})
 

@@ -23,9 +23,8 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> 
     device = next(net.parameters()).device
     training = net.training
     net.eval()
-    rows = encoded.lengths.argsort(kind="stable")[
-        ::-1
-    ].tolist()  # the longest first: what they need, the others need not
+    longest_first = encoded.lengths.argsort(kind="stable")[::-1]  # a model is tried on the longest, and once
+    rows = longest_first.tolist()
     scores: list[Tensor] = []
     engine = _engine(device, len(encoded))
     with torch.inference_mode():
