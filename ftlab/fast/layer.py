@@ -115,12 +115,21 @@ def run_layer(layer: nn.Module, hidden: Tensor, texts: Texts, *, first_only: boo
         ),
         eps=(parts["norm"].eps, parts["last_norm"].eps),
         first_only=first_only,
-        precision=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32,
+        precision=precision_of_products(device),
     )
     weights = [weight for part in WEIGHTS for weight in (parts[part].weight, parts[part].bias)]
     with torch.autocast(device, enabled=False):
         made: Tensor = Layer.apply(hidden.float(), texts, how, *weights)  # type: ignore[no-untyped-call]
     return made
+
+
+def precision_of_products(device: str) -> torch.dtype:
+    """Return the precision that autocast has for a device now, fp32 where it is off.
+
+    >>> precision_of_products("cpu")
+    torch.float32
+    """
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
 
 
 class Layer(torch.autograd.Function):

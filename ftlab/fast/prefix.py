@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.layer import run_layer
+from ftlab.fast.layer import precision_of_products, run_layer
 from ftlab.fast.texts import Texts
 
 LIMIT = 1 << 30
@@ -61,8 +61,7 @@ def kept_outputs(
         position: The number of a text's first position.
     """
     frozen = [param for module in (*entrance(body), *layers) for param in module.parameters()]
-    device = input_ids.device.type
-    precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    precision = precision_of_products(input_ids.device.type)
     state = [(id(param), param._version, param.data_ptr()) for param in frozen]
     kept = _kept.get(body)
     if kept is None or kept.state != state:
@@ -89,7 +88,7 @@ def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool,
     the same numbers, bit for bit.
     """
     text = Texts(torch.ones_like(ids)[None])
-    with torch.no_grad(), _without_dropout((*entrance(body), *layers)):
+    with torch.no_grad(), without_dropout(*entrance(body), *layers):
         hidden = body.embeddings(input_ids=ids[None], position_ids=(text.positions + position)[None])
         for widen in entrance(body)[1:]:
             hidden = widen(hidden)
@@ -111,7 +110,8 @@ def entrance(body: Any) -> list[nn.Module]:
 
 
 @contextmanager
-def _without_dropout(parts: tuple[nn.Module, ...]) -> Iterator[None]:
+def without_dropout(*parts: nn.Module) -> Iterator[None]:
+    """Have every module in some parts as it is for evaluation while the context lasts, then each in its own mode again."""
     modes = {module: module.training for part in parts for module in part.modules()}
     for module in modes:
         module.training = False

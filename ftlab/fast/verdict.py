@@ -1,7 +1,7 @@
 """Try on a few texts whether a model, packed, does what it does padded; what differs is not packed."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.fast.packing import can_be_packed, cheap_dropouts, packed
+from ftlab.fast.prefix import without_dropout
 from ftlab.losses.outputs import logits_of
 
 ROWS = 8
@@ -70,7 +71,8 @@ def _agrees(model: nn.Module, rows: dict[str, Tensor], first_only: bool) -> bool
         rows["attention_mask"][row, max(1, longest - row) :] = 0
     pad = getattr(getattr(model, "config", None), "pad_token_id", None) or 0
     rows["input_ids"] = rows["input_ids"].masked_fill(rows["attention_mask"] == 0, pad)
-    with _at_rest(model), torch.autocast(rows["input_ids"].device.type, enabled=False):
+    device = rows["input_ids"].device.type
+    with torch.random.fork_rng([]), without_dropout(model), torch.autocast(device, enabled=False):
         padded = _scores_and_gradients(model, rows)
         try:
             with packed(model, first_only=first_only) as used:
@@ -96,15 +98,3 @@ def _scores_and_gradients(model: nn.Module, rows: dict[str, Tensor]) -> tuple[li
         found = torch.autograd.grad(scores.square().sum(), params, allow_unused=True)
     zeros = (torch.zeros_like(param) if grad is None else grad for param, grad in zip(params, found, strict=True))
     return [scores.detach()], list(zeros)
-
-
-@contextmanager
-def _at_rest(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.random.fork_rng([]):
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
