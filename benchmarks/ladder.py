@@ -8,7 +8,6 @@ of the time for the same batches, and the ratio to the rung before, taken turn b
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,7 @@ import torch
 
 import ftlab
 from benchmarks.main_job import sst2_as_data
-from benchmarks.record import keep
+from benchmarks.record import keep, spread
 from ftlab.batches import Batches, encode
 from ftlab.device import choose_engine
 from ftlab.fast.memory import kept_memory
@@ -109,15 +108,6 @@ def rung(number: int) -> Iterator[str]:
         if number:
             stack.enter_context(kept_memory())
         yield engine
-
-
-def spread(values: list[float]) -> list[float]:
-    """Return median, least and greatest.
-
-    >>> spread([3.0, 1.0, 2.0])
-    [2.0, 1.0, 3.0]
-    """
-    return [round(one, 3) for one in (statistics.median(values), min(values), max(values))]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,15 @@ from ftlab.device import choose_device
 from ftlab.output import surroundings
 
 RESULTS = Path(__file__).parent / "results"
+
+
+def spread(values: list[float], digits: int = 3) -> list[float]:
+    """Return median, least and greatest.
+
+    >>> spread([3.0, 1.0, 2.0])
+    [2.0, 1.0, 3.0]
+    """
+    return [round(one, digits) for one in (statistics.median(values), min(values), max(values))]
 
 
 def keep(name: str, result: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.job import Job, Pass
+from benchmarks.record import spread
 from ftlab.plots import BLUE, GREY, ORANGE
 
 BASE, TUNED, FAST = "article's loop", "Trainer tuned", "ftlab fast"
@@ -56,7 +57,7 @@ def told(jobs: Mapping[Key, Job], passes: Mapping[Key, list[Pass]], peak: float 
             ]
             arm, row["note"] = TUNED, row["note"] + "".join(slower)
         against = {"times_article": speeds.get((BASE, size)), "times_tuned": speeds[tuned[0]] if tuned else None}
-        ratios = {name: three(within_rounds(speeds[key], base)) if base else None for name, base in against.items()}
+        ratios = {name: spread(within_rounds(speeds[key], base), 2) if base else None for name, base in against.items()}
         found.append(Row(arm=arm, size=size, **ratios, **row))
     return found
 
@@ -67,7 +68,7 @@ def _row(job: Job, speeds: list[float], passes: list[Pass], peak: float | None) 
     return {
         "batch": job.batch,
         "rows": len(job.ids),
-        "samples_per_second": three(speeds),
+        "samples_per_second": spread(speeds, 2),
         "tokens_per_second": round(sum(map(len, job.ids)) / len(job.ids) * rate),
         "flops": round(flops),
         "share_of_bf16_peak": round(flops / peak, 4) if peak else None,
@@ -85,11 +86,6 @@ def rates(job: Job, passes: list[Pass]) -> list[float]:
 def within_rounds(rates: list[float], base: list[float]) -> list[float]:
     """Return the ratio of each round to the base of the same round."""
     return [one / other for one, other in zip(rates, base, strict=True)]
-
-
-def three(values: list[float]) -> list[float]:
-    """Return median, minimum and maximum."""
-    return [round(one, 2) for one in (statistics.median(values), min(values), max(values))]
 
 
 def draw(source: Path) -> None:

@@ -8,7 +8,6 @@ folder with transformers and says its label for the same text.
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ftlab
-from benchmarks.record import keep
+from benchmarks.record import keep, spread
 
 TEXT = "a quiet little gem"
 BARE = """
@@ -63,10 +62,7 @@ def in_turns(commands: dict[str, list[str]], turns: int) -> dict[str, Any]:
             started = time.perf_counter()
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
             times[name] += [time.perf_counter() - started] if turn else []
-    return {
-        name: [round(one, 3) for one in (statistics.median(spent), min(spent), max(spent))]
-        for name, spent in times.items()
-    }
+    return {name: spread(spent) for name, spent in times.items()}
 
 
 if __name__ == "__main__":
