@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import check_choice, misused
+from ftlab.rule import GradientRule, Shape
 
 ENGINES = ("auto", "reference", "fast", "fast-fp32")
 """``"fast-fp32"`` has the fast paths without bf16."""
@@ -89,6 +90,15 @@ def training_memory(engine: str, model: nn.Module) -> Iterator[None]:
             yield
     finally:
         forget(model)
+
+
+def first_shape(engine: str, rule: GradientRule) -> Shape:
+    """Return how the first gradient rule of a recipe acts: a fast engine may do it in place."""
+    if engine == "reference":
+        return rule.shape
+    from ftlab.fast.in_place import in_place
+
+    return in_place(rule)
 
 
 def cores() -> int:

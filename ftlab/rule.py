@@ -25,7 +25,7 @@ A rule is a frozen dataclass that holds numbers, strings and tuples, and calls a
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -147,6 +147,10 @@ class GradientRule(Rule):
 
     @abstractmethod
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]: ...
+
+
+Shape = Callable[[Tensors, Memory, Now], tuple[Tensors, Memory]]
+"""What a gradient rule does: gradients and memory, before and after."""
 
 
 class Schedule(Rule):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.batches import Batch
-from ftlab.device import choose_engine, forward_pass
+from ftlab.device import choose_engine, first_shape, forward_pass
 from ftlab.errors import Diverged, check_number, misused, sentence
 from ftlab.losses import CrossEntropy, Loss
 from ftlab.models import Pretrained
@@ -214,8 +214,9 @@ def _shape(state: State) -> Tensors:
     """Let the gradient rules act; return the gradients as the optimizer sees them."""
     grads: Tensors = {name: param.grad for name, param in state.params.items() if param.grad is not None}
     rules = state.rules(GradientRule)
-    for place, rule in rules:
-        grads, state.memory[place] = rule.shape(grads, state.memory[place], state.now(place, grads))
+    for number, (place, rule) in enumerate(rules):
+        shape = rule.shape if number else first_shape(state.engine, rule)
+        grads, state.memory[place] = shape(grads, state.memory[place], state.now(place, grads))
     if rules:
         for name, param in state.params.items():
             param.grad = grads.get(name)

@@ -31,15 +31,17 @@ from ftlab.batches import encode
 from ftlab.device import choose_engine, training_memory
 from ftlab.fast import dropout as cheap, layer, memory, precision, prefix, verdict
 from ftlab.fast.dropout import drop_, dropout, keep_mask, kept
+from ftlab.fast.in_place import in_place
 from ftlab.fast.layer import run_layer
 from ftlab.fast.packing import packed
 from ftlab.fast.texts import Texts
-from ftlab.fast.verdict import agrees, packing
-from ftlab.formulas import EMA, L2SP, ClipNorm, L1Penalty, L2Penalty, LoRA, Mixout, NEFTune
+from ftlab.fast.verdict import packing, tried
+from ftlab.formulas import EMA, L2SP, ClipNorm, L1Penalty, L2Penalty, LoRA, Mixout, NEFTune, clip_norm
 from ftlab.inference import embed, run_over
 from ftlab.losses import CrossEntropy
 from ftlab.losses.outputs import logits_of
 from ftlab.models import load_model
+from ftlab.rule import GradientRule
 
 SIZES = {
     "vocab_size": 60,
@@ -216,13 +218,24 @@ def test_dropout_of_everything_or_of_doubles_is_left_to_torch():
 
 def test_texts_are_laid_out_and_taken_back():
     texts = Texts(torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1]]))
-    tokens = torch.arange(12.0).view(6, 2)
+    tokens = torch.arange(18.0).view(9, 2)  # three of them are padding, since fewer than 32 cells hold no token
     padded = texts.pad(tokens)
-    assert padded.view(3, 3, 2)[1].tolist() == [[4, 5], [0, 0], [0, 0]]
+    assert padded.view(3, 3, 2)[1].tolist() == [[4, 5], [14, 15], [16, 17]]
     assert torch.equal(texts.flat(padded), tokens)
     assert texts.solid
     assert not Texts(torch.tensor([[0, 1], [1, 1]])).solid
     assert not Texts(torch.tensor([[0, 0], [1, 1]])).solid
+
+
+def test_a_row_has_a_multiple_of_32_tokens_where_there_is_padding_to_fill_it_with():
+    for lengths in ((20, 5), (20, 19), (20, 20), (16, 16), (60, 3, 1)):
+        texts = Texts((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long())
+        tokens = torch.arange(float(sum(lengths) + texts.tail))[:, None]
+        assert len(tokens) % 32 == 0 or len(tokens) == len(lengths) * max(lengths)
+        assert texts.tail < 32
+        padded = texts.pad(tokens).view(len(lengths), -1)
+        assert torch.equal(padded[texts.mask], tokens[: sum(lengths), 0])
+        assert torch.equal(texts.flat(padded.flatten()), tokens[:, 0])
 
 
 def other_models():
@@ -248,15 +261,15 @@ def test_a_model_that_is_not_understood_runs_padded():
 def test_a_model_that_comes_out_otherwise_is_found_out(monkeypatch):
     net = made("bert")
     rows = batch(net)
-    assert agrees(net, rows, first_only=True)
-    monkeypatch.setattr("ftlab.fast.packing._first_position", lambda body: 1)
-    assert not agrees(net, rows, first_only=True)
+    assert tried(net, rows).first_only
+    monkeypatch.setattr("ftlab.fast.packing.first_position", lambda body: 1)
+    assert not tried(net, rows).same
 
 
 def test_a_wrong_gradient_alone_is_found_out(monkeypatch):
     net = made("bert")
     monkeypatch.setattr(layer, "_norm_backward", lambda *given: tuple(2 * one for one in norm_backward(*given)))
-    assert not agrees(net, batch(net), first_only=False)
+    assert not tried(net, batch(net)).same
 
 
 norm_backward = layer._norm_backward
@@ -267,7 +280,7 @@ def test_trying_leaves_gradients_modes_and_chance_as_they_were():
     net.bert.encoder.layer[0].eval()
     scores_and_gradients(net, batch(net))
     grads, chance = {name: param.grad.clone() for name, param in net.named_parameters()}, torch.get_rng_state()
-    assert agrees(net, batch(net), first_only=True)
+    assert tried(net, batch(net)).first_only
     assert all(torch.equal(param.grad, grads[name]) for name, param in net.named_parameters())
     assert torch.equal(torch.get_rng_state(), chance)
     assert net.training
@@ -497,10 +510,43 @@ def test_rules_that_act_in_a_step_give_the_weights_of_the_reference(rule):
         torch.testing.assert_close(param, expected[name], rtol=1e-4, atol=2e-5, msg=name)
 
 
+@pytest.mark.parametrize("max_norm", [0.5, 1e6, float("inf")])
+def test_clipping_in_place_is_clipping(max_norm):
+    given = {"a": torch.randn(5, 4), "b": torch.randn(3)}
+    expected = clip_norm(given, max_norm)
+    found, _ = in_place(ClipNorm(max_norm))({name: grad.clone() for name, grad in given.items()}, None, None)
+    assert all(torch.equal(found[name], expected[name]) for name in given)
+    broken, _ = in_place(ClipNorm(max_norm))({"a": torch.tensor([float("nan"), 1.0])}, None, None)
+    assert broken["a"].isnan().all()
+    assert in_place(ClipNorm(max_norm))({}, None, None) == ({}, None)
+
+
+def test_only_the_first_gradient_rule_acts_in_place():
+    """The second is given tensors that the first remembers."""
+    nets = {}
+    for engine in ("reference", "fast-fp32"):
+        nets[engine] = made("bert", dropout=0.0)
+        rows = batch(nets[engine])
+        recipe = [Remembering(), ClipNorm(0.1)]
+        state = ftlab.begin(nets[engine], [rows], recipe, epochs=3, lr=0.1, engine=engine, optimizer="sgd")
+        for _ in range(3):
+            ftlab.step(state, rows)
+    for one, other in zip(*(net.parameters() for net in nets.values()), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+
+
+class Remembering(GradientRule):
+    """The mean of all gradients so far, as it stands in the rule's memory."""
+
+    def shape(self, grads, memory, now):
+        mean = {name: grad + memory[name] if memory else grad.clone() for name, grad in grads.items()}
+        return mean, mean
+
+
 def test_nothing_is_concluded_from_a_trial_that_was_not_packed():
     net = other_models()[1]
     hook = net.base_model.layers[0].register_forward_hook(lambda *_: None)
-    assert agrees(net, batch(net), first_only=False) is None
+    assert tried(net, batch(net)) is None
     hook.remove()
     net = made("bert")
     hook = net.bert.encoder.layer[0].register_forward_hook(lambda *_: None)
@@ -514,10 +560,11 @@ def test_nothing_is_concluded_from_a_trial_that_was_not_packed():
 
 
 def test_with_longer_texts_a_model_is_tried_again():
-    net = made("bert")
-    short = {name: tensor[:, :3] for name, tensor in batch(net, "even").items() if tensor.ndim == 2}
-    for rows, longest in ((short, 3), (batch(net), 9), (short, 9)):
-        with packing(net, rows):
+    with torch.random.fork_rng():
+        net = BertForSequenceClassification(BertConfig(**{**SIZES, "max_position_embeddings": 100}))
+    for length, longest in ((9, 64), (60, 64), (65, 100), (3, 100)):
+        ones = torch.ones(2, length, dtype=torch.long)
+        with packing(net, {"input_ids": ones, "attention_mask": ones}):
             assert verdict._found[net].longest == longest
 
 

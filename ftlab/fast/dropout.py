@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ WHOLE = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32:
 
 
 def keep_mask(shape: Sequence[int], p: float, device: torch.device | None = None) -> Tensor:
-    """Draw which elements are kept: int16, -1 (all bits set) to keep and 0 to drop, from torch's own generator.
+    """Draw which elements are kept: int16, -1 (all bits set) to keep and 0 to drop; torch's generator decides.
 
     Args:
         shape: Of the tensor that the mask is for.
@@ -32,9 +33,16 @@ def keep_mask(shape: Sequence[int], p: float, device: torch.device | None = None
         ([-1, 0], True)
     """
     count = math.prod(shape)
-    drawn = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
-    bits = drawn.view(torch.int16)[:count].view(*shape)
+    bits = _drawn(-(-count // 4), device).view(torch.int16)[:count].view(*shape)
     return bits.ge_(round(LEVELS * p) - LEVELS // 2).neg_()
+
+
+def _drawn(count: int, device: torch.device | None) -> Tensor:
+    """Draw numbers of 64 bits; on a CPU by SFC64, which takes half the time of torch's and is seeded by it."""
+    if device is not None and device.type != "cpu":
+        return torch.empty(count, dtype=torch.int64, device=device).random_(-(2**63), None)
+    seed = int(torch.randint(2**62, ()))
+    return torch.from_numpy(np.random.SFC64(seed).random_raw(count).view(np.int64))
 
 
 def kept(p: float) -> float:

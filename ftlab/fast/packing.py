@@ -50,7 +50,7 @@ def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[Used]:
     """
     body: Any
     used, body = Used(), getattr(model, "base_model", None)
-    if not can_be_packed(model) or body is model or "forward" in vars(body):
+    if not may_be_packed(model) or "forward" in vars(body):
         with cheap_dropouts(model):
             yield used
         return
@@ -78,15 +78,13 @@ def cheap_dropouts(model: nn.Module) -> Iterator[None]:
                 drop.__dict__.pop("forward", None)
 
 
-def can_be_packed(model: nn.Module) -> bool:
-    """Say whether a model has a body whose attention may be chosen, over whole texts, and which is as it came."""
-    body = getattr(model, "base_model", None)
-    return isinstance(body, nn.Module) and _may_be_packed(body) and _untouched(body)
+def may_be_packed(model: nn.Module) -> bool:
+    """Say whether a model has a body that lets its attention be chosen, and attends to whole texts.
 
-
-def _may_be_packed(body: Any) -> bool:
-    """Say whether a body lets its attention be chosen, and attends to whole texts; a window would stand in a mask."""
-    if not getattr(body, "_supports_attention_backend", False):
+    A window would stand in a mask that is not there when texts are packed.
+    """
+    body: Any = getattr(model, "base_model", None)
+    if body is model or not getattr(body, "_supports_attention_backend", False):
         return False
     config = body.config
     windows = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size", "local_attention"))
@@ -139,7 +137,7 @@ def _forward(
             module.forward = forward
         made = ordinary(
             input_ids=texts.flat(input_ids.flatten())[None],
-            position_ids=(texts.positions + _first_position(body))[None],
+            position_ids=(texts.positions + first_position(body))[None],
             ftlab_texts=texts,
             **{name: False for name in more if name == "use_cache"},
         )
@@ -169,7 +167,7 @@ def _layers_stand_in(
     found: dict[nn.Module, Callable[..., Tensor]] = {}
     if below:
         only = first_only and below == len(layers)
-        kept = kept_outputs(body, layers[:below], input_ids, texts, first_only=only, position=_first_position(body))
+        kept = kept_outputs(body, layers[:below], input_ids, texts, first_only=only, position=first_position(body))
         found = {part: lambda *_, **__: kept[None] for part in (*entrance(body), *layers[:below])}
     for layer in layers[below:]:
         found[layer] = partial(_run, layer, texts, first_only and layer is last)
@@ -205,7 +203,7 @@ def _layers(body: nn.Module) -> list[nn.Module]:
     return []
 
 
-def _first_position(body: nn.Module) -> int:
+def first_position(body: nn.Module) -> int:
     """Return the number of a text's first position: in RoBERTa's kind the ones up to the padding's are not used."""
     positions = [one for name, one in body.named_modules() if name.endswith("position_embeddings")]
     padding = getattr(positions[0], "padding_idx", None) if positions else None

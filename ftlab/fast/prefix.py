@@ -78,7 +78,8 @@ def kept_outputs(
                 kept.outputs[key] = output
                 kept.bytes += output.nbytes
         outputs.append(output)
-    return torch.cat(outputs)
+    kept_row = torch.cat(outputs)
+    return kept_row if first_only else nn.functional.pad(kept_row, (0, 0, 0, texts.tail))
 
 
 def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool, position: int) -> Tensor:

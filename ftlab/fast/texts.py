@@ -5,6 +5,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+MULTIPLE = 32
+"""The row has a multiple of so many tokens, if there is padding to fill it with: so few shapes of matrices come up."""
+
 
 class Texts:
     """The lengths of the texts that stand one after another in a row of tokens.
@@ -26,6 +29,7 @@ class Texts:
         self.count, self.longest = attention_mask.shape
         self.tokens = int(self.lengths.sum())
         self.even = self.tokens == self.mask.numel()
+        self.tail = min(-self.tokens % MULTIPLE, self.mask.numel() - self.tokens)
         """Whether all texts are of one length, so that nothing has to be padded at all."""
 
     @property
@@ -36,7 +40,8 @@ class Texts:
     @cached_property
     def place(self) -> Tensor:
         """For each token, its place among the ``count`` · ``longest`` of the padded layout."""
-        return self.mask.flatten().nonzero()[:, 0]
+        cells = self.mask.flatten()
+        return torch.cat([cells.nonzero()[:, 0], (~cells).nonzero()[: self.tail, 0]])
 
     @cached_property
     def positions(self) -> Tensor:
@@ -62,4 +67,4 @@ class Texts:
         """Lay the tokens out with padding of zeros, (tokens, width) to (count · longest, width)."""
         if self.even:
             return tokens
-        return tokens.new_zeros(self.count * self.longest, tokens.shape[1]).index_copy(0, self.place, tokens)
+        return tokens.new_zeros(self.count * self.longest, tokens.shape[1]).index_copy_(0, self.place, tokens)

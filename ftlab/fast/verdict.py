@@ -9,11 +9,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.packing import can_be_packed, cheap_dropouts, packed
+from ftlab.fast.packing import cheap_dropouts, first_position, may_be_packed, packed
 from ftlab.fast.prefix import without_dropout
 from ftlab.losses.outputs import logits_of
 
-ROWS = 8
+SHARES = (1, 3 / 4, 1 / 2, 0)
+"""How long the texts of a trial are, as shares of the longest, each of one token at least."""
+SHORTEST = 64
+"""A trial's longest text has at least so many tokens, else the next power of 2: so a model is seldom tried again."""
 TOLERANCE = 1e-4
 """How far packed scores and gradients may be from padded ones, relative to the greatest."""
 
@@ -23,7 +26,7 @@ class Found:
     """What was found out about a model."""
 
     longest: int
-    """The longest texts that it was tried on; with longer ones it is tried again."""
+    """The longest text that it was tried on; with a longer one it is tried again."""
     same: bool
     """Whether packed and padded come out the same."""
     first_only: bool
@@ -38,55 +41,70 @@ def packing(model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextMan
 
     Args:
         model: Any.
-        batch: Padded rows, on which the model is tried if it was not before.
+        batch: Padded rows; on their tokens the model is tried if it was not before.
     """
-    if "attention_mask" not in batch or "input_ids" not in batch or not can_be_packed(model):
+    if "attention_mask" not in batch or "input_ids" not in batch or not may_be_packed(model):
         return cheap_dropouts(model)
-    longest = batch["attention_mask"].shape[1]
     found = _found.get(model)
-    if found is None or longest > found.longest:
-        same = agrees(model, batch, first_only=False)
-        if same is None:
+    if found is None or batch["attention_mask"].shape[1] > found.longest:
+        found = tried(model, batch)
+        if found is None:
             return cheap_dropouts(model)
-        found = _found[model] = Found(longest, bool(same), bool(same and agrees(model, batch, first_only=True)))
+        _found[model] = found
     return packed(model, first_only=found.first_only) if found.same else cheap_dropouts(model)
 
 
-def agrees(model: nn.Module, batch: Mapping[str, Tensor], *, first_only: bool) -> bool | None:
+def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Found | None:
     """Compare scores and gradients of a few texts, packed and padded, in fp32 and without dropout.
 
-    The texts are cut to different lengths, so that the test says something about any batch. The model's gradients, its
-    mode and the generators are afterwards as they were. Returns None where the model did not run packed at all, since then
-    nothing was found out.
+    The texts are made of the batch's tokens, at different lengths up to one that few batches will exceed. The model's
+    gradients, its mode and the generators are afterwards as they were. Returns None where the model did not run packed at
+    all, since then nothing was found out.
     """
-    with torch.inference_mode(False):
-        return _agrees(
-            model, {name: batch[name][:ROWS].clone() for name in ("input_ids", "attention_mask")}, first_only
-        )
+    with torch.inference_mode(False), torch.random.fork_rng([]), without_dropout(model):
+        rows = _texts(model, batch)
+        device = rows["input_ids"].device.type
+        with torch.autocast(device, enabled=False):
+            padded = _scores_and_gradients(model, rows)
+            same = _agrees(model, rows, padded, first_only=False)
+            if same is None:
+                return None
+            first_only = same and bool(_agrees(model, rows, padded, first_only=True))
+    return Found(rows["input_ids"].shape[1], same, first_only)
 
 
-def _agrees(model: nn.Module, rows: dict[str, Tensor], first_only: bool) -> bool | None:
-    longest = rows["attention_mask"].shape[1]
-    for row in range(len(rows["attention_mask"])):
-        rows["attention_mask"][row, max(1, longest - row) :] = 0
-    pad = getattr(getattr(model, "config", None), "pad_token_id", None) or 0
-    rows["input_ids"] = rows["input_ids"].masked_fill(rows["attention_mask"] == 0, pad)
-    device = rows["input_ids"].device.type
-    with torch.random.fork_rng([]), without_dropout(model), torch.autocast(device, enabled=False):
-        padded = _scores_and_gradients(model, rows)
-        try:
-            with packed(model, first_only=first_only) as used:
-                found = _scores_and_gradients(model, rows)
-        except Exception:  # of whatever kind: a model that cannot be packed runs padded
-            return False
+def _texts(model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Lay the tokens of a batch out anew, as texts of different lengths."""
+    longest = batch["attention_mask"].shape[1]
+    places = getattr(model.config, "max_position_embeddings", None)
+    room = places - first_position(model.base_model) if places else longest
+    longest = max(longest, min(room, max(SHORTEST, 1 << (longest - 1).bit_length())))
+    tokens = batch["input_ids"][batch["attention_mask"].bool()]
+    lengths = torch.tensor([max(1, int(longest * share)) for share in SHARES], device=tokens.device)
+    mask = (torch.arange(longest, device=tokens.device) < lengths[:, None]).to(batch["attention_mask"].dtype)
+    ids = tokens.repeat(-(-mask.numel() // len(tokens)))[: mask.numel()].view(mask.shape)
+    pad = getattr(model.config, "pad_token_id", None) or 0
+    return {"input_ids": ids.masked_fill(mask == 0, pad), "attention_mask": mask}
+
+
+def _agrees(
+    model: nn.Module, rows: dict[str, Tensor], padded: tuple[list[Tensor], list[Tensor]], **how: bool
+) -> bool | None:
+    """Say whether scores and gradients come out the same, packed; None where the model did not run packed."""
+    try:
+        with packed(model, **how) as used:
+            found = _scores_and_gradients(model, rows)
+    except Exception:  # of whatever kind: a model that cannot be packed runs padded
+        return False
     if not used.packed:
         return None
-    greatest = [max(float(one.abs().max()) for one in part) for part in padded]
-    return all(
-        float((one - other).abs().max()) <= TOLERANCE * max(scale, 1e-6)
-        for scale, part, others in zip(greatest, padded, found, strict=True)
-        for one, other in zip(part, others, strict=True)
-    )
+    return all(_near(part, others) for part, others in zip(padded, found, strict=True))
+
+
+def _near(expected: list[Tensor], found: list[Tensor]) -> bool:
+    greatest = max(float(one.abs().max()) for one in expected)
+    margin = TOLERANCE * max(greatest, 1e-6)
+    return all(float((one - other).abs().max()) <= margin for one, other in zip(expected, found, strict=True))
 
 
 def _scores_and_gradients(model: nn.Module, rows: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
