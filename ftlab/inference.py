@@ -17,7 +17,7 @@ FEW = 16
 """With fewer rows than that, trying whether texts can be packed would take longer than it saves."""
 
 
-def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> Tensor:
+def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64, *, engine: str = "auto") -> Tensor:
     """Return the scores of every row, in the order of the rows; rows of like length share a batch."""
     net = pretrained.net
     device = next(net.parameters()).device
@@ -26,7 +26,7 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> 
     longest_first = encoded.lengths.argsort(kind="stable")[::-1]  # a model is tried on the longest, and once
     rows = longest_first.tolist()
     scores: list[Tensor] = []
-    engine = _engine(device, len(encoded))
+    engine = _engine(engine, device, len(encoded))
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
             batch = encoded.batch(rows[start : start + batch_size])
@@ -38,9 +38,9 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64) -> 
     return torch.cat(scores)[order].clone()
 
 
-def _engine(device: torch.device, rows: int) -> str:
-    """Return the engine for passes in fp32: the fast one where there is one and enough to do."""
-    fast = rows >= FEW and choose_engine("auto", device.type) != "reference"
+def _engine(asked: str, device: torch.device, rows: int) -> str:
+    """Return the engine for passes in fp32: the fast one where there is one and enough to do, and nothing else is asked."""
+    fast = rows >= FEW and asked != "reference" and choose_engine("auto", device.type) != "reference"
     return "fast-fp32" if fast else "reference"
 
 
@@ -61,7 +61,7 @@ def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, ba
     device = next(body.parameters()).device
     vectors: list[Tensor] = []
     pretrained.net.eval()
-    engine = _engine(device, len(texts))
+    engine = _engine("auto", device, len(texts))
     with torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             batch = encoded.batch(range(start, min(start + batch_size, len(texts))))
@@ -74,7 +74,13 @@ def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, ba
 
 
 def evaluate(
-    pretrained: Pretrained, rows: Any, *, split: str = "", max_length: int = 128, resamples: int | None = None
+    pretrained: Pretrained,
+    rows: Any,
+    *,
+    split: str = "",
+    max_length: int = 128,
+    resamples: int | None = None,
+    engine: str = "auto",
 ) -> Metrics:
     """Measure a model on labelled rows.
 
@@ -84,6 +90,7 @@ def evaluate(
         split: The split's name, to be kept with the numbers.
         max_length: The most tokens that a text keeps.
         resamples: How often the samples are drawn anew for the intervals, 1000 if left out; 0 for none.
+        engine: ``"reference"`` pads the texts; any other packs them where it can. Both compute in fp32.
 
     Raises:
         Misused: If the labels are not those of the model.
@@ -99,13 +106,16 @@ def evaluate(
     if names != pretrained.task.names:
         do = "Evaluate on the data of the task that the model was fine-tuned for"
         raise misused("evaluate", "labels", f"be {', '.join(pretrained.task.names)}", ", ".join(names) or "numbers", do)
-    return evaluate_encoded(pretrained, encode(pretrained, rows, max_length, "evaluate"), split, resamples)
+    encoded = encode(pretrained, rows, max_length, "evaluate")
+    return evaluate_encoded(pretrained, encoded, split, resamples, engine)
 
 
-def evaluate_encoded(pretrained: Pretrained, encoded: Encoded, split: str, resamples: int | None = None) -> Metrics:
+def evaluate_encoded(
+    pretrained: Pretrained, encoded: Encoded, split: str, resamples: int | None = None, engine: str = "auto"
+) -> Metrics:
     """Measure a model on rows that are tokenised already."""
     assert encoded.labels is not None
-    logits = run_over(pretrained, encoded)
+    logits = run_over(pretrained, encoded, engine=engine)
     logits = logits.squeeze(-1) if pretrained.task.kind == "regression" else logits
     return measure(pretrained.task, logits.numpy(), encoded.labels.numpy(), split=split, resamples=resamples)
 

@@ -238,7 +238,7 @@ class _Session:
         if "validation" not in self.encoded or len(self.state.evaluations) > epoch:
             return
         model = dataclasses.replace(self.model, net=self.state.model)
-        metrics = evaluate_encoded(model, self.encoded["validation"], "validation", resamples=0)
+        metrics = evaluate_encoded(model, self.encoded["validation"], "validation", 0, self.state.engine)
         self.state.evaluations.append({name: value for name, value in metrics.flat().items() if "_low" not in name})
         shown = ", ".join(f"{title} {value}" for title, value, _ in metrics.rows())
         progress.say(f"epoch {epoch + 1} of {self.settings.epochs}: validation {shown}")

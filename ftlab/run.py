@@ -40,9 +40,9 @@ class Run:
         if split not in self.data:
             raise misused("evaluate", "split", f"be one of {', '.join(self.data)}", repr(split), "Choose one")
         if split not in self._measured:
-            length = self.settings.max_length
+            length, engine = self.settings.max_length, self.settings.engine
             self._measured[split] = evaluate(
-                self.model, self.data[split], split=split, max_length=length, resamples=resamples
+                self.model, self.data[split], split=split, max_length=length, resamples=resamples, engine=engine
             )
         return self._measured[split]
 

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 import ftlab
+from ftlab import inference
 from ftlab.batches import encode
 from ftlab.device import choose_engine, training_memory
 from ftlab.fast import dropout as cheap, layer, memory, precision, prefix, verdict
@@ -342,6 +343,17 @@ def test_scores_of_many_rows_are_packed_and_the_same(bert, small):
     found = run_over(model, encoded, batch_size=16)
     expected = torch.cat([logits_of(model.net, encoded.batch([row])) for row in range(len(encoded))])
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_run_with_the_reference_is_measured_with_it(bert, small, monkeypatch):
+    used = []
+    forward_pass = inference.forward_pass
+    monkeypatch.setattr(inference, "FEW", 1)
+    monkeypatch.setattr(inference, "forward_pass", lambda *given: used.append(given[0]) or forward_pass(*given))
+    for engine, expected in (("reference", "reference"), ("auto", "fast-fp32")):
+        ftlab.finetune(bert, small, epochs=1, progress=False, engine=engine)
+        assert set(used) == {expected}
+        used.clear()
 
 
 def test_vectors_of_many_texts_are_packed_and_the_same(bert, small):

@@ -50,7 +50,7 @@ def frozen_layers(body: Any, layers: list[nn.Module]) -> int:
 def kept_outputs(
     body: Any, layers: list[nn.Module], input_ids: Tensor, texts: Texts, *, first_only: bool, position: int
 ) -> Tensor:
-    """Return what the frozen layers make of some texts: (tokens, width), or (texts, width) where first tokens are enough.
+    """Return what the frozen layers make of some texts: (tokens + tail, width), or (texts, width) where first tokens are enough.
 
     Args:
         body: The encoder.
@@ -78,8 +78,8 @@ def kept_outputs(
                 kept.outputs[key] = output
                 kept.bytes += output.nbytes
         outputs.append(output)
-    kept_row = torch.cat(outputs)
-    return kept_row if first_only else nn.functional.pad(kept_row, (0, 0, 0, texts.tail))
+    found = torch.cat(outputs)
+    return found if first_only else nn.functional.pad(found, (0, 0, 0, texts.tail))
 
 
 def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool, position: int) -> Tensor:

@@ -6,20 +6,23 @@ import torch
 from torch import Tensor
 
 MULTIPLE = 32
-"""The row has a multiple of so many tokens, if there is padding to fill it with: so few shapes of matrices come up."""
+"""Of what the length of a row is a multiple."""
 
 
 class Texts:
     """The lengths of the texts that stand one after another in a row of tokens.
 
     Tokens that go through a matrix alone need no padding; attention does, since it compares the tokens of a text with
-    each other: it lays the texts out as ``count`` rectangles of ``longest`` tokens.
+    each other: it lays the texts out as ``count`` rectangles of ``longest`` tokens. The row ends with as much padding as
+    makes its length a multiple of 32, if there is so much: a matrix of another shape costs the time to prepare for it.
 
     Example:
         >>> texts = Texts(torch.tensor([[1, 1, 0], [1, 1, 1]]))
-        >>> texts.lengths.tolist(), texts.positions.tolist(), texts.first.tolist()
-        ([2, 3], [0, 1, 0, 1, 2], [0, 2])
-        >>> texts.pad(torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0]])).flatten().tolist()
+        >>> texts.lengths.tolist(), texts.first.tolist(), texts.tail
+        ([2, 3], [0, 2], 1)
+        >>> texts.positions.tolist()
+        [0, 1, 0, 1, 2, 2]
+        >>> texts.pad(torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [0.0]])).flatten().tolist()
         [1.0, 2.0, 0.0, 3.0, 4.0, 5.0]
     """
 
@@ -29,8 +32,9 @@ class Texts:
         self.count, self.longest = attention_mask.shape
         self.tokens = int(self.lengths.sum())
         self.even = self.tokens == self.mask.numel()
-        self.tail = min(-self.tokens % MULTIPLE, self.mask.numel() - self.tokens)
         """Whether all texts are of one length, so that nothing has to be padded at all."""
+        self.tail = min(-self.tokens % MULTIPLE, self.mask.numel() - self.tokens)
+        """How much padding the row ends with; nothing depends on what becomes of it."""
 
     @property
     def solid(self) -> bool:
@@ -39,7 +43,7 @@ class Texts:
 
     @cached_property
     def place(self) -> Tensor:
-        """For each token, its place among the ``count`` · ``longest`` of the padded layout."""
+        """For each token of the row, its place among the ``count`` · ``longest`` of the padded layout."""
         cells = self.mask.flatten()
         return torch.cat([cells.nonzero()[:, 0], (~cells).nonzero()[: self.tail, 0]])
 
@@ -60,11 +64,11 @@ class Texts:
         return zero.masked_fill_(~self.mask[:, None, None], torch.finfo(torch.float32).min)
 
     def flat(self, padded: Tensor) -> Tensor:
-        """Take the tokens out of a padded layout, (count · longest, ...) to (tokens, ...)."""
+        """Take the row out of a padded layout, (count · longest, ...) to (tokens + tail, ...)."""
         return padded if self.even else padded.index_select(0, self.place)
 
     def pad(self, tokens: Tensor) -> Tensor:
-        """Lay the tokens out with padding of zeros, (tokens, width) to (count · longest, width)."""
+        """Lay the row out, (tokens + tail, width) to (count · longest, width), with zeros where it has nothing."""
         if self.even:
             return tokens
         return tokens.new_zeros(self.count * self.longest, tokens.shape[1]).index_copy_(0, self.place, tokens)
