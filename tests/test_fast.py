@@ -37,12 +37,12 @@ from ftlab.fast.layer import run_layer
 from ftlab.fast.packing import packed
 from ftlab.fast.texts import Texts
 from ftlab.fast.verdict import packing, tried
-from ftlab.formulas import EMA, L2SP, ClipNorm, L1Penalty, L2Penalty, LoRA, Mixout, NEFTune, clip_norm
+from ftlab.formulas import EMA, L2SP, ChildTuningF, ClipNorm, L1Penalty, L2Penalty, LoRA, Mixout, NEFTune, clip_norm
 from ftlab.inference import embed, run_over
 from ftlab.losses import CrossEntropy
 from ftlab.losses.outputs import logits_of
 from ftlab.models import load_model
-from ftlab.rule import GradientRule
+from ftlab.rule import GradientRule, Now
 
 SIZES = {
     "vocab_size": 60,
@@ -531,6 +531,24 @@ def test_clipping_in_place_is_clipping(max_norm):
     broken, _ = in_place(ClipNorm(max_norm))({"a": torch.tensor([float("nan"), 1.0])}, None, None)
     assert broken["a"].isnan().all()
     assert in_place(ClipNorm(max_norm))({}, None, None) == ({}, None)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.9])
+def test_child_tuning_in_place_keeps_a_share_and_the_mean(share):
+    shape, now = in_place(ChildTuningF(share)), Now(seed=5, step=3)
+    given = {"a": torch.ones(400, 500), "b": torch.full((7,), 2.0)}
+    found, _ = shape({name: grad.clone() for name, grad in given.items()}, None, now)
+    again, _ = shape({name: grad.clone() for name, grad in given.items()}, None, now)
+    other, _ = shape({name: grad.clone() for name, grad in given.items()}, None, Now(seed=5, step=4))
+    assert all(torch.equal(found[name], again[name]) for name in given)
+    assert not torch.equal(found["a"], other["a"])
+    spread = (share * (1 - share) / 200_000) ** 0.5
+    assert float((found["a"] != 0).double().mean()) == pytest.approx(share, abs=5 * spread)
+    assert float(found["a"].double().mean()) == pytest.approx(1, abs=5 * spread / share)
+    assert all(one in (0, pytest.approx(2 / share, rel=1e-3)) for one in found["b"].tolist())
+    doubles = {"a": torch.ones(9, dtype=torch.double)}
+    assert torch.equal(shape(doubles, None, now)[0]["a"], ChildTuningF(share).shape(doubles, None, now)[0]["a"])
+    assert torch.equal(in_place(ChildTuningF(1.0))(given, None, now)[0]["a"], torch.ones(400, 500))
 
 
 def test_only_the_first_gradient_rule_acts_in_place():

@@ -18,13 +18,16 @@ WHOLE = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32:
 """By the type of an element, the whole number of the same width."""
 
 
-def keep_mask(shape: Sequence[int], p: float, device: torch.device | None = None) -> Tensor:
-    """Draw which elements are kept: int16, -1 (all bits set) to keep and 0 to drop; torch's generator decides.
+def keep_mask(
+    shape: Sequence[int], p: float, device: torch.device | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw which elements are kept: int16, -1 (all bits set) to keep and 0 to drop.
 
     Args:
         shape: Of the tensor that the mask is for.
         p: The probability of being dropped, from 0 to less than 1.
         device: Where to draw.
+        generator: On the CPU; left out, torch's own.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -33,15 +36,18 @@ def keep_mask(shape: Sequence[int], p: float, device: torch.device | None = None
         ([-1, 0], True)
     """
     count = math.prod(shape)
-    bits = _drawn(-(-count // 4), device).view(torch.int16)[:count].view(*shape)
+    bits = _drawn(-(-count // 4), device, generator).view(torch.int16)[:count].view(*shape)
     return bits.ge_(round(LEVELS * p) - LEVELS // 2).neg_()
 
 
-def _drawn(count: int, device: torch.device | None) -> Tensor:
+def _drawn(count: int, device: torch.device | None, generator: torch.Generator | None) -> Tensor:
     """Draw numbers of 64 bits; on a CPU by SFC64, which takes half the time of torch's and is seeded by it."""
-    if device is not None and device.type != "cpu":
+    if device is not None and device.type != "cpu" and generator is None:
         return torch.empty(count, dtype=torch.int64, device=device).random_(-(2**63), None)
-    seed = int(torch.randint(2**62, ()))
+    seed = int(torch.randint(2**62, (), generator=generator))
+    if device is not None and device.type != "cpu":
+        there = torch.Generator(device).manual_seed(seed)
+        return torch.empty(count, dtype=torch.int64, device=device).random_(-(2**63), None, generator=there)
     return torch.from_numpy(np.random.SFC64(seed).random_raw(count).view(np.int64))
 
 

@@ -90,12 +90,12 @@ def adabound(
         grad = grads[name]
         zeros = torch.zeros_like(grad)
         first, second, step = past.get(name, (zeros, zeros, 0))
-        first = betas[0] * first + (1 - betas[0]) * grad
-        second = betas[1] * second + (1 - betas[1]) * grad.square()
+        first = (betas[0] * first).add_(grad, alpha=1 - betas[0])
+        second = (betas[1] * second).addcmul_(grad, grad, value=1 - betas[1])
         step += 1
         corrected = rate * math.sqrt(1 - betas[1] ** step) / (1 - betas[0] ** step)
         low, high = final_rate * (1 - 1 / (gamma * step + 1)), final_rate * (1 + 1 / (gamma * step))
-        rates = (corrected / (second.sqrt() + eps)).clamp(low, high)
-        new[name] = (1 - rate * weight_decay) * param - rates * first
+        rates = second.sqrt().add_(eps).reciprocal_().mul_(corrected).clamp_(low, high)
+        new[name] = ((1 - rate * weight_decay) * param).addcmul_(rates, first, value=-1)
         kept[name] = first, second, step
     return new, kept
