@@ -307,12 +307,15 @@ def test_a_hook_in_the_body_sees_padded_rows():
     assert seen == [(6, 9, 16)]
 
 
-@pytest.mark.parametrize("rule", [NEFTune(5.0), Mixout(0.5), LoRA(rank=2)])
-def test_rules_that_change_the_model_act_under_the_fast_engine_as_under_the_reference(rule):
+@pytest.mark.parametrize(
+    ("rule", "lengths"),
+    [(NEFTune(5.0), "even"), (Mixout(0.5), "ragged"), (Mixout(0.5), "even"), (LoRA(rank=2), "ragged")],
+)
+def test_rules_that_change_the_model_act_under_the_fast_engine_as_under_the_reference(rule, lengths):
     losses = []
     for engine in ("reference", "fast-fp32"):
         net = made("bert", dropout=0.0)
-        rows = [batch(net, "even", number) for number in range(2)]
+        rows = [batch(net, lengths, number) for number in range(2)]
         origin = copy.deepcopy(net)
         state = ftlab.begin(net, rows, [rule], epochs=3, lr=1e-3, engine=engine)
         losses.append([ftlab.step(state, rows[number % 2])["loss"] for number in range(6)])
@@ -320,6 +323,19 @@ def test_rules_that_change_the_model_act_under_the_fast_engine_as_under_the_refe
             not torch.equal(one, other) for one, other in zip(net.parameters(), origin.parameters(), strict=False)
         )
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+def test_a_mixed_weight_is_packed(kind):
+    net = made(kind, dropout=0.0).train()
+    origin = {name: param.detach() * 0.5 for name, param in net.named_parameters()}
+    mixed = Mixout(0.5).prepare(net, Now(origin=origin))
+    torch.manual_seed(0)
+    expected = scores_and_gradients(mixed, batch(net))
+    torch.manual_seed(0)
+    with packed(mixed) as used:
+        assert_equal(scores_and_gradients(mixed, batch(net)), expected)
+    assert used.packed
 
 
 def test_a_loss_that_reads_every_token_gets_every_token():

@@ -117,10 +117,17 @@ def run_layer(layer: nn.Module, hidden: Tensor, texts: Texts, *, first_only: boo
         first_only=first_only,
         precision=precision_of_products(device),
     )
-    weights = [weight for part in WEIGHTS for weight in (parts[part].weight, parts[part].bias)]
+    weights = [weight for part in WEIGHTS for weight in (weight_of(parts[part]), parts[part].bias)]
     with torch.autocast(device, enabled=False):
         made: Tensor = Layer.apply(hidden.float(), texts, how, *weights)  # type: ignore[no-untyped-call]
     return made
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """Return the weight with which a module computes this pass: its own, or what a rule has in its place."""
+    of_pass = getattr(module.__dict__.get("forward"), "weight_of_pass", None)
+    weight: Any = of_pass() if of_pass else module.weight
+    return weight  # type: ignore[no-any-return]
 
 
 def precision_of_products(device: str) -> torch.dtype:

@@ -211,7 +211,10 @@ def first_position(body: nn.Module) -> int:
 
 
 def _untouched(body: nn.Module) -> bool:
-    """Say whether nothing hooks into the body or stands in for one of its parts, but for dropout, which is ours."""
+    """Say whether nothing hooks into the body or stands in for one of its parts, but for what is known here.
+
+    Known are dropout, which is ours, and what says with which weight a module computes.
+    """
     if any(getattr(body.config, name, False) for name in ("output_hidden_states", "output_attentions")):
         return False
     return all(_as_it_came(module) for module in body.modules() if module is not body)
@@ -219,7 +222,7 @@ def _untouched(body: nn.Module) -> bool:
 
 def _as_it_came(module: nn.Module) -> bool:
     forward = module.__dict__.get("forward")
-    ours = forward is None or getattr(forward, "func", None) is _dropout
+    ours = forward is None or getattr(forward, "func", None) is _dropout or hasattr(forward, "weight_of_pass")
     ours = ours and not getattr(module, "gradient_checkpointing", False)  # a layer run again would not be packed then
     return ours and not any(getattr(module, hooks) for hooks in HOOKS)
 

@@ -61,7 +61,7 @@ def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.
     if probability == 0:
         return weight.clone()
     kept = (torch.rand(weight.shape[-1], generator=generator) >= probability).to(weight)
-    return origin + kept * (weight - origin) / (1 - probability)
+    return torch.addcmul(origin, kept / (1 - probability), weight - origin)
 
 
 def _check(where: str, probability: float) -> None:
@@ -70,19 +70,27 @@ def _check(where: str, probability: float) -> None:
 
 
 class _Mixed:
-    """Stands in for the ``forward`` of a linear module: while it trains, it sees a mixed weight."""
+    """Stands in for the ``forward`` of a linear module: while it trains, it sees a mixed weight.
+
+    The fast engine, which does not call the modules of a layer, asks for :meth:`weight_of_pass` instead.
+    """
 
     def __init__(self, module: nn.Module, origin: Tensor, probability: float) -> None:
         self.module, self.origin, self.probability = module, origin, probability
         self.transposed = is_conv1d(module)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def weight_of_pass(self) -> Tensor:
+        """Return the weight for one pass, drawn anew where the module trains."""
         module: Any = self.module
         if not module.training:
-            return type(module).forward(module, *args, **kwargs)
+            return module.weight  # type: ignore[no-any-return]
         weight, origin = (one.T if self.transposed else one for one in (module.weight, self.origin))
         mixed = mixout(weight, origin, self.probability)
-        module.__dict__["weight"] = mixed.T if self.transposed else mixed  # found before the parameter of that name
+        return mixed.T if self.transposed else mixed
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        module: Any = self.module
+        module.__dict__["weight"] = self.weight_of_pass()  # found before the parameter of that name
         try:
             return type(module).forward(module, *args, **kwargs)
         finally:

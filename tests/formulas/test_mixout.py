@@ -362,12 +362,12 @@ def test_rule_tells_what_it_does_and_warns():
 
 
 MUTANTS = (
-    ("kept * (weight - origin) / (1 - probability)", "kept * (weight - origin)"),
+    ("kept / (1 - probability)", "kept"),
     (">= probability)", ">= 1 - probability)"),
     ("torch.rand(weight.shape[-1],", "torch.rand(weight.shape,"),
-    ("return origin + kept", "return weight + kept"),
+    ("torch.addcmul(origin,", "torch.addcmul(weight,"),
     ("if not module.training:", "if module.training:"),
     ("if name in now.origin}", "}"),
-    ("mixed.T if self.transposed else mixed ", "mixed "),
+    ("return mixed.T if self.transposed else mixed", "return mixed"),
     ('            del module.__dict__["weight"]', "            pass"),
 )
