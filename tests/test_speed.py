@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, BertConfig
 from benchmarks.job import Job, Pass, padded
 from benchmarks.peak import work
 from benchmarks.peers import ARMS, run
+from benchmarks.record import RESULTS
 from benchmarks.speed import TOKENS, arguments, by_batch, by_length, by_size, in_turn, not_measured
 from benchmarks.speed_table import draw, finding, told, within_rounds
 
@@ -138,3 +139,20 @@ def test_the_figure_is_drawn_from_the_json_alone(tmp_path):
     draw(tmp_path / "speed.json")
     assert (tmp_path / "speed.png").stat().st_size > 10_000
     assert "batch 32: 20.0 times as many as the article's loop, 20.0 times as many as the tuned" in finding(part)
+
+
+def test_the_readme_tells_what_was_measured():
+    measured = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))["batches"]
+    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"medians of {measured['rounds']} rounds" in readme
+    family = measured["on"].partition(" (")[2].rstrip(")")
+    assert family.replace("AMD EPYC, ", "AMD EPYC (") in " ".join(readme.split())
+    told = {row["arm"]: row for row in measured["rows"] if row["size"] == 32}
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in readme.splitlines() if "| ---" not in line
+    ]
+    shown = [row for row in cells if row[0] in told]
+    assert len(shown) == 5
+    for arm, samples, times in shown:
+        assert float(samples) == round(told[arm]["samples_per_second"][0], 1)
+        assert float(times) == round(told[arm]["times_article"][0], 1)
