@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ftlab.batches import Encoded, encode
-from ftlab.device import choose_engine, forward_pass
-from ftlab.errors import check_whole, misused
+from ftlab.device import ENGINES, choose_engine, forward_pass
+from ftlab.errors import check_choice, check_whole, misused
 from ftlab.losses import logits_of
 from ftlab.metrics import Metrics, measure
 from ftlab.models import Pretrained
@@ -40,6 +40,7 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64, *, 
 
 def _engine(asked: str, device: torch.device, rows: int) -> str:
     """Return the engine for passes in fp32: the fast one where there is one and enough to do, and nothing else is asked."""
+    check_choice("evaluate", "engine", asked, ENGINES)
     fast = rows >= FEW and asked != "reference" and choose_engine("auto", device.type) != "reference"
     return "fast-fp32" if fast else "reference"
 

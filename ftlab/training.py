@@ -184,7 +184,10 @@ def penalty_gradients(state: State) -> float:
 
 
 def update(state: State, task: float, penalty: float, samples: int) -> Record:
-    """Let the rules and the optimizer act on the gradients that stand in the parameters; return the step's record."""
+    """Let the rules and the optimizer act on the gradients that stand in the parameters; return the step's record.
+
+    They are then the update's own: a fast engine may change them in place.
+    """
     _check_finite(state, task + penalty)
     state.last_loss = task
     with torch.no_grad():

@@ -564,6 +564,8 @@ def test_child_tuning_in_place_keeps_a_share_and_the_mean(share):
     assert all(one in (0, pytest.approx(2 / share, rel=1e-3)) for one in found["b"].tolist())
     doubles = {"a": torch.ones(9, dtype=torch.double)}
     assert torch.equal(shape(doubles, None, now)[0]["a"], ChildTuningF(share).shape(doubles, None, now)[0]["a"])
+    small = {"scalar": torch.tensor(1.0), "nothing": torch.ones(0, 3)}
+    assert shape(small, None, now)[0]["scalar"].item() in (0, pytest.approx(1 / share, rel=1e-3))
     assert torch.equal(in_place(ChildTuningF(1.0))(given, None, now)[0]["a"], torch.ones(400, 500))
 
 
@@ -605,6 +607,41 @@ def test_nothing_is_concluded_from_a_trial_that_was_not_packed():
     assert verdict._found[net].first_only
 
 
+def test_a_hook_never_sees_the_texts_of_a_trial():
+    net, seen = made("bert", dropout=0.0), []
+    net.bert.encoder.layer[0].register_forward_hook(lambda module, given, out: seen.append(out[0].shape[-2:]))
+    rows = batch(net)
+    state = ftlab.begin(net, [rows], epochs=3, lr=1e-3, engine="fast-fp32")
+    for _ in range(3):
+        ftlab.step(state, rows)
+    assert seen == [(9, 16)] * 3
+
+
+def test_a_model_that_cannot_be_tried_runs_padded():
+    net = made("gpt2", dropout=0.0)
+    net.config.pad_token_id = None  # then it takes no more than one text at a time
+    one = {name: tensor[1:2] for name, tensor in batch(made("gpt2")).items()}
+    state = ftlab.begin(net, [one], lr=1e-3, engine="fast-fp32")
+    assert ftlab.step(state, one)["loss"] > 0
+    assert not verdict._found[net].same
+
+
+@pytest.mark.parametrize(("length", "rows"), [(3, (84, 3)), (9, (4, 64)), (100, (4, 128)), (300, (2, 300))])
+def test_a_trial_is_of_a_size_that_any_training_has_room_for(length, rows, monkeypatch):
+    with torch.random.fork_rng():
+        net = BertForSequenceClassification(BertConfig(**{**SIZES, "max_position_embeddings": 512}))
+    if length == 3:
+        net.config.max_position_embeddings = 3
+    shapes = []
+    scores = verdict._scores_and_gradients
+    monkeypatch.setattr(
+        verdict, "_scores_and_gradients", lambda net, rows: shapes.append(rows["input_ids"].shape) or scores(net, rows)
+    )
+    ones = torch.ones(2, length, dtype=torch.long)
+    assert tried(net, {"input_ids": ones, "attention_mask": ones}).first_only
+    assert set(shapes) == {rows}
+
+
 def test_with_longer_texts_a_model_is_tried_again():
     with torch.random.fork_rng():
         net = BertForSequenceClassification(BertConfig(**{**SIZES, "max_position_embeddings": 100}))
@@ -636,6 +673,33 @@ def test_with_gradient_checkpointing_nothing_is_packed():
         found = scores_and_gradients(net, rows)
     assert not used.packed
     assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_with_gradient_checkpointing_dropout_is_the_same_when_it_is_run_again(reentrant):
+    weights = {}
+    for engine in ("reference", "fast-fp32"):
+        net = made("bert", dropout=0.3)
+        for block in net.bert.encoder.layer:
+            block.gradient_checkpointing = True
+            block._gradient_checkpointing_func = functools.partial(checkpoint, use_reentrant=reentrant)
+        rows = batch(net, "even")
+        state = ftlab.begin(net, [rows], epochs=2, lr=0.1, engine=engine, optimizer="sgd")
+        for _ in range(2):
+            ftlab.step(state, rows)
+        weights[engine] = torch.cat([param.detach().flatten() for param in net.parameters()])
+    torch.testing.assert_close(weights["fast-fp32"], weights["reference"], rtol=1e-5, atol=1e-5)
+
+
+def test_what_stood_in_for_a_module_before_stands_there_afterwards():
+    net = made("electra", dropout=0.0)
+    origin = {name: param.detach() * 0.5 for name, param in net.named_parameters()}
+    net = Mixout(0.5).prepare(net, Now(origin=origin))
+    for module in (*prefix.entrance(net.electra), net.electra.encoder.layer[0]):
+        module.requires_grad_(False)
+    state = ftlab.begin(net, [batch(net)], lr=1e-3, engine="fast-fp32")
+    ftlab.step(state, batch(net))
+    assert "forward" in vars(net.electra.embeddings_project)
 
 
 def test_of_frozen_layers_each_precision_has_its_own():

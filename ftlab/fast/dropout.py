@@ -36,7 +36,7 @@ def keep_mask(
         ([-1, 0], True)
     """
     count = math.prod(shape)
-    bits = _drawn(-(-count // 4), device, generator).view(torch.int16)[:count].view(*shape)
+    bits = _drawn(-(-count // 4), device, generator).view(torch.int16)[:count].view(tuple(shape))
     return bits.ge_(round(LEVELS * p) - LEVELS // 2).neg_()
 
 

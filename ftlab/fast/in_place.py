@@ -57,5 +57,5 @@ def child_tuning_(grads: Tensors, share: float, generator: torch.Generator) -> N
     """
     if share == 1:
         return
-    for grad in grads.values():
+    for grad in filter(torch.numel, grads.values()):
         drop_(grad, keep_mask(grad.shape, 1 - share, grad.device, generator)).mul_(1 / kept(1 - share))

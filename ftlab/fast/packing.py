@@ -65,10 +65,14 @@ def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[Used]:
 
 @contextmanager
 def cheap_dropouts(model: nn.Module) -> Iterator[None]:
-    """Let a model's modules for dropout draw cheap masks while the context lasts."""
+    """Let a model's modules for dropout draw cheap masks while the context lasts.
+
+    With gradient checkpointing they stay as they are: what is run again in the backward pass is outside the context.
+    """
     with _lock:
+        again = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
         drops = [module for module in model.modules() if type(module) is nn.Dropout and _as_it_came(module)]
-        drops = [drop for drop in drops if "forward" not in vars(drop)]
+        drops = [] if again else [drop for drop in drops if "forward" not in vars(drop)]
         try:
             for drop in drops:
                 drop.forward = partial(_dropout, drop)  # type: ignore[method-assign]
@@ -116,7 +120,7 @@ def _forward(
     given = {name: one for name, one in more.items() if one is not None and one is not False}
     plain = input_ids is not None and attention_mask is not None and attention_mask.ndim == 2
     plain = plain and more.get("return_dict") is not False
-    if not plain or given.keys() - {"use_cache", "return_dict"} or not _untouched(body):
+    if not plain or given.keys() - {"use_cache", "return_dict"} or not untouched(body):
         return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
     assert input_ids is not None
     assert attention_mask is not None
@@ -131,6 +135,7 @@ def _forward(
         stand_ins = _pooler_stands_in(body, texts)
     used.packed = True
     before = body.config._attn_implementation
+    forwards = {module: vars(module)["forward"] for module in stand_ins if "forward" in vars(module)}
     try:
         body.config._attn_implementation = ATTENTION
         for module, forward in stand_ins.items():
@@ -145,6 +150,8 @@ def _forward(
         body.config._attn_implementation = before
         for module in stand_ins:
             module.__dict__.pop("forward", None)
+        for module, forward in forwards.items():
+            module.forward = forward
     if not known:
         made.last_hidden_state = _padded(made.last_hidden_state, texts)
     return made
@@ -210,7 +217,7 @@ def first_position(body: nn.Module) -> int:
     return 0 if padding is None else padding + 1
 
 
-def _untouched(body: nn.Module) -> bool:
+def untouched(body: nn.Module) -> bool:
     """Say whether nothing hooks into the body or stands in for one of its parts, but for what is known here.
 
     Known are dropout, which is ours, and what says with which weight a module computes.

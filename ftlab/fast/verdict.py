@@ -9,14 +9,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.packing import cheap_dropouts, first_position, may_be_packed, packed
+from ftlab.fast.packing import cheap_dropouts, first_position, may_be_packed, packed, untouched
 from ftlab.fast.prefix import without_dropout
 from ftlab.losses.outputs import logits_of
 
 SHARES = (1, 3 / 4, 1 / 2, 0)
 """How long the texts of a trial are, as shares of the longest, each of one token at least."""
-SHORTEST = 64
-"""A trial's longest text has at least so many tokens, else the next power of 2: so a model is seldom tried again."""
+SHORT, LONG = 64, 256
+"""A trial's longest text has 64 tokens at least, or the next power of 2 up to 256: so a model is seldom tried again."""
 TOLERANCE = 1e-4
 """How far packed scores and gradients may be from padded ones, relative to the greatest."""
 
@@ -47,7 +47,8 @@ def packing(model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextMan
         return cheap_dropouts(model)
     found = _found.get(model)
     if found is None or batch["attention_mask"].shape[1] > found.longest:
-        found = tried(model, batch)
+        body: Any = model.base_model
+        found = tried(model, batch) if untouched(body) else None
         if found is None:
             return cheap_dropouts(model)
         _found[model] = found
@@ -61,26 +62,32 @@ def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Found | None:
     gradients, its mode and the generators are afterwards as they were. Returns None where the model did not run packed at
     all, since then nothing was found out.
     """
+    longest = _longest(model, batch)
     with torch.inference_mode(False), torch.random.fork_rng([]), without_dropout(model):
-        rows = _texts(model, batch)
-        device = rows["input_ids"].device.type
-        with torch.autocast(device, enabled=False):
-            padded = _scores_and_gradients(model, rows)
-            same = _agrees(model, rows, padded, first_only=False)
-            if same is None:
-                return None
-            first_only = same and bool(_agrees(model, rows, padded, first_only=True))
-    return Found(rows["input_ids"].shape[1], same, first_only)
+        try:
+            rows = _texts(model, batch, longest)
+            with torch.autocast(rows["input_ids"].device.type, enabled=False):
+                padded = _scores_and_gradients(model, rows)
+                same = _agrees(model, rows, padded, first_only=False)
+                first_only = same and _agrees(model, rows, padded, first_only=True)
+        except Exception:  # of whatever kind: a model that cannot be tried, or packed, runs padded
+            return Found(longest, False, False)
+    return None if same is None else Found(longest, same, bool(first_only))
 
 
-def _texts(model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Lay the tokens of a batch out anew, as texts of different lengths."""
+def _longest(model: Any, batch: Mapping[str, Tensor]) -> int:
+    """Return the length up to which a model is tried: that of the batch, and some more where the model has room."""
     longest = batch["attention_mask"].shape[1]
     places = getattr(model.config, "max_position_embeddings", None)
     room = places - first_position(model.base_model) if places else longest
-    longest = max(longest, min(room, max(SHORTEST, 1 << (longest - 1).bit_length())))
+    return max(longest, min(room, LONG, max(SHORT, 1 << (longest - 1).bit_length())))
+
+
+def _texts(model: Any, batch: Mapping[str, Tensor], longest: int) -> dict[str, Tensor]:
+    """Lay the tokens of a batch out anew, as texts of different lengths; more of them where they are short."""
     tokens = batch["input_ids"][batch["attention_mask"].bool()]
-    lengths = torch.tensor([max(1, int(longest * share)) for share in SHARES], device=tokens.device)
+    shares = SHARES * max(1, SHORT // longest) if longest <= LONG else SHARES[::2]
+    lengths = torch.tensor([max(1, int(longest * share)) for share in shares], device=tokens.device)
     mask = (torch.arange(longest, device=tokens.device) < lengths[:, None]).to(batch["attention_mask"].dtype)
     ids = tokens.repeat(-(-mask.numel() // len(tokens)))[: mask.numel()].view(mask.shape)
     pad = getattr(model.config, "pad_token_id", None) or 0
@@ -91,11 +98,8 @@ def _agrees(
     model: nn.Module, rows: dict[str, Tensor], padded: tuple[list[Tensor], list[Tensor]], **how: bool
 ) -> bool | None:
     """Say whether scores and gradients come out the same, packed; None where the model did not run packed."""
-    try:
-        with packed(model, **how) as used:
-            found = _scores_and_gradients(model, rows)
-    except Exception:  # of whatever kind: a model that cannot be packed runs padded
-        return False
+    with packed(model, **how) as used:
+        found = _scores_and_gradients(model, rows)
     if not used.packed:
         return None
     return all(_near(part, others) for part, others in zip(padded, found, strict=True))
