@@ -148,9 +148,7 @@ def test_the_readme_tells_what_was_measured():
     family = measured["on"].partition(" (")[2].rstrip(")")
     assert family.replace("AMD EPYC, ", "AMD EPYC (") in " ".join(readme.split())
     told = {row["arm"]: row for row in measured["rows"] if row["size"] == 32}
-    cells = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in readme.splitlines() if "| ---" not in line
-    ]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.splitlines()]
     shown = [row for row in cells if row[0] in told]
     assert len(shown) == 5
     for arm, samples, times in shown:

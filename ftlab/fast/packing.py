@@ -70,9 +70,10 @@ def cheap_dropouts(model: nn.Module) -> Iterator[None]:
     With gradient checkpointing they stay as they are: what is run again in the backward pass is outside the context.
     """
     with _lock:
-        again = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-        drops = [module for module in model.modules() if type(module) is nn.Dropout and _as_it_came(module)]
-        drops = [] if again else [drop for drop in drops if "forward" not in vars(drop)]
+        modules = list(model.modules())
+        again = any(getattr(module, "gradient_checkpointing", False) for module in modules)
+        drops = [one for one in modules if type(one) is nn.Dropout and _as_it_came(one) and "forward" not in vars(one)]
+        drops = [] if again else drops
         try:
             for drop in drops:
                 drop.forward = partial(_dropout, drop)  # type: ignore[method-assign]
