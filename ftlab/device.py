@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import check_choice, misused
-from ftlab.rule import GradientRule, Shape
+from ftlab.rule import GradientRule, Memory, Now, Penalty, Shape
 
 ENGINES = ("auto", "reference", "fast", "fast-fp32")
 """``"fast-fp32"`` has the fast paths without bf16."""
@@ -99,6 +99,17 @@ def first_shape(engine: str, rule: GradientRule) -> Shape:
     from ftlab.fast.in_place import in_place
 
     return in_place(rule)
+
+
+def penalty_of(engine: str, rule: Penalty, params: Mapping[str, nn.Parameter], memory: Memory, now: Now) -> Tensor:
+    """Return a rule's penalty, to be differentiated; of a fast engine, perhaps a number whose gradient is added already."""
+    if engine != "reference":
+        from ftlab.fast.in_place import own_penalty
+
+        done = own_penalty(rule, params, memory, now)
+        if done is not None:
+            return done
+    return rule.penalty(dict(params), memory, now)
 
 
 def cores() -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.batches import Batch
-from ftlab.device import choose_engine, first_shape, forward_pass
+from ftlab.device import choose_engine, first_shape, forward_pass, penalty_of
 from ftlab.errors import Diverged, check_number, misused, sentence
 from ftlab.losses import CrossEntropy, Loss
 from ftlab.models import Pretrained
@@ -177,7 +177,7 @@ def penalty_gradients(state: State) -> float:
     """Add the gradients of the penalties to those in the parameters; return Ω."""
     omega = torch.zeros((), device=state.device)
     for place, rule in state.rules(Penalty):
-        omega = omega + rule.penalty(dict(state.params), state.memory[place], state.now(place))
+        omega = omega + penalty_of(state.engine, rule, state.params, state.memory[place], state.now(place))
     if omega.requires_grad:
         omega.backward()  # type: ignore[no-untyped-call]
     return omega.item()

@@ -32,12 +32,25 @@ from ftlab.batches import encode
 from ftlab.device import choose_engine, training_memory
 from ftlab.fast import dropout as cheap, layer, memory, precision, prefix, verdict
 from ftlab.fast.dropout import drop_, dropout, keep_mask, kept
-from ftlab.fast.in_place import in_place
+from ftlab.fast.in_place import in_place, own_penalty
 from ftlab.fast.layer import run_layer
 from ftlab.fast.packing import packed
 from ftlab.fast.texts import Texts
 from ftlab.fast.verdict import packing, tried
-from ftlab.formulas import EMA, L2SP, ChildTuningF, ClipNorm, L1Penalty, L2Penalty, LoRA, Mixout, NEFTune, clip_norm
+from ftlab.formulas import (
+    EMA,
+    EWC,
+    L2SP,
+    ChildTuningF,
+    ClipNorm,
+    L1Penalty,
+    L2Penalty,
+    LoRA,
+    Mixout,
+    NEFTune,
+    clip_norm,
+    ewc,
+)
 from ftlab.inference import embed, run_over
 from ftlab.losses import CrossEntropy
 from ftlab.losses.outputs import logits_of
@@ -72,7 +85,7 @@ MODELS = {
         )
     ),
 }
-LENGTHS = {"ragged": (5, 9, 3, 9, 1, 7), "even": (6, 6, 6, 6, 6, 6)}
+LENGTHS = {"ragged": (5, 9, 3, 9, 1, 7), "even": (6, 6, 6, 6, 6, 6), "full": (8, 8, 8, 8, 8, 8)}
 
 
 def made(kind, *, dropout=0.1):
@@ -148,7 +161,7 @@ def test_with_dropout_a_layer_does_what_transformers_does_with_the_same_masks(ki
 
     net = made(kind, dropout=0.3).train()
     net.config._attn_implementation = "eager"
-    rows = batch(net, "even")
+    rows = batch(net, "full")
     monkeypatch.setattr(nn.functional, "dropout", same_masks)
     torch.manual_seed(1)
     expected = scores_and_gradients(net, rows)
@@ -219,24 +232,28 @@ def test_dropout_of_everything_or_of_doubles_is_left_to_torch():
 
 def test_texts_are_laid_out_and_taken_back():
     texts = Texts(torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1]]))
-    tokens = torch.arange(18.0).view(9, 2)  # three of them are padding, since fewer than 32 cells hold no token
-    padded = texts.pad(tokens)
-    assert padded.view(3, 3, 2)[1].tolist() == [[4, 5], [14, 15], [16, 17]]
-    assert torch.equal(texts.flat(padded), tokens)
+    row = torch.arange(48.0).view(24, 2)  # all cells that hold no token follow as padding: they are fewer than 64
+    padded = texts.pad(row)
+    assert padded.view(3, 8, 2)[1, :2].tolist() == [[4, 5], [24, 25]]
+    assert torch.equal(texts.flat(padded), row)
+    assert texts.rows(row)[:, 0].tolist() == [[0, 1], [4, 5], [6, 7]]
+    assert texts.row(torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]))[: texts.tokens].tolist() == [1, 2, 3, 4, 5, 6]
+    assert texts.positions.max() == 2
     assert texts.solid
     assert not Texts(torch.tensor([[0, 1], [1, 1]])).solid
     assert not Texts(torch.tensor([[0, 0], [1, 1]])).solid
 
 
-def test_a_row_has_a_multiple_of_32_tokens_where_there_is_padding_to_fill_it_with():
-    for lengths in ((20, 5), (20, 19), (20, 20), (16, 16), (60, 3, 1)):
+def test_a_row_has_a_multiple_of_64_tokens_where_there_is_padding_to_fill_it_with():
+    for lengths in ((20, 5), (20, 19), (20, 20), (16, 16), (60, 3, 1), (60, 58, 40)):
         texts = Texts((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long())
-        tokens = torch.arange(float(sum(lengths) + texts.tail))[:, None]
-        assert len(tokens) % 32 == 0 or len(tokens) == len(lengths) * max(lengths)
-        assert texts.tail < 32
-        padded = texts.pad(tokens).view(len(lengths), -1)
-        assert torch.equal(padded[texts.mask], tokens[: sum(lengths), 0])
-        assert torch.equal(texts.flat(padded.flatten()), tokens[:, 0])
+        row = torch.arange(float(sum(lengths) + texts.tail))[:, None]
+        assert texts.longest % 8 == 0
+        assert len(row) % 64 == 0 or len(row) == len(lengths) * texts.longest
+        assert texts.tail < 64
+        padded = texts.pad(row).view(len(lengths), -1)
+        assert torch.equal(padded[texts.mask], row[: sum(lengths), 0])
+        assert torch.equal(texts.flat(padded.flatten()), row[:, 0])
 
 
 def other_models():
@@ -567,6 +584,44 @@ def test_child_tuning_in_place_keeps_a_share_and_the_mean(share):
     small = {"scalar": torch.tensor(1.0), "nothing": torch.ones(0, 3)}
     assert shape(small, None, now)[0]["scalar"].item() in (0, pytest.approx(1 / share, rel=1e-3))
     assert torch.equal(in_place(ChildTuningF(1.0))(given, None, now)[0]["a"], torch.ones(400, 500))
+
+
+def test_elastic_weight_consolidation_in_place_is_its_formula_and_its_gradient():
+    chance = torch.Generator().manual_seed(0)
+
+    def drawn():
+        return {"a": torch.rand(300, 500, generator=chance), "b": torch.rand(7, generator=chance)}
+
+    origin, fisher, before = drawn(), drawn(), drawn()
+    for given in ({"a": before["a"], "b": None}, {"a": before["a"].t().contiguous().t(), "b": before["b"]}):
+        expected, found = ({name: nn.Parameter(one.clone()) for name, one in drawn().items()} for _ in range(2))
+        for name, param in expected.items():
+            found[name].data.copy_(param.data)
+            for one in (param, found[name]):
+                one.grad = (
+                    given[name] if given[name] is None else given[name].clone(memory_format=torch.preserve_format)
+                )
+        omega = ewc(expected, origin, fisher, 3.0)
+        omega.backward()
+        own = own_penalty(EWC(3.0), found, fisher, Now(origin=origin))
+        if not given["a"].is_contiguous():
+            assert own is None  # what lies otherwise in memory is left to the formula
+            continue
+        assert float(own) == pytest.approx(float(omega.detach()), rel=1e-5)
+        for name, param in expected.items():
+            torch.testing.assert_close(found[name].grad, param.grad)
+
+
+def test_training_with_elastic_weight_consolidation_is_the_same_in_place():
+    weights = []
+    for engine in ("reference", "fast-fp32"):
+        net, rows = made("bert", dropout=0.0), [batch(made("bert"), number=number) for number in range(3)]
+        state = ftlab.begin(net, rows, [EWC(100.0, samples=4)], epochs=1, lr=0.1, optimizer="sgd", engine=engine)
+        records = [ftlab.step(state, one) for one in rows]
+        assert records[-1]["penalty"] > 0
+        weights.append({name: param.detach() for name, param in net.named_parameters()})
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-3, atol=1e-5)
 
 
 def test_only_the_first_gradient_rule_acts_in_place():

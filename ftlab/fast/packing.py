@@ -9,7 +9,7 @@ Layers of the BERT type run as :mod:`ftlab.fast.layer` has them. Whatever is not
 input of another kind) runs padded, as it would have run without this.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -55,12 +55,9 @@ def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[Used]:
             yield used
         return
     _register()
-    with _lock, cheap_dropouts(model):
-        try:
-            body.forward = partial(_forward, body, type(body).forward.__get__(body), first_only, used)
-            yield used
-        finally:
-            body.__dict__.pop("forward", None)
+    forward = partial(_forward, body, type(body).forward.__get__(body), first_only, used)
+    with cheap_dropouts(model), stand_ins({body: forward}):
+        yield used
 
 
 @contextmanager
@@ -73,14 +70,24 @@ def cheap_dropouts(model: nn.Module) -> Iterator[None]:
         modules = list(model.modules())
         again = any(getattr(module, "gradient_checkpointing", False) for module in modules)
         drops = [one for one in modules if type(one) is nn.Dropout and _as_it_came(one) and "forward" not in vars(one)]
-        drops = [] if again else drops
+        with stand_ins({} if again else {drop: partial(_dropout, drop) for drop in drops}):
+            yield
+
+
+@contextmanager
+def stand_ins(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Let other functions stand in for the ``forward`` of some modules while the context lasts; then all is as it was."""
+    with _lock:
+        before = {module: vars(module)["forward"] for module in forwards if "forward" in vars(module)}
         try:
-            for drop in drops:
-                drop.forward = partial(_dropout, drop)  # type: ignore[method-assign]
+            for module, forward in forwards.items():
+                module.forward = forward
             yield
         finally:
-            for drop in drops:
-                drop.__dict__.pop("forward", None)
+            for module in forwards:
+                module.__dict__.pop("forward", None)
+            for module, forward in before.items():
+                module.forward = forward
 
 
 def may_be_packed(model: nn.Module) -> bool:
@@ -131,30 +138,24 @@ def _forward(
     layers = _layers(body)
     known = bool(layers) and all(map(understood, layers))
     if known:
-        stand_ins = _layers_stand_in(body, layers, input_ids, texts, first_only and _only_scores(body))
+        inside = _layers_stand_in(body, layers, input_ids, texts, first_only and _only_scores(body))
     else:
-        stand_ins = _pooler_stands_in(body, texts)
+        inside = _pooler_stands_in(body, texts)
     used.packed = True
     before = body.config._attn_implementation
-    forwards = {module: vars(module)["forward"] for module in stand_ins if "forward" in vars(module)}
     try:
         body.config._attn_implementation = ATTENTION
-        for module, forward in stand_ins.items():
-            module.forward = forward
-        made = ordinary(
-            input_ids=texts.flat(input_ids.flatten())[None],
-            position_ids=(texts.positions + first_position(body))[None],
-            ftlab_texts=texts,
-            **{name: False for name in more if name == "use_cache"},
-        )
+        with stand_ins(inside):
+            made = ordinary(
+                input_ids=texts.row(input_ids)[None],
+                position_ids=(texts.positions + first_position(body))[None],
+                ftlab_texts=texts,
+                **{name: False for name in more if name == "use_cache"},
+            )
     finally:
         body.config._attn_implementation = before
-        for module in stand_ins:
-            module.__dict__.pop("forward", None)
-        for module, forward in forwards.items():
-            module.forward = forward
     if not known:
-        made.last_hidden_state = _padded(made.last_hidden_state, texts)
+        made.last_hidden_state = texts.rows(made.last_hidden_state[0])
     return made
 
 
@@ -181,7 +182,7 @@ def _layers_stand_in(
         found[layer] = partial(_run, layer, texts, first_only and layer is last)
     made = found[last]
     found[last] = lambda *given, **more: (
-        made(*given, **more)[0][:, None] if first_only else _padded(made(*given, **more), texts)
+        made(*given, **more)[0][:, None] if first_only else texts.rows(made(*given, **more)[0])
     )
     return found
 
@@ -196,11 +197,7 @@ def _pooler_stands_in(body: Any, texts: Texts) -> dict[nn.Module, Callable[..., 
     if not isinstance(pooler, nn.Module):
         return {}
     ordinary = type(pooler).forward.__get__(pooler)
-    return {pooler: lambda hidden: ordinary(_padded(hidden, texts))}
-
-
-def _padded(row: Tensor, texts: Texts) -> Tensor:
-    return texts.pad(row[0]).view(texts.count, texts.longest, -1)
+    return {pooler: lambda hidden: ordinary(texts.rows(hidden[0]))}
 
 
 def _layers(body: nn.Module) -> list[nn.Module]:

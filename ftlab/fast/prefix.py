@@ -90,13 +90,13 @@ def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool,
     """
     text = Texts(torch.ones_like(ids)[None])
     with torch.no_grad(), without_dropout(*entrance(body), *layers):
-        hidden = body.embeddings(input_ids=ids[None], position_ids=(text.positions + position)[None])
+        hidden = body.embeddings(input_ids=text.row(ids[None])[None], position_ids=(text.positions + position)[None])
         for widen in entrance(body)[1:]:
             hidden = widen(hidden)
         tokens: Tensor = hidden[0]
         for layer in layers:
             tokens = run_layer(layer, tokens, text, first_only=first_only and layer is layers[-1])
-    return tokens
+    return tokens[: 1 if first_only else text.tokens]
 
 
 def forget(model: nn.Module) -> None:

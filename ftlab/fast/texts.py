@@ -3,33 +3,37 @@
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-MULTIPLE = 32
-"""Of what the length of a row is a multiple."""
+MULTIPLE, SIDE = 64, 8
+"""Of what the length of a row is a multiple, and the sides of the rectangles for attention."""
 
 
 class Texts:
     """The lengths of the texts that stand one after another in a row of tokens.
 
     Tokens that go through a matrix alone need no padding; attention does, since it compares the tokens of a text with
-    each other: it lays the texts out as ``count`` rectangles of ``longest`` tokens. The row ends with as much padding as
-    makes its length a multiple of 32, if there is so much: a matrix of another shape costs the time to prepare for it.
+    each other: it lays the texts out as ``count`` rectangles of ``longest`` tokens, a multiple of 8. The row ends with as
+    much padding as makes its length a multiple of 64, if there is so much. For a product of matrices of another shape the
+    library beneath prepares a kernel, which takes time, and keeps it, which takes memory: so there should be few shapes.
 
     Example:
         >>> texts = Texts(torch.tensor([[1, 1, 0], [1, 1, 1]]))
-        >>> texts.lengths.tolist(), texts.first.tolist(), texts.tail
-        ([2, 3], [0, 2], 1)
-        >>> texts.positions.tolist()
-        [0, 1, 0, 1, 2, 2]
-        >>> texts.pad(torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [0.0]])).flatten().tolist()
-        [1.0, 2.0, 0.0, 3.0, 4.0, 5.0]
+        >>> texts.lengths.tolist(), texts.first.tolist(), texts.longest, texts.tail
+        ([2, 3], [0, 2], 8, 11)
+        >>> texts.positions[: texts.tokens].tolist()
+        [0, 1, 0, 1, 2]
+        >>> row = torch.arange(1.0, 17.0)[:, None]
+        >>> texts.pad(row)[: 8].flatten().tolist()
+        [1.0, 2.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]
     """
 
     def __init__(self, attention_mask: Tensor) -> None:
-        self.mask = attention_mask.bool()
+        self.width = attention_mask.shape[1]
+        """The longest text, as the mask has it."""
+        self.mask = nn.functional.pad(attention_mask.bool(), (0, -self.width % SIDE))
         self.lengths = self.mask.sum(1)
-        self.count, self.longest = attention_mask.shape
+        self.count, self.longest = self.mask.shape
         self.tokens = int(self.lengths.sum())
         self.even = self.tokens == self.mask.numel()
         """Whether all texts are of one length, so that nothing has to be padded at all."""
@@ -49,8 +53,8 @@ class Texts:
 
     @cached_property
     def positions(self) -> Tensor:
-        """For each token, its position in its own text, from 0."""
-        return self.place % self.longest
+        """For each token, its position in its own text, from 0; padding has some position that the model has."""
+        return self.place % self.longest % self.width
 
     @cached_property
     def first(self) -> Tensor:
@@ -62,6 +66,14 @@ class Texts:
         """What is added to attention scores, (count, 1, 1, longest): 0 for a token, the lowest number for padding."""
         zero = torch.zeros(self.count, 1, 1, self.longest, device=self.mask.device)
         return zero.masked_fill_(~self.mask[:, None, None], torch.finfo(torch.float32).min)
+
+    def row(self, ids: Tensor) -> Tensor:
+        """Take the row out of padded rows as a model is given them, (count, width) to (tokens + tail)."""
+        return self.flat(nn.functional.pad(ids, (0, self.longest - self.width)).flatten())
+
+    def rows(self, tokens: Tensor) -> Tensor:
+        """Lay the row out as a model is given it, (tokens + tail, size) to (count, width, size)."""
+        return self.pad(tokens).view(self.count, self.longest, -1)[:, : self.width]
 
     def flat(self, padded: Tensor) -> Tensor:
         """Take the row out of a padded layout, (count · longest, ...) to (tokens + tail, ...)."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch  # noqa: F401  (for the examples)
+from torch import Tensor
 
 from ftlab.errors import check_number
 from ftlab.parameters import Tensors, joint_norm
@@ -45,8 +46,17 @@ def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
         {'w': tensor([0.3000, 0.4000])}
     """
     _check("clip_norm", max_norm)
-    factor = (max_norm / (joint_norm(grads) + 1e-6)).clamp(max=1.0)
+    factor = clip_factor(grads, max_norm)
     return {name: grad * factor.to(grad) for name, grad in grads.items()}
+
+
+def clip_factor(grads: Tensors, max_norm: float) -> Tensor:
+    """Return what :func:`clip_norm` multiplies every gradient with, at most 1.
+
+    >>> clip_factor({"w": torch.tensor([3.0, 4.0])}, 1.0)
+    tensor(0.2000)
+    """
+    return (max_norm / (joint_norm(grads) + 1e-6)).clamp(max=1.0)
 
 
 def _check(where: str, max_norm: float) -> None:
