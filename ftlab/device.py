@@ -2,9 +2,11 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +64,8 @@ def forward_pass(engine: str, model: nn.Module, batch: Mapping[str, Tensor]) -> 
     device = next(iter(batch.values())).device.type
     with ExitStack() as stack:
         if engine == "fast":
-            stack.enter_context(torch.autocast(device, torch.bfloat16))
+            recorded = device == "cuda" and torch.cuda.is_current_stream_capturing()
+            stack.enter_context(torch.autocast(device, torch.bfloat16, cache_enabled=not recorded))
         if engine != "reference":
             from ftlab.fast.precision import fp32_products
             from ftlab.fast.verdict import packing
@@ -72,21 +75,49 @@ def forward_pass(engine: str, model: nn.Module, batch: Mapping[str, Tensor]) -> 
         yield
 
 
+def forward(
+    engine: str, model: nn.Module, loss: Callable[..., Tensor], batch: Mapping[str, Tensor], share: float
+) -> tuple[Tensor, Callable[[], None]]:
+    """Run the forward pass of a loss as an engine does.
+
+    Args:
+        engine: As :func:`choose_engine` gives it.
+        model: On the device of the batch.
+        loss: ``loss(model, batch)``.
+        batch: Padded rows.
+        share: What the loss is multiplied with.
+
+    Returns:
+        The loss, and what runs the backward pass: it adds to the gradients that stand in the parameters.
+    """
+    if engine != "reference" and next(iter(batch.values())).is_cuda:
+        from ftlab.fast.graphs import replayed
+
+        done = replayed(model, loss, batch, share, partial(forward_pass, engine, model))
+        if done is not None:
+            return done
+    with forward_pass(engine, model, batch):
+        value = loss(model, batch) * share
+    return value.detach(), value.backward
+
+
 @contextmanager
 def training_memory(engine: str, model: nn.Module) -> Iterator[None]:
     """Keep what a fast engine keeps from step to step while a whole training runs, and let go of it afterwards.
 
-    On a CPU that is the memory which a step frees; everywhere the outputs of frozen layers.
+    On a CPU that is the memory which a step frees; on a GPU its passes, recorded; everywhere the outputs of frozen layers.
     """
     if engine == "reference":
         yield
         return
+    from ftlab.fast.graphs import recording
     from ftlab.fast.memory import kept_memory
     from ftlab.fast.prefix import forget
 
-    on_cpu = next(model.parameters()).device.type == "cpu"
+    device = next(model.parameters()).device.type
+    kept: dict[str, Callable[[], Any]] = {"cpu": kept_memory, "cuda": partial(recording, model)}
     try:
-        with kept_memory() if on_cpu else nullcontext():
+        with kept.get(device, nullcontext)():
             yield
     finally:
         forget(model)

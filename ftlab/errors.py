@@ -114,7 +114,9 @@ def check_labels(where: str, logits: Any, labels: Any) -> None:
         raise misused(where, "labels", must, got, do)
     if len(labels) == 0:
         raise misused(where, "labels", "hold at least one sample", "none", "Leave empty batches out")
-    low, high = labels.aminmax()
+    from ftlab.host import on_host
+
+    low, high = on_host(labels).aminmax()
     if low < 0 or high >= logits.shape[1]:
         do = "The model needs as many classes as the data has"
         raise misused(where, "labels", f"lie from 0 to {logits.shape[1] - 1}", f"{int(low)} to {int(high)}", do)

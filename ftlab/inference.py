@@ -8,6 +8,7 @@ from torch import Tensor
 from ftlab.batches import Encoded, encode
 from ftlab.device import ENGINES, choose_engine, forward_pass
 from ftlab.errors import check_choice, check_whole, misused
+from ftlab.host import moved
 from ftlab.losses import logits_of
 from ftlab.metrics import Metrics, measure
 from ftlab.models import Pretrained
@@ -30,12 +31,12 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64, *, 
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
             batch = encoded.batch(rows[start : start + batch_size])
-            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            batch = moved(batch, device)
             with forward_pass(engine, net, batch):
-                scores.append(logits_of(net, batch).cpu())
+                scores.append(logits_of(net, batch))
     net.train(training)
     order = torch.tensor(rows).argsort()
-    return torch.cat(scores)[order].clone()
+    return torch.cat(scores).cpu()[order].clone()
 
 
 def _engine(asked: str, device: torch.device, rows: int) -> str:
@@ -66,7 +67,7 @@ def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, ba
     with torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             batch = encoded.batch(range(start, min(start + batch_size, len(texts))))
-            there = {name: tensor.to(device) for name, tensor in batch.items()}
+            there = moved(batch, device)
             with forward_pass(engine, pretrained.net, there):
                 hidden = body(**there).last_hidden_state.cpu()
             mask = batch["attention_mask"].unsqueeze(-1)

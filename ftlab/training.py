@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.batches import Batch
-from ftlab.device import choose_engine, first_shape, forward_pass, penalty_of
+from ftlab.device import choose_engine, first_shape, forward, penalty_of
 from ftlab.errors import Diverged, check_number, misused, sentence
+from ftlab.host import later, moved
 from ftlab.losses import CrossEntropy, Loss
 from ftlab.models import Pretrained
 from ftlab.optimizers import MakeOptimizer, make_optimizer, set_rates
@@ -155,7 +156,7 @@ def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int
     second call in the same step has the same. Returns the loss and the number of samples.
     """
     parts = batch if isinstance(batch, list) else [batch]
-    parts = [{name: tensor.to(state.device) for name, tensor in part.items()} for part in parts]
+    parts = [moved(part, state.device) for part in parts]
     samples = sum(len(part["labels"]) for part in parts)
     state.optimizer.zero_grad(set_to_none=True)
     state.model.train()
@@ -164,11 +165,12 @@ def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int
     with torch.random.fork_rng(devices):
         torch.manual_seed(mix(state.seed, state.step))  # dropout needs no stored state, so a resumed run is the same
         for part in parts:
-            with forward_pass(state.engine, state.model, part):
-                loss = state.loss(state.model, part) * (len(part["labels"]) / samples)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-    task = total.item()
+            share = len(part["labels"]) / samples
+            loss, backward = forward(state.engine, state.model, state.loss, part, share)
+            total += loss
+            read = later(total)  # a GPU gives it when it has done the forward pass, and is read after the backward pass
+            backward()
+    task = read()
     _check_finite(state, task)
     return task, samples
 
@@ -180,7 +182,7 @@ def penalty_gradients(state: State) -> float:
         omega = omega + penalty_of(state.engine, rule, state.params, state.memory[place], state.now(place))
     if omega.requires_grad:
         omega.backward()  # type: ignore[no-untyped-call]
-    return omega.item()
+    return omega.item() if state.rules(Penalty) else 0.0
 
 
 def update(state: State, task: float, penalty: float, samples: int) -> Record:

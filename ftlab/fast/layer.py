@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ftlab.fast.dropout import drop_, keep_mask, kept
 from ftlab.fast.texts import Texts
+from ftlab.fast.varlen import attend_long, attend_long_backward, suits
 
 BERT = {
     "query": "attention.self.query",
@@ -66,6 +67,8 @@ class How:
     first_only: bool
     """Whether only the first token of each text is asked for."""
     precision: torch.dtype
+    long: bool = False
+    """Whether attention is by the kernel for long texts."""
 
 
 def understood(layer: nn.Module) -> bool:
@@ -107,15 +110,20 @@ def run_layer(layer: nn.Module, hidden: Tensor, texts: Texts, *, first_only: boo
     parts: dict[str, Any] = {part: layer.get_submodule(name) for part, name in names.items()}
     attention: Any = layer.get_submodule(names["query"].rpartition(".")[0])
     device = hidden.device.type
+    heads, precision = (
+        attention.num_attention_heads if names is BERT else attention.n_heads,
+        precision_of_products(device),
+    )
     how = How(
-        heads=attention.num_attention_heads if names is BERT else attention.n_heads,
+        heads=heads,
         dropout=tuple(  # type: ignore[arg-type]
             parts[one].p if one in parts and parts[one].training else 0.0
             for one in ("attention_dropout", "out_dropout", "outer_dropout")
         ),
         eps=(parts["norm"].eps, parts["last_norm"].eps),
         first_only=first_only,
-        precision=precision_of_products(device),
+        precision=precision,
+        long=not first_only and suits(texts, hidden.device, precision, hidden.shape[-1] // heads),
     )
     weights = [weight for part in WEIGHTS for weight in (weight_of(parts[part]), parts[part].bias)]
     with torch.autocast(device, enabled=False):
@@ -148,19 +156,17 @@ class Layer(torch.autograd.Function):
         exact, kind, first_only = hidden, how.precision, how.first_only
         x = hidden.to(kind)
         weight, bias = _joined((wq, wk, wv), kind), _joined((bq, bk, bv), kind)
-        if first_only:
+        rows = x
+        if how.long:
+            context, attention = attend_long(nn.functional.linear(x, weight, bias), how.heads, texts, how.dropout[0])
+        elif first_only:
             exact, rows, width = exact[texts.first], x[texts.first], len(wq)
             key, value = _heads(nn.functional.linear(x, weight[width:], bias[width:]), 2, how.heads, texts)
             query = nn.functional.linear(rows, weight[:width], bias[:width]).view(len(key), 1, -1)
+            context, attention = _attend(query, key, value, texts, how)
         else:
-            rows = x
             query, key, value = _heads(nn.functional.linear(x, weight, bias), 3, how.heads, texts)
-        scores = (query @ key.transpose(1, 2)).float().mul_(query.shape[-1] ** -0.5)
-        if not texts.even:
-            scores.view(texts.count, how.heads, -1, texts.longest).add_(texts.bias)
-        shares = scores.softmax(-1).to(kind)
-        kept_shares, attention_mask = _drop(shares.clone() if how.dropout[0] else shares, how.dropout[0])
-        context = _tokens([kept_shares @ value], texts, how.heads).mul_(1 / kept(how.dropout[0]))
+            context, attention = _attend(query, key, value, texts, how)
 
         wo_, w1_, w2_ = wo.to(kind), w1.to(kind), w2.to(kind)
         moved, out_mask = _drop(nn.functional.linear(context, wo_, bo.to(kind)), how.dropout[1])
@@ -173,8 +179,9 @@ class Layer(torch.autograd.Function):
         behind = middle.add(moved, alpha=1 / kept(how.dropout[2]))
         made, last_mean, last_spread = torch.native_layer_norm(behind, g2.shape, g2, b2, how.eps[1])
         ctx.save_for_backward(
-            *(x, rows, query, key, value, shares, kept_shares, attention_mask, context, out_mask, before, mean, spread),
-            *(y, inner, active, outer_mask, behind, last_mean, last_spread, weight, wo_, w1_, w2_, g1, b1, g2, b2),
+            *(x, rows, context, out_mask, before, mean, spread),
+            *(y, inner, active, outer_mask, behind, last_mean, last_spread),
+            *(weight, wo_, w1_, w2_, g1, b1, g2, b2, *attention),
         )
         ctx.texts, ctx.how = texts, how
         return made
@@ -187,12 +194,10 @@ class Layer(torch.autograd.Function):
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    (x, rows, query, key, value, shares, kept_shares, attention_mask, context, out_mask, before, mean, spread) = (
-        ctx.saved_tensors[:13]
+    (x, rows, context, out_mask, before, mean, spread, y, inner, active, outer_mask, behind, last_mean, last_spread) = (
+        ctx.saved_tensors[:14]
     )
-    (y, inner, active, outer_mask, behind, last_mean, last_spread, weight, wo, w1, w2, g1, b1, g2, b2) = (
-        ctx.saved_tensors[13:]
-    )
+    (weight, wo, w1, w2, g1, b1, g2, b2), attention = ctx.saved_tensors[14:22], ctx.saved_tensors[22:]
     texts, how, kind = ctx.texts, ctx.how, ctx.how.precision
     wanted = ctx.needs_input_grad[3:]
     gradients: list[Tensor | None] = [None] * len(wanted)
@@ -210,14 +215,13 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     if not (any(wanted[:6]) or ctx.needs_input_grad[0]):
         return None, None, None, *gradients
 
-    (d_context,) = _heads((d_moved @ wo).mul_(1 / kept(how.dropout[0])), 1, how.heads, texts, first=how.first_only)
-    d_value = kept_shares.transpose(1, 2) @ d_context
-    d_shares = d_context @ value.transpose(1, 2)
-    if attention_mask is not None:
-        drop_(d_shares, attention_mask)
-    d_scores = torch._softmax_backward_data(d_shares.float(), shares.float(), -1, torch.float32)
-    d_scores = d_scores.mul_(query.shape[-1] ** -0.5).to(kind)
-    d_query, d_key = d_scores @ key, d_scores.transpose(1, 2) @ query
+    d_context = d_moved @ wo
+    if how.long:
+        d_all = attend_long_backward(d_context, attention, how.heads, texts, how.dropout[0])
+        gradients[0:6] = _split(_of_linear(d_all, x, (any(wanted[0:6]),) * 2), 3)
+        return d_before.add_(d_all @ weight), None, None, *gradients
+
+    d_query, d_key, d_value = _attend_backward(d_context, attention, texts, how)
     width = len(weight) // 3
     if how.first_only:
         d_asked = _tokens([d_query], texts, how.heads)
@@ -230,6 +234,31 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gradients[0:6] = _split(_of_linear(d_all, x, (any(wanted[0:6]),) * 2), 3)
         d_hidden = d_before.add_(d_all @ weight)
     return d_hidden, None, None, *gradients
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, texts: Texts, how: How) -> tuple[Tensor, tuple[Any, ...]]:
+    """Attend within each text; return the context of each token, and what the backward pass needs."""
+    p = how.dropout[0]
+    scores = (query @ key.transpose(1, 2)).float().mul_(query.shape[-1] ** -0.5)
+    if not texts.even:
+        scores.view(texts.count, how.heads, -1, texts.longest).add_(texts.bias)
+    shares = scores.softmax(-1).to(how.precision)
+    kept_shares, mask = _drop(shares.clone() if p else shares, p)
+    context = _tokens([kept_shares @ value], texts, how.heads).mul_(1 / kept(p))
+    return context, (query, key, value, shares, kept_shares, mask)
+
+
+def _attend_backward(grad: Tensor, saved: tuple[Any, ...], texts: Texts, how: How) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of query, key and value, given that of the context of each token."""
+    query, key, value, shares, kept_shares, mask = saved
+    (d_context,) = _heads(grad.mul_(1 / kept(how.dropout[0])), 1, how.heads, texts, first=how.first_only)
+    d_value = kept_shares.transpose(1, 2) @ d_context
+    d_shares = d_context @ value.transpose(1, 2)
+    if mask is not None:
+        drop_(d_shares, mask)
+    d_scores = torch._softmax_backward_data(d_shares.float(), shares.float(), -1, torch.float32)
+    d_scores = d_scores.mul_(query.shape[-1] ** -0.5).to(how.precision)
+    return d_scores @ key, d_scores.transpose(1, 2) @ query, d_value
 
 
 def _joined(tensors: tuple[Tensor, ...], kind: torch.dtype) -> Tensor:

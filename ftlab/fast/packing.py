@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ftlab.fast.dropout import dropout as cheap_dropout
 from ftlab.fast.layer import run_layer, understood
 from ftlab.fast.prefix import entrance, frozen_layers, kept_outputs
-from ftlab.fast.texts import Texts
+from ftlab.fast.texts import Texts, texts_of
 from ftlab.losses.outputs import SCORES_ONLY
 
 ATTENTION = "ftlab_packed"
@@ -132,7 +132,7 @@ def _forward(
         return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
     assert input_ids is not None
     assert attention_mask is not None
-    texts = Texts(attention_mask)
+    texts = texts_of(attention_mask)
     if not texts.solid:
         return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
     layers = _layers(body)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ftlab.fast.layer import precision_of_products, run_layer
 from ftlab.fast.texts import Texts
+from ftlab.host import on_host
 
 LIMIT = 1 << 30
 """How many bytes are kept for a model; texts beyond that are computed anew each time."""
@@ -67,7 +68,7 @@ def kept_outputs(
     if kept is None or kept.state != state:
         kept = _kept[body] = Kept(state, frozen)
     outputs = []
-    numbers = input_ids.cpu().numpy()
+    numbers = on_host(input_ids).numpy()
     for row, length in enumerate(texts.lengths.tolist()):
         ids = input_ids[row, :length]
         key = len(layers), first_only, precision, numbers[row, :length].tobytes()

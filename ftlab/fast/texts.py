@@ -1,10 +1,17 @@
 """Several texts in one row with nothing between them: where each begins, and how they are laid out for attention."""
 
+from copy import copy
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
+from ftlab.host import on_host, sent
+
+TENSORS = ("mask", "place", "positions", "first", "bias", "bounds")
+"""What a device needs to know of some texts; all else stays on the host."""
 MULTIPLE, SIDE = 64, 8
 """Of what the length of a row is a multiple, and the sides of the rectangles for attention."""
 
@@ -40,7 +47,17 @@ class Texts:
         self.tail = min(-self.tokens % MULTIPLE, self.mask.numel() - self.tokens)
         """How much padding the row ends with; nothing depends on what becomes of it."""
 
-    @property
+    def to(self, device: torch.device) -> "Texts":
+        """Return the same for a device; to a GPU it moves while the host goes on."""
+        if device == self.mask.device:
+            return self
+        there = copy(self)
+        there.solid = self.solid
+        for name in TENSORS:
+            setattr(there, name, sent(getattr(self, name), device))
+        return there
+
+    @cached_property
     def solid(self) -> bool:
         """Whether every text has a token and its padding, if any, at its end."""
         return self.even or bool((self.mask[:, :1].all()) & (self.mask[:, 1:] <= self.mask[:, :-1]).all())
@@ -60,6 +77,12 @@ class Texts:
     def first(self) -> Tensor:
         """The place in the row of each text's first token."""
         return self.lengths.cumsum(0) - self.lengths
+
+    @cached_property
+    def bounds(self) -> Tensor:
+        """Where each text of the row begins and ends, int32; what pads the row is one more text."""
+        ends = [self.lengths.cumsum(0), *([torch.tensor([self.tokens + self.tail])] if self.tail else [])]
+        return nn.functional.pad(torch.cat(ends), (1, 0)).int()
 
     @cached_property
     def bias(self) -> Tensor:
@@ -84,3 +107,17 @@ class Texts:
         if self.even:
             return tokens
         return tokens.new_zeros(self.count * self.longest, tokens.shape[1]).index_copy_(0, self.place, tokens)
+
+
+_laid_out: Any = WeakIdKeyDictionary()
+
+
+def texts_of(attention_mask: Tensor) -> Texts:
+    """Return how texts lie in padded rows, found out on the host, for the device of the mask."""
+    known: Texts | None = _laid_out.get(attention_mask)
+    return Texts(on_host(attention_mask)).to(attention_mask.device) if known is None else known
+
+
+def lie_as(attention_mask: Tensor, texts: Texts) -> None:
+    """Let :func:`texts_of` give these texts for a mask."""
+    _laid_out[attention_mask] = texts

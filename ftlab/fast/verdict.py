@@ -102,12 +102,17 @@ def _agrees(
         found = _scores_and_gradients(model, rows)
     if not used.packed:
         return None
-    return all(_near(part, others) for part, others in zip(padded, found, strict=True))
+    return all(near(part, others) for part, others in zip(padded, found, strict=True))
 
 
-def _near(expected: list[Tensor], found: list[Tensor]) -> bool:
+def near(expected: list[Tensor], found: list[Tensor], tolerance: float = TOLERANCE) -> bool:
+    """Say whether tensors are near others, entry by entry, relative to the greatest entry of all.
+
+    >>> near([torch.ones(2)], [torch.ones(2) + 1e-3]), near([torch.ones(2)], [torch.ones(2) + 1e-3], 0.01)
+    (False, True)
+    """
     greatest = max(float(one.abs().max()) for one in expected)
-    margin = TOLERANCE * max(greatest, 1e-6)
+    margin = tolerance * max(greatest, 1e-6)
     return all(float((one - other).abs().max()) <= margin for one, other in zip(expected, found, strict=True))
 
 

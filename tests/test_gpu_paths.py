@@ -1,0 +1,318 @@
+"""What a GPU does otherwise, tested without one: a tape stands in for its recorder, plain products for its kernel."""
+
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+import ftlab
+from ftlab.device import forward_pass
+from ftlab.errors import Misused
+from ftlab.fast import graphs, varlen
+from ftlab.fast.graphs import recording, replayed
+from ftlab.fast.packing import packed
+from ftlab.fast.texts import TENSORS, Texts, lie_as, texts_of
+from ftlab.formulas import ClipNorm
+from ftlab.host import later, moved, on_host, sent, stands_for
+from ftlab.losses import CrossEntropy, RDrop
+from tests.test_fast import LENGTHS, MODELS, assert_equal, batch, made, scores_and_gradients
+
+META = torch.device("meta")
+
+
+class Tape(TorchDispatchMode):
+    """Keeps every operation of a run, and does them again in order, on the same tensors: no line of Python runs anew.
+
+    So do CUDA graphs. What the second tape reads of the first one's is where the first one's replay left it.
+    """
+
+    def __init__(self, made):
+        super().__init__()
+        self.made, self.calls, self.replays = made, [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, out))
+        return out
+
+    def replay(self):
+        self.replays += 1
+        with torch.no_grad():
+            for func, args, kwargs, out in self.calls:
+                args, kwargs = tree_map_only(torch.Tensor, lambda one: self.made.get(id(one), one), (args, kwargs))
+                anew = func(*args, **kwargs)
+                for old, new in zip(tree_leaves(out), tree_leaves(anew), strict=True):
+                    if isinstance(old, torch.Tensor):
+                        self.made[id(old)] = new
+
+
+class Tapes(list):
+    """Stands in for the recorder of a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = {}
+
+    def __call__(self, run):
+        tape = Tape(self.made)
+        with tape:
+            run()
+        self.append(tape)
+        return tape.replay
+
+
+def ordinary(engine, model, loss, rows, share):
+    with forward_pass(engine, model, rows):
+        value = loss(model, rows) * share
+    return value.detach(), value.backward
+
+
+def where_it_can(engine, model, loss, rows, share):
+    done = replayed(model, loss, rows, share, partial(forward_pass, engine, model))
+    return done or ordinary(engine, model, loss, rows, share)
+
+
+def trained(monkeypatch, net, batches, record=None, updates=12):
+    """Return the losses, the weights, and what was recorded if anything was to be."""
+    monkeypatch.setattr("ftlab.training.forward", ordinary if record is None else where_it_can)
+    state = ftlab.begin(net, batches, [ClipNorm(1.0)], epochs=9, lr=1e-3, engine="fast-fp32")
+    with recording(net, Tapes() if record is None else record) as kept:
+        losses = [ftlab.step(state, batches[number % len(batches)])["loss"] for number in range(updates)]
+    return losses, [param.detach().clone() for param in net.parameters()], kept
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "electra"])
+def test_replayed_passes_train_as_the_ordinary_ones_do(kind, monkeypatch):
+    batches = [
+        batch(made(kind), lengths, number) for number, lengths in enumerate(["ragged", "even", "ragged", "full"])
+    ]
+    expected, weights, _ = trained(monkeypatch, made(kind, dropout=0.0), batches)
+    tapes = Tapes()
+    losses, others, kept = trained(monkeypatch, made(kind, dropout=0.0), batches, tapes)
+    assert losses == pytest.approx(expected, abs=1e-6)
+    for weight, other in zip(weights, others, strict=True):
+        torch.testing.assert_close(other, weight, rtol=1e-3, atol=1e-5)
+    assert not kept.refused
+    assert len(kept.found) == 3  # "ragged" twice: other tokens, other lengths padded to the same
+    assert [tape.replays for tape in tapes] == [1 + 5, 1 + 5, 1 + 2, 1 + 2, 1 + 2, 1 + 2]  # once each as a trial
+
+
+def test_batches_of_another_width_share_a_recording_and_parts_add_up(monkeypatch):
+    def rows(number, width):
+        one = batch(made("bert"), "ragged", number)
+        return {name: tensor[:, :width] if tensor.ndim == 2 else tensor for name, tensor in one.items()}
+
+    narrow = rows(1, 7)
+    narrow["attention_mask"][0, 5:] = 1  # as many tokens in the row
+    batches = [[rows(0, 8), narrow], [narrow, rows(2, 8)], [rows(3, 8)]]
+    expected, *_ = trained(monkeypatch, made("bert", dropout=0.0), batches)
+    losses, _, kept = trained(monkeypatch, made("bert", dropout=0.0), batches, Tapes())
+    assert losses == pytest.approx(expected, abs=1e-6)
+    assert len(kept.found) == 1
+
+
+def test_the_gradients_are_nobody_elses(monkeypatch):
+    net, rows = made("bert", dropout=0.0), batch(made("bert"))
+    with recording(net, Tapes()):
+        grads = []
+        for _ in range(3):
+            net.zero_grad()
+            _, backward = where_it_can("fast-fp32", net, CrossEntropy(), rows, 1.0)
+            backward()
+            grads.append([param.grad for param in net.parameters() if param.grad is not None])
+            with torch.no_grad():
+                torch._foreach_add_(list(net.parameters()), 0.01)  # in place, so that the recording stays
+    assert not any(torch.equal(first, second) for first, second in zip(grads[1], grads[2], strict=True) if first.any())
+
+
+def test_draws_are_those_of_the_ordinary_pass_where_the_run_itself_is_done_again(monkeypatch):
+    batches = [batch(made("bert"), number=number) for number in range(2)]
+    expected, *_ = trained(monkeypatch, made("bert", dropout=0.3), batches)
+    losses, _, kept = trained(monkeypatch, made("bert", dropout=0.3), batches, lambda run: run)
+    assert losses == pytest.approx(expected, abs=1e-6)
+    assert len(kept.found) == 1
+
+
+def test_what_comes_out_otherwise_than_the_ordinary_pass_is_not_used(monkeypatch):
+    batches = [batch(made("bert"), number=number) for number in range(2)]
+    expected, *_ = trained(monkeypatch, made("bert", dropout=0.3), batches)
+    losses, _, kept = trained(monkeypatch, made("bert", dropout=0.3), batches, Tapes())  # masks of the host, drawn once
+    assert kept.refused
+    assert losses == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch):
+    def broken(run):
+        raise RuntimeError("not here")
+
+    batches = [batch(made("bert"), number=number) for number in range(2)]
+    expected, *_ = trained(monkeypatch, made("bert"), batches)
+    losses, _, kept = trained(monkeypatch, made("bert"), batches, broken)
+    assert kept.refused
+    assert losses == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_recording_is_made_anew_when_what_it_depends_on_changes():
+    net, rows, tapes = made("bert", dropout=0.0), batch(made("bert")), Tapes()
+
+    def passes(count):
+        for _ in range(count):
+            net.zero_grad()
+            loss, backward = where_it_can("fast-fp32", net, CrossEntropy(), rows, 1.0)
+            backward()
+        return loss, {name: param.grad for name, param in net.named_parameters() if param.grad is not None}
+
+    with recording(net, tapes) as kept:
+        passes(3)
+        assert len(tapes) == 2
+        frozen = next(iter(net.base_model.encoder.layer[1].parameters())).requires_grad_(False)
+        _, grads = passes(3)
+        assert len(tapes) == 4
+        assert frozen.grad is None
+        net.classifier.weight.data = net.classifier.weight.data * 2
+        loss, _ = passes(3)
+        assert len(tapes) == 6
+        assert not kept.refused
+    assert len(grads) == sum(1 for _ in net.parameters()) - 1
+    assert float(loss) == pytest.approx(float(CrossEntropy()(net, rows).detach()), abs=1e-5)
+
+
+def test_hooks_other_losses_and_large_batches_are_not_recorded(monkeypatch):
+    net, rows = made("bert", dropout=0.0), batch(made("bert"))
+    how = partial(forward_pass, "fast-fp32", net)
+    assert replayed(net, CrossEntropy(), rows, 1.0, how) is None  # outside of a training
+    with recording(net, Tapes()) as kept:
+        for _ in range(3):
+            assert replayed(net, RDrop(), rows, 1.0, how) is None
+        hook = net.classifier.register_forward_hook(lambda *_: None)
+        for _ in range(3):
+            assert replayed(net, CrossEntropy(), rows, 1.0, how) is None
+        hook.remove()
+        with monkeypatch.context() as patch:
+            patch.setattr(graphs, "TOKENS", 40)
+            for _ in range(3):
+                assert replayed(net, CrossEntropy(), rows, 1.0, how) is None
+        assert not kept.seen
+        assert replayed(net, CrossEntropy(), rows, 1.0, how) is None
+        assert replayed(net, CrossEntropy(), rows, 1.0, how) is not None
+        wrong = rows | {"labels": rows["labels"] + 5}
+        assert replayed(net, CrossEntropy(), wrong, 1.0, how) is None
+        with pytest.raises(Misused, match="labels must lie from 0 to"):
+            where_it_can("fast-fp32", net, CrossEntropy(), wrong, 1.0)
+
+
+def plain_kernel(query, key, value, bounds, others, *_, p=None):
+    """Stand in for the kernel, one text after another."""
+    made = []
+    for start, end in pairwise(bounds.tolist()):
+        q, k, v = (one[start:end].transpose(0, 1) for one in (query, key, value))
+        made.append(((q @ k.transpose(1, 2) * q.shape[-1] ** -0.5).softmax(-1) @ v).transpose(0, 1))
+    return torch.cat(made), torch.zeros(1), torch.zeros(1), torch.zeros(1), torch.zeros(1)
+
+
+def plain_kernel_backward(grad, query, key, value, made, logsumexp, bounds, *_):
+    with torch.enable_grad():
+        given = [one.detach().requires_grad_() for one in (query, key, value)]
+        again = plain_kernel(*given, bounds, bounds)[0]
+        return torch.autograd.grad(again, given, grad)
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", plain_kernel)
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_backward", plain_kernel_backward)
+    monkeypatch.setattr("ftlab.fast.layer.suits", lambda *_: True)
+    varlen.is_right.cache_clear()
+    yield
+    varlen.is_right.cache_clear()
+
+
+@pytest.mark.parametrize("first_only", [False, True])
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+def test_attention_of_long_texts_is_that_of_rectangles(kind, lengths, first_only, kernel):
+    net = made(kind).eval()
+    rows = batch(net, lengths)
+    expected = scores_and_gradients(net, rows)
+    with packed(net, first_only=first_only) as used:
+        found = scores_and_gradients(net, rows)
+    assert_equal(found, expected)
+    assert used.packed
+
+
+def test_the_kernel_is_used_only_where_it_is_right(kernel, monkeypatch):
+    assert varlen.is_right("cpu", 8)
+    varlen.is_right.cache_clear()
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", lambda *given: (given[0] * 2, *[given[0]] * 4))
+    assert not varlen.is_right("cpu", 8)
+    varlen.is_right.cache_clear()
+    monkeypatch.delattr(torch.ops.aten, "_flash_attention_forward")
+    assert not varlen.is_right("cpu", 8)  # the real one is not for a CPU
+
+
+def test_the_bounds_of_texts_take_in_what_pads_the_row():
+    texts = Texts(torch.tensor([[1, 1, 0], [1, 1, 1]]))
+    assert texts.bounds.tolist() == [0, 2, 5, 16]
+    assert Texts(torch.ones(8, 8)).bounds.tolist() == list(range(0, 65, 8))
+
+
+def test_the_host_keeps_what_it_sent():
+    here = torch.tensor([3, 1])
+    there = sent(here, META)
+    assert there.device == META
+    assert on_host(there) is here
+    assert on_host(here) is here
+    other = torch.empty(2, device=META)
+    assert on_host(stands_for(other, here)) is here
+    assert moved({"labels": here}, torch.device("cpu"))["labels"] is here
+    assert later(torch.tensor(2.5))() == 2.5
+
+
+def test_texts_are_laid_out_on_the_host_for_a_device():
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    texts = texts_of(sent(mask, META))
+    assert all(getattr(texts, name).device == META for name in TENSORS)
+    assert texts.solid
+    assert (texts.tokens, texts.tail, texts.lengths.tolist()) == (5, 11, [2, 3])
+    mine = Texts(mask)
+    assert mine.to(torch.device("cpu")) is mine
+    lie_as(mask, mine)
+    assert texts_of(mask) is mine
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("kind", MODELS)
+def test_on_a_gpu_replayed_passes_train_as_the_ordinary_ones_do(kind):
+    losses = []
+    for keep in (False, True):
+        net = made(kind, dropout=0.1).to("cuda")
+        batches = [batch(net, number=number) for number in range(3)]
+        state = ftlab.begin(net, batches, [ClipNorm(1.0)], epochs=9, lr=1e-3, engine="fast-fp32")
+        with ftlab.device.training_memory(state.engine if keep else "reference", net):
+            losses.append([ftlab.step(state, batches[number % 3])["loss"] for number in range(12)])
+            assert not keep or not graphs._open[net].refused
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_on_a_gpu_the_kernel_for_long_texts_is_right():
+    varlen.is_right.cache_clear()
+    assert varlen.is_right("cuda", 64)
+    assert varlen.is_right("cuda", 32)
+
+
+def test_a_module_of_someone_elses_is_not_recorded():
+    class Doubled(nn.Linear):
+        def forward(self, given):
+            return 2 * super().forward(given)
+
+    net, rows = made("bert", dropout=0.0), batch(made("bert"))
+    net.classifier = Doubled(net.classifier.in_features, 2)
+    with recording(net, Tapes()) as kept:
+        for _ in range(3):
+            assert replayed(net, CrossEntropy(), rows, 1.0, partial(forward_pass, "fast-fp32", net)) is None
+    assert not kept.seen
