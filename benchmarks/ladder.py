@@ -36,15 +36,20 @@ TECHNIQUES = (
     "packed",
     "a layer as one function",
     "last layer for first tokens only",
+    "few shapes of matrices: rows of a multiple of 64 tokens, attention of a multiple of 8",
+    "gradients clipped in place, and only where they are too long",
 )
 
 
-LACKING = {
-    3: ("ftlab.fast.packing.cheap_dropout", torch.nn.functional.dropout),
-    4: ("ftlab.fast.texts.Texts.solid", False),
-    5: ("ftlab.fast.packing.understood", lambda layer: False),
-    6: ("ftlab.fast.verdict.packed", lambda model, first_only: packed(model)),
-}
+LACKING = (
+    (3, "ftlab.fast.packing.cheap_dropout", torch.nn.functional.dropout),
+    (4, "ftlab.fast.texts.Texts.solid", False),
+    (5, "ftlab.fast.packing.understood", lambda layer: False),
+    (6, "ftlab.fast.verdict.packed", lambda model, first_only: packed(model)),
+    (7, "ftlab.fast.texts.MULTIPLE", 1),
+    (7, "ftlab.fast.texts.SIDE", 1),
+    (8, "ftlab.training.first_shape", lambda engine, rule: rule.shape),
+)
 """By technique, what stands in for it where it is left out; bf16 and kept memory are asked for in a word."""
 
 
@@ -102,7 +107,7 @@ def rung(number: int) -> Iterator[str]:
     """Have the techniques up to a rung and none above it; give the engine's name."""
     engine = "reference" if number < 2 else choose_engine("auto", "cpu")
     with ExitStack() as stack:
-        for place, (name, instead) in LACKING.items():
+        for place, name, instead in LACKING:
             if place > number:
                 stack.enter_context(patch(name, instead))
         if number:

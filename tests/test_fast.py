@@ -437,7 +437,6 @@ def test_without_the_folder_everything_runs_as_the_reference(monkeypatch, bert, 
 
 def test_cheap_masks_are_what_the_fast_engine_draws(monkeypatch):
     drawn = []
-    monkeypatch.setattr(layer, "keep_mask", lambda *given: drawn.append(given[0]) or keep_mask(*given))
     monkeypatch.setattr(cheap, "keep_mask", lambda *given: drawn.append(given[0]) or keep_mask(*given))
     net = made("bert").train()
     state = ftlab.begin(net, [batch(net)], lr=1e-3, loss=CrossEntropy(), engine="fast-fp32")

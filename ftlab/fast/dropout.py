@@ -70,6 +70,14 @@ def drop_(tensor: Tensor, mask: Tensor) -> Tensor:
     return tensor
 
 
+def drop_some_(tensor: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
+    """Drop in place, without scaling; return what is left and the mask."""
+    if p == 0:
+        return tensor, None
+    mask = keep_mask(tensor.shape, p, tensor.device)
+    return drop_(tensor, mask), mask
+
+
 class Dropped(torch.autograd.Function):
     """Dropout of a whole tensor."""
 

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.dropout import drop_, keep_mask, kept
+from ftlab.fast.attention import attend, attend_backward, by_head, by_token
+from ftlab.fast.dropout import drop_, drop_some_, kept
 from ftlab.fast.texts import Texts
 from ftlab.fast.varlen import attend_long, attend_long_backward, suits
 
@@ -161,21 +162,21 @@ class Layer(torch.autograd.Function):
             context, attention = attend_long(nn.functional.linear(x, weight, bias), how.heads, texts, how.dropout[0])
         elif first_only:
             exact, rows, width = exact[texts.first], x[texts.first], len(wq)
-            key, value = _heads(nn.functional.linear(x, weight[width:], bias[width:]), 2, how.heads, texts)
+            key, value = by_head(nn.functional.linear(x, weight[width:], bias[width:]), 2, how.heads, texts)
             query = nn.functional.linear(rows, weight[:width], bias[:width]).view(len(key), 1, -1)
-            context, attention = _attend(query, key, value, texts, how)
+            context, attention = attend(query, key, value, texts, how.dropout[0])
         else:
-            query, key, value = _heads(nn.functional.linear(x, weight, bias), 3, how.heads, texts)
-            context, attention = _attend(query, key, value, texts, how)
+            query, key, value = by_head(nn.functional.linear(x, weight, bias), 3, how.heads, texts)
+            context, attention = attend(query, key, value, texts, how.dropout[0])
 
         wo_, w1_, w2_ = wo.to(kind), w1.to(kind), w2.to(kind)
-        moved, out_mask = _drop(nn.functional.linear(context, wo_, bo.to(kind)), how.dropout[1])
+        moved, out_mask = drop_some_(nn.functional.linear(context, wo_, bo.to(kind)), how.dropout[1])
         before = exact.add(moved, alpha=1 / kept(how.dropout[1]))
         middle, mean, spread = torch.native_layer_norm(before, g1.shape, g1, b1, how.eps[0])
         y = middle.to(kind)
         inner = nn.functional.linear(y, w1_, c1.to(kind))
         active = nn.functional.gelu(inner)
-        moved, outer_mask = _drop(nn.functional.linear(active, w2_, c2.to(kind)), how.dropout[2])
+        moved, outer_mask = drop_some_(nn.functional.linear(active, w2_, c2.to(kind)), how.dropout[2])
         behind = middle.add(moved, alpha=1 / kept(how.dropout[2]))
         made, last_mean, last_spread = torch.native_layer_norm(behind, g2.shape, g2, b2, how.eps[1])
         ctx.save_for_backward(
@@ -221,44 +222,19 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gradients[0:6] = _split(_of_linear(d_all, x, (any(wanted[0:6]),) * 2), 3)
         return d_before.add_(d_all @ weight), None, None, *gradients
 
-    d_query, d_key, d_value = _attend_backward(d_context, attention, texts, how)
+    d_query, d_key, d_value = attend_backward(d_context, attention, texts, how.dropout[0])
     width = len(weight) // 3
     if how.first_only:
-        d_asked = _tokens([d_query], texts, how.heads)
-        d_all = _tokens([d_key, d_value], texts, how.heads)
+        d_asked = by_token([d_query], texts)
+        d_all = by_token([d_key, d_value], texts)
         gradients[0:2] = _of_linear(d_asked, rows, wanted[0:2])
         gradients[2:6] = _split(_of_linear(d_all, x, (any(wanted[2:6]),) * 2), 2)
         d_hidden = (d_all @ weight[width:]).float().index_add_(0, texts.first, d_before.add_(d_asked @ weight[:width]))
     else:
-        d_all = _tokens([d_query, d_key, d_value], texts, how.heads)
+        d_all = by_token([d_query, d_key, d_value], texts)
         gradients[0:6] = _split(_of_linear(d_all, x, (any(wanted[0:6]),) * 2), 3)
         d_hidden = d_before.add_(d_all @ weight)
     return d_hidden, None, None, *gradients
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor, texts: Texts, how: How) -> tuple[Tensor, tuple[Any, ...]]:
-    """Attend within each text; return the context of each token, and what the backward pass needs."""
-    p = how.dropout[0]
-    scores = (query @ key.transpose(1, 2)).float().mul_(query.shape[-1] ** -0.5)
-    if not texts.even:
-        scores.view(texts.count, how.heads, -1, texts.longest).add_(texts.bias)
-    shares = scores.softmax(-1).to(how.precision)
-    kept_shares, mask = _drop(shares.clone() if p else shares, p)
-    context = _tokens([kept_shares @ value], texts, how.heads).mul_(1 / kept(p))
-    return context, (query, key, value, shares, kept_shares, mask)
-
-
-def _attend_backward(grad: Tensor, saved: tuple[Any, ...], texts: Texts, how: How) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of query, key and value, given that of the context of each token."""
-    query, key, value, shares, kept_shares, mask = saved
-    (d_context,) = _heads(grad.mul_(1 / kept(how.dropout[0])), 1, how.heads, texts, first=how.first_only)
-    d_value = kept_shares.transpose(1, 2) @ d_context
-    d_shares = d_context @ value.transpose(1, 2)
-    if mask is not None:
-        drop_(d_shares, mask)
-    d_scores = torch._softmax_backward_data(d_shares.float(), shares.float(), -1, torch.float32)
-    d_scores = d_scores.mul_(query.shape[-1] ** -0.5).to(how.precision)
-    return d_scores @ key, d_scores.transpose(1, 2) @ query, d_value
 
 
 def _joined(tensors: tuple[Tensor, ...], kind: torch.dtype) -> Tensor:
@@ -267,32 +243,6 @@ def _joined(tensors: tuple[Tensor, ...], kind: torch.dtype) -> Tensor:
     for part, tensor in zip(whole.chunk(len(tensors)), tensors, strict=True):
         part.copy_(tensor)
     return whole
-
-
-def _heads(tokens: Tensor, parts: int, heads: int, texts: Texts, *, first: bool = False) -> Tensor:
-    """Lay tokens out for attention: (tokens, parts · width) to (parts, texts · heads, longest, width / heads)."""
-    longest = 1 if first else texts.longest
-    padded = tokens if first else texts.pad(tokens)
-    split = padded.view(texts.count, longest, parts, heads, -1).permute(2, 0, 3, 1, 4)
-    return split.reshape(parts, texts.count * heads, longest, split.shape[-1])
-
-
-def _tokens(parts: list[Tensor], texts: Texts, heads: int) -> Tensor:
-    """Undo :func:`_heads`: parts of (texts · heads, longest or 1, width / heads) to (tokens, parts · width)."""
-    longest, size = parts[0].shape[1:]
-    made = parts[0].new_empty(texts.count, longest, len(parts), heads, size)
-    for place, part in enumerate(parts):
-        made[:, :, place] = part.view(texts.count, heads, longest, size).transpose(1, 2)
-    made = made.view(texts.count * longest, -1)
-    return texts.flat(made) if longest == texts.longest else made
-
-
-def _drop(tensor: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
-    """Drop in place, without scaling; return what is left and the mask."""
-    if p == 0:
-        return tensor, None
-    mask = keep_mask(tensor.shape, p, tensor.device)
-    return drop_(tensor, mask), mask
 
 
 def _undrop(grad: Tensor, mask: Tensor | None, p: float, kind: torch.dtype) -> Tensor:
