@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo test lint notebooks student book book-test bench mutants clean
+.PHONY: setup demo test lint notebooks student book book-test bench bench-gpu mutants clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make book-test  open every page of it in a headless Chromium, and a chapter in JupyterLab"
 	@echo "make mutants    make small wrong edits in every formula; each must be noticed by its tests"
 	@echo "make bench      measure what benchmarks/ measures, and keep the results; SST2=DIR adds the peers in speed"
+	@echo "make bench-gpu  the same comparison of speed on a GPU, with BERT-base; IDS=FILE holds the tokens (benchmarks/speed.py)"
 	@echo "make clean      remove .venv and runs/demo"
 
 setup: .venv/done
@@ -76,7 +77,12 @@ ifdef SST2
 	$(BIN)/python -m benchmarks.speed --sst2 $(SST2) --frozen --rounds 3
 	$(BIN)/python -m benchmarks.speed --figure
 	$(BIN)/python -m benchmarks.equal --sst2 $(SST2)
+	$(BIN)/python -m benchmarks.equal --sst2 $(SST2) --large 128
 endif
+
+bench-gpu: setup
+	$(BIN)/python -m benchmarks.speed --ids $(IDS) --device cuda --model bert-base --batch 32 256 512 --warm 100 --rounds 2
+	$(BIN)/python -m benchmarks.speed --ids $(IDS) --device cuda --model bert-base --batch 32 256 512 --warm 100 --rounds 1 --whole
 
 clean:
 	rm -rf .venv runs/demo book/_build student

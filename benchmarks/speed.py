@@ -5,7 +5,8 @@
     python -m benchmarks.speed --sst2 DIR --sizes          # cost against the number of rows, 1,000 to 100,000
     python -m benchmarks.speed --sst2 DIR --frozen         # the head alone, after a first pass through the frozen body
     python -m benchmarks.speed --figure                    # draw results/speed.png from results/speed.json
-    python -m benchmarks.speed --sst2 DIR --device cuda --model bert-base --warm 100
+    python -m benchmarks.speed --ids FILE --device cuda --model bert-base --warm 100
+    python -m benchmarks.speed --ids FILE --device cuda --model bert-base --warm 100 --whole --rounds 1  # three epochs of all rows
 
 DIR is that of ``benchmarks.main_job``. Every arm runs alone in a fresh process, which warms up and then times whole
 epochs over rows that were drawn once; arms take turns in several rounds. A ratio is taken within a round; told are
@@ -32,7 +33,7 @@ from benchmarks.job import LONGEST, Job, Pass, pretrained
 from benchmarks.main_job import read
 from benchmarks.peers import ARMS, HEAD_ONLY
 from benchmarks.record import RESULTS, keep
-from benchmarks.speed_table import BASE, TUNED, Key, draw, rates, told
+from benchmarks.speed_table import BASE, FAST, TUNED, Key, draw, rates, told
 from ftlab.batches import encode
 from ftlab.device import device_name
 
@@ -61,11 +62,10 @@ def main() -> None:
     if given.figure:
         draw(RESULTS / f"{name}.json")
         return
-    part = next((name for name in ("lengths", "sizes", "frozen") if getattr(given, name)), "batches")
+    part = next((name for name in ("lengths", "sizes", "frozen", "whole") if getattr(given, name)), "batches")
     encoded, tokenising = tokenised(given.sst2, given.ids)
-    jobs = {"batches": by_batch, "lengths": by_length, "sizes": by_size, "frozen": with_frozen_body}[part](
-        given, encoded
-    )
+    kinds = {"batches": by_batch, "lengths": by_length, "sizes": by_size, "frozen": with_frozen_body, "whole": whole}
+    jobs = kinds[part](given, encoded)
     measure(name, part, jobs, given, tokenising)
 
 
@@ -82,7 +82,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="minilm", help="minilm, bert-base (random weights), or a folder")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--rows", type=int, default=GROUPED, help="the most rows that any arm gets")
-    for name in ("lengths", "sizes", "frozen", "figure"):
+    for name in ("lengths", "sizes", "frozen", "whole", "figure"):
         parser.add_argument(f"--{name}", action="store_true")
     return parser
 
@@ -175,6 +175,13 @@ def by_batch(given: Any, encoded: Encoded) -> dict[Key, Job]:
         for batch in given.batch:
             jobs[arm, batch] = _job(given, arm, batch, encoded, list(range(min(rows, len(encoded[0])))))
     return jobs
+
+
+def whole(given: Any, encoded: Encoded) -> dict[Key, Job]:
+    """Return the arms that a GPU gets through: three epochs over all rows, which is what a user would wait for."""
+    arms, rows = (f"{TUNED}, 0 workers", f"{TUNED}, 2 workers", FAST), list(range(len(encoded[0])))
+    jobs = {(arm, batch): _job(given, arm, batch, encoded, rows) for arm in arms for batch in given.batch}
+    return {key: dataclasses.replace(job, repeats=3) for key, job in jobs.items()}
 
 
 def by_length(given: Any, encoded: Encoded) -> dict[Key, Job]:

@@ -114,12 +114,23 @@ def check_labels(where: str, logits: Any, labels: Any) -> None:
         raise misused(where, "labels", must, got, do)
     if len(labels) == 0:
         raise misused(where, "labels", "hold at least one sample", "none", "Leave empty batches out")
+    low, high = span(labels)
+    if low < 0 or high >= logits.shape[1]:
+        do = "The model needs as many classes as the data has"
+        raise misused(where, "labels", f"lie from 0 to {logits.shape[1] - 1}", f"{low} to {high}", do)
+
+
+def span(labels: Any) -> tuple[Any, Any]:
+    """Return the least and the greatest of some labels; a GPU is not asked for what the host has sent it.
+
+    >>> import torch
+    >>> span(torch.tensor([3, 1]))
+    (1, 3)
+    """
     from ftlab.host import on_host
 
     low, high = on_host(labels).aminmax()
-    if low < 0 or high >= logits.shape[1]:
-        do = "The model needs as many classes as the data has"
-        raise misused(where, "labels", f"lie from 0 to {logits.shape[1] - 1}", f"{int(low)} to {int(high)}", do)
+    return low.item(), high.item()
 
 
 def check_weights(where: str, logits: Any, weight: Any) -> None:

@@ -170,6 +170,7 @@ def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int
             total += loss
             read = later(total)  # a GPU gives it when it has done the forward pass, and is read after the backward pass
             backward()
+            del backward  # it holds the pass
     task = read()
     _check_finite(state, task)
     return task, samples

@@ -174,6 +174,23 @@ def test_with_dropout_a_layer_does_what_transformers_does_with_the_same_masks(ki
         assert not torch.allclose(scores_and_gradients(net, rows)[0], found[0])
 
 
+@pytest.mark.parametrize("kind", ["bert", "distilbert"])
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_long_texts_without_a_backward_pass_come_out_the_same(kind, lengths, monkeypatch):
+    net = made(kind).eval()
+    rows, used = batch(net, lengths), []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+    with torch.inference_mode():
+        expected = logits_of(net, rows)
+        monkeypatch.setattr(layer, "LONG_ENOUGH", 8)
+        monkeypatch.setattr(
+            nn.functional, "scaled_dot_product_attention", lambda *a, **k: used.append(1) or kernel(*a, **k)
+        )
+        with packed(net, first_only=True):
+            torch.testing.assert_close(logits_of(net, rows), expected, rtol=1e-5, atol=1e-5)
+    assert len(used) == 2  # the last of three layers is computed for first tokens alone
+
+
 def test_what_is_frozen_gets_no_gradient_and_the_rest_the_same():
     net = made("bert").eval()
     rows = batch(net)

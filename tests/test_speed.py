@@ -14,7 +14,7 @@ from benchmarks.job import Job, Pass, padded
 from benchmarks.peak import work
 from benchmarks.peers import ARMS, run
 from benchmarks.record import RESULTS
-from benchmarks.speed import TOKENS, arguments, by_batch, by_length, by_size, in_turn, not_measured
+from benchmarks.speed import TOKENS, arguments, by_batch, by_length, by_size, in_turn, not_measured, whole
 from benchmarks.speed_table import draw, finding, told, within_rounds
 
 
@@ -121,6 +121,12 @@ def test_more_rows_than_there_are_are_drawn_with_replacement():
     for (arm, size), one in jobs.items():
         assert (arm, len(one.ids), len(one.labels), one.batch) == ("ftlab fast", size, size, 128)
         assert all(len(ids) == 2 + label for ids, label in zip(one.ids, one.labels, strict=True))
+
+
+def test_the_whole_of_it_is_three_epochs_of_every_row():
+    jobs = whole(arguments().parse_args(["--batch", "256", "--device", "cuda"]), ([[2, 3]] * 7, [0] * 7))
+    assert {arm for arm, _ in jobs} == {"Trainer tuned, 0 workers", "Trainer tuned, 2 workers", "ftlab fast"}
+    assert {(len(one.ids), one.repeats, one.batch, one.device) for one in jobs.values()} == {(7, 3, 256, "cuda")}
 
 
 def test_what_is_not_measured_says_why():

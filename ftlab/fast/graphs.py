@@ -5,7 +5,7 @@ A recorded pass (a CUDA graph) is asked for at once. It holds the forward and th
 rules of a recipe look into a step. What it reads (tokens, labels, where texts begin) lies in tensors of its own, which are
 filled before a replay; the gradients are copied out of it, so that nobody holds what the next replay writes to.
 
-A recording is tried before it is used: with another seed than it was made with, it must give the loss and the gradients
+A recording is tried before it is used: after it was made, with a seed of its own, it must give the loss and the gradients
 of the ordinary pass. What cannot be recorded, or comes out otherwise, runs as it would have run without this.
 """
 
@@ -14,51 +14,33 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.packing import HOOKS
+from ftlab.errors import mention
+from ftlab.fast.packing import HOOKS, any_frozen_layers
+from ftlab.fast.recorder import Recorder, Run
 from ftlab.fast.texts import TENSORS, Texts, lie_as, texts_of
-from ftlab.fast.verdict import near
+from ftlab.fast.verdict import packs
 from ftlab.host import on_host, stands_for
 from ftlab.losses.plain import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError
 
 LOSSES = (BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError)
-"""One pass through the model, and nothing drawn."""
+"""They go through the model once, and draw nothing themselves."""
 TOKENS, MOST = 8192, 64
 """The most tokens of a batch that is recorded (with more, the GPU is expected to be slower than the host: an estimate,
 not measured), and the most recordings of a training."""
-TOLERANCE = 0.02
-"""How far a replayed loss or gradient may be from the ordinary one, relative to the greatest, in bf16."""
+TOLERANCE, FLOOR = 0.01, 1e-3
+"""How far a replayed loss or gradient may be from the ordinary one, relative to its own greatest entry, or to a thousandth
+of the greatest of all where that is more. The kernels are the same; only sums in another order differ."""
 SEED = 1
 """Of the trial of a recording."""
 Pass = Callable[[Mapping[str, Tensor]], AbstractContextManager[None]]
-Passes = tuple[Tensor, Callable[[], None]]
-
-
-class Recorder:
-    """Records what a GPU is asked for, in memory that all recordings of a training share: they never run at once."""
-
-    def __init__(self) -> None:
-        self.stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self.pool: Any = None
-
-    def __call__(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Record a run, without the GPU doing anything; return what replays it."""
-        graph: Any = torch.cuda.CUDAGraph()
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            graph.capture_begin(**({"pool": self.pool} if self.pool else {}))
-            try:
-                run()
-            finally:
-                graph.capture_end()
-        torch.cuda.current_stream().wait_stream(self.stream)
-        self.pool = self.pool or graph.pool()
-        return graph.replay  # type: ignore[no-any-return]
+Passes = tuple[Tensor, Run]
 
 
 @dataclass
@@ -69,8 +51,8 @@ class Recording:
     texts: Texts
     share: Tensor
     loss: Tensor
-    forward: Callable[[], None]
-    backward: Callable[[], None]
+    forward: Run
+    backward: Run
     grads: dict[nn.Parameter, Tensor] = field(default_factory=dict)
     """Where the backward pass leaves the gradients; recordings share the tensors."""
 
@@ -80,27 +62,27 @@ class Recordings:
     """The recordings of a training, and what they depend on besides the batch."""
 
     modules: list[nn.Module]
-    record: Callable[[Callable[[], None]], Callable[[], None]]
+    recorder: Any
     state: Any = None
     seen: "Counter[Any]" = field(default_factory=Counter)
     found: dict[Any, Recording] = field(default_factory=dict)
     grads: dict[nn.Parameter, Tensor] = field(default_factory=dict)
-    refused: bool = False
-    """Whether one came out otherwise than the ordinary pass; then none is used."""
+    refused: str = ""
+    """Why none is used, once one could not be made or came out otherwise than the ordinary pass."""
 
 
 _open: "WeakKeyDictionary[nn.Module, Recordings]" = WeakKeyDictionary()
 
 
 @contextmanager
-def recording(model: nn.Module, record: Any = None) -> Iterator[Recordings]:
+def recording(model: nn.Module, recorder: Any = None) -> Iterator[Recordings]:
     """Record the passes of a model while the context lasts, and then forget them.
 
     Args:
         model: On a GPU.
-        record: What records a run, and returns what replays it; left out, a :class:`Recorder`.
+        recorder: Has ``warm`` and ``record``; left out, a :class:`Recorder`.
     """
-    found = _open[model] = Recordings(list(model.modules()), Recorder() if record is None else record)
+    found = _open[model] = Recordings(list(model.modules()), Recorder() if recorder is None else recorder)
     try:
         yield found
     finally:
@@ -130,41 +112,46 @@ def replayed(
         kept.state, kept.found, kept.grads = state, {}, {}
         kept.seen.clear()
     texts = texts_of(batch["attention_mask"])
-    if not texts.solid or texts.count * texts.longest > TOKENS:
+    lie_as(batch["attention_mask"], texts)  # the ordinary pass need not find it out again
+    if not texts.solid or texts.count * texts.longest > TOKENS or not packs(model, texts.longest):
         return None
     key = _shape(batch, texts)
-    one = kept.found.get(key)
-    if one is None:
+    if key not in kept.found:
         kept.seen[key] += 1
         if kept.seen[key] < 2 or len(kept.found) >= MOST:  # the first time shows whether there will be a second one
             return None
         try:
-            one = _recorded(model, kept, loss, batch, texts, run_as)
-        except Exception:  # of whatever kind: what cannot be recorded runs as it is
-            one = None
-        if one is None:
-            kept.refused, kept.found, kept.grads = True, {}, {}
+            kept.found[key] = _recorded(model, kept, loss, batch, texts, run_as)
+        except Exception as stopped:  # of whatever kind: what cannot be recorded runs as it is
+            kept.refused, kept.found, kept.grads = f"{type(stopped).__name__}: {stopped}", {}, {}
+            mention("finetune", f"passes are not recorded, but run as ever: {kept.refused.splitlines()[0]}")
             return None
-        kept.found[key] = one
+    one = kept.found[key]
     _fill(model, one, batch, texts, share)
     one.forward()
-    return one.loss.clone(), lambda: _replay_backward(one)
+    return one.loss.clone(), partial(_replay_backward, one)
 
 
-def _may_be_recorded(model: nn.Module, kept: Recordings, loss: Any, batch: Mapping[str, Tensor]) -> bool:
+def _may_be_recorded(model: Any, kept: Recordings, loss: Any, batch: Mapping[str, Tensor]) -> bool:
     """Say whether a pass does nothing but what is known here: no hook, nothing that stands in, no label to be refused."""
-    if type(loss) not in LOSSES or not {"input_ids", "attention_mask", "labels"} <= batch.keys():
+    if type(loss) not in LOSSES or getattr(loss, "weight", None) is not None:
         return False
-    if not all(_is_known(module) for module in kept.modules):
+    if not {"input_ids", "attention_mask", "labels"} <= batch.keys() or batch["attention_mask"].ndim != 2:
         return False
-    labels, classes = on_host(batch["labels"]), getattr(getattr(model, "config", None), "num_labels", 0)
-    return labels.is_floating_point() or bool((labels >= 0).all() & (labels < classes).all())
+    if not all(_is_known(module) for module in kept.modules) or any_frozen_layers(model.base_model):
+        return False
+    labels, floating = on_host(batch["labels"]), batch["labels"].is_floating_point()
+    if isinstance(loss, MeanSquaredError):
+        return floating
+    highest = 1 if floating else getattr(model.config, "num_labels", 0) - 1
+    return bool((labels >= 0).all() & (labels <= highest).all())
 
 
 def _is_known(module: nn.Module) -> bool:
     made_by = type(module).__module__
     known = made_by.startswith(("transformers.", "torch.nn.modules."))
-    return known and "forward" not in vars(module) and not any(getattr(module, hooks) for hooks in HOOKS)
+    known = known and "forward" not in vars(module) and not getattr(module, "gradient_checkpointing", False)
+    return known and not any(getattr(module, hooks) for hooks in HOOKS)
 
 
 def _depends_on(model: nn.Module, kept: Recordings, loss: Any) -> Any:
@@ -188,8 +175,12 @@ def _cells(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 def _recorded(
     model: nn.Module, kept: Recordings, loss: Any, batch: Mapping[str, Tensor], texts: Texts, run_as: Pass
-) -> Recording | None:
-    """Record both passes over a batch; return None where they come out otherwise than the ordinary ones."""
+) -> Recording:
+    """Record both passes over a batch, and try them.
+
+    Raises:
+        ArithmeticError: If they come out otherwise than the ordinary ones.
+    """
     own, inputs = copy(texts), {name: one.clone() for name, one in batch.items()}
     own.width = own.longest
     for name in TENSORS:
@@ -214,21 +205,29 @@ def _recorded(
     one = Recording(inputs, own, share, value, forward, backward)
     _fill(model, one, batch, texts, 1.0)
     with torch.random.fork_rng([texts.mask.device] if texts.mask.is_cuda else []):
-        forward()
-        found = torch.autograd.grad(held["loss"], trained, allow_unused=True)
-        reached = [param for param, grad in zip(trained, found, strict=True) if grad is not None]
-        one.grads = {param: kept.grads.setdefault(param, torch.empty_like(param)) for param in reached}
-        torch.manual_seed(SEED)
-        forward()
-        backward()
-        expected = [value.clone()], [grad.clone() for grad in one.grads.values()]
-        one.forward, one.backward = kept.record(forward), kept.record(backward)
-        held.clear()
+        try:
+            torch.manual_seed(SEED)
+            with run_as(batch):
+                ordinary = loss(model, batch)
+            found = torch.autograd.grad(ordinary, trained, allow_unused=True)
+            expected = [ordinary.detach(), *(grad for grad in found if grad is not None)]
+            reached = [param for param, grad in zip(trained, found, strict=True) if grad is not None]
+            one.grads = {param: kept.grads.setdefault(param, torch.empty_like(param)) for param in reached}
+            del ordinary, found  # a pass that is still held would drag its stream into the recording
+            for run in (forward, backward):
+                kept.recorder.warm(run)
+            held.clear()
+            one.forward, one.backward = kept.recorder.record(forward), kept.recorder.record(backward)
+        finally:
+            held.clear()
         torch.manual_seed(SEED)
         one.forward()
         one.backward()
-    made = [value], list(one.grads.values())
-    return one if all(near(first, second, TOLERANCE) for first, second in zip(expected, made, strict=True)) else None
+    least = FLOOR * max(float(grad.abs().max()) for grad in expected[1:])
+    for wanted, made in zip(expected, [value, *one.grads.values()], strict=True):
+        if not float((made - wanted).abs().max()) <= TOLERANCE * max(float(wanted.abs().max()), least):
+            raise ArithmeticError("a replayed pass gave another loss or other gradients than the ordinary one")
+    return one
 
 
 def _fill(model: Any, one: Recording, batch: Mapping[str, Tensor], texts: Texts, share: float) -> None:

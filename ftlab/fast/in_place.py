@@ -43,13 +43,16 @@ def own_penalty(rule: Penalty, params: Mapping[str, nn.Parameter], memory: Memor
     if type(rule) is not EWC or not memory:
         return None
     held = {name: param for name, param in params.items() if name in now.origin}
-    if not all(param.device.type == "cpu" and _is_plain(param) and _is_plain(param.grad) for param in held.values()):
+    if not all(_is_plain(param) and _is_plain(param.grad) for param in held.values()):
         return None
     return ewc_(held, now.origin, memory, rule.strength)
 
 
 def _is_plain(tensor: Tensor | None) -> bool:
-    return tensor is None or (tensor.is_contiguous() and tensor.layout is torch.strided)
+    if tensor is None:
+        return True
+    on_cpu = tensor.device.type == "cpu" and tensor.layout is torch.strided
+    return on_cpu and tensor.is_contiguous() and tensor.dtype == torch.float32
 
 
 def ewc_(params: Mapping[str, nn.Parameter], origin: Tensors, fisher: Tensors, strength: float) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.attention import attend, attend_backward, by_head, by_token
+from ftlab.fast.attention import LONG_ENOUGH, attend, attend_backward, attend_once, by_head, by_token
 from ftlab.fast.dropout import drop_, drop_some_, kept
 from ftlab.fast.texts import Texts
 from ftlab.fast.varlen import attend_long, attend_long_backward, suits
@@ -70,6 +70,8 @@ class How:
     precision: torch.dtype
     long: bool = False
     """Whether attention is by the kernel for long texts."""
+    once: bool = False
+    """Whether no backward pass follows."""
 
 
 def understood(layer: nn.Module) -> bool:
@@ -100,12 +102,12 @@ def run_layer(layer: nn.Module, hidden: Tensor, texts: Texts, *, first_only: boo
 
     Args:
         layer: Of ``transformers``.
-        hidden: Shape (tokens, width).
+        hidden: Shape (tokens + tail, width).
         texts: Where the texts begin.
         first_only: Whether only the first token of each text is asked for.
 
     Returns:
-        Shape (tokens, width), or (texts, width), in fp32.
+        Shape (tokens + tail, width), or (texts, width), in fp32.
     """
     names = KINDS[type(layer).__name__]
     parts: dict[str, Any] = {part: layer.get_submodule(name) for part, name in names.items()}
@@ -125,6 +127,7 @@ def run_layer(layer: nn.Module, hidden: Tensor, texts: Texts, *, first_only: boo
         first_only=first_only,
         precision=precision,
         long=not first_only and suits(texts, hidden.device, precision, hidden.shape[-1] // heads),
+        once=precision == torch.float32 and not torch.is_grad_enabled(),
     )
     weights = [weight for part in WEIGHTS for weight in (weight_of(parts[part]), parts[part].bias)]
     with torch.autocast(device, enabled=False):
@@ -167,7 +170,10 @@ class Layer(torch.autograd.Function):
             context, attention = attend(query, key, value, texts, how.dropout[0])
         else:
             query, key, value = by_head(nn.functional.linear(x, weight, bias), 3, how.heads, texts)
-            context, attention = attend(query, key, value, texts, how.dropout[0])
+            if how.once and not how.dropout[0] and texts.longest >= LONG_ENOUGH:
+                context, attention = attend_once(query, key, value, texts), ()
+            else:
+                context, attention = attend(query, key, value, texts, how.dropout[0])
 
         wo_, w1_, w2_ = wo.to(kind), w1.to(kind), w2.to(kind)
         moved, out_mask = drop_some_(nn.functional.linear(context, wo_, bo.to(kind)), how.dropout[1])

@@ -208,6 +208,12 @@ def _layers(body: nn.Module) -> list[nn.Module]:
     return []
 
 
+def any_frozen_layers(body: nn.Module) -> bool:
+    """Say whether layers below the lowest that is trained are kept: what a text gives there is looked up on the host."""
+    layers = _layers(body)
+    return bool(layers) and frozen_layers(body, layers) > 0
+
+
 def first_position(body: nn.Module) -> int:
     """Return the number of a text's first position: in RoBERTa's kind the ones up to the padding's are not used."""
     positions = [one for name, one in body.named_modules() if name.endswith("position_embeddings")]

@@ -89,7 +89,7 @@ def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool,
     One at a time, so that what is kept does not depend on the other texts of a batch: a run that is resumed goes on with
     the same numbers, bit for bit.
     """
-    text = Texts(torch.ones_like(ids)[None])
+    text = Texts(torch.ones(1, len(ids))).to(ids.device)
     with torch.no_grad(), without_dropout(*entrance(body), *layers):
         hidden = body.embeddings(input_ids=text.row(ids[None])[None], position_ids=(text.positions + position)[None])
         for widen in entrance(body)[1:]:

@@ -37,7 +37,7 @@ class Texts:
 
     def __init__(self, attention_mask: Tensor) -> None:
         self.width = attention_mask.shape[1]
-        """The longest text, as the mask has it."""
+        """How wide the padded rows are."""
         self.mask = nn.functional.pad(attention_mask.bool(), (0, -self.width % SIDE))
         self.lengths = self.mask.sum(1)
         self.count, self.longest = self.mask.shape

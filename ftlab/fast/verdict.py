@@ -55,6 +55,12 @@ def packing(model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextMan
     return packed(model, first_only=found.first_only) if found.same else cheap_dropouts(model)
 
 
+def packs(model: nn.Module, longest: int) -> bool:
+    """Say whether a model was tried on texts of a length at least, and runs packed."""
+    found = _found.get(model)
+    return found is not None and found.same and longest <= found.longest
+
+
 def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Found | None:
     """Compare scores and gradients of a few texts, packed and padded, in fp32 and without dropout.
 
@@ -102,17 +108,12 @@ def _agrees(
         found = _scores_and_gradients(model, rows)
     if not used.packed:
         return None
-    return all(near(part, others) for part, others in zip(padded, found, strict=True))
+    return all(_near(part, others) for part, others in zip(padded, found, strict=True))
 
 
-def near(expected: list[Tensor], found: list[Tensor], tolerance: float = TOLERANCE) -> bool:
-    """Say whether tensors are near others, entry by entry, relative to the greatest entry of all.
-
-    >>> near([torch.ones(2)], [torch.ones(2) + 1e-3]), near([torch.ones(2)], [torch.ones(2) + 1e-3], 0.01)
-    (False, True)
-    """
+def _near(expected: list[Tensor], found: list[Tensor]) -> bool:
     greatest = max(float(one.abs().max()) for one in expected)
-    margin = tolerance * max(greatest, 1e-6)
+    margin = TOLERANCE * max(greatest, 1e-6)
     return all(float((one - other).abs().max()) <= margin for one, other in zip(expected, found, strict=True))
 
 

@@ -4,7 +4,7 @@ import torch  # noqa: F401  (for the examples)
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ftlab.errors import misused
+from ftlab.errors import misused, span
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -45,12 +45,13 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
             f"{tuple(labels.shape)} beside {tuple(logits.shape)}",
             "Give a 0 or a 1 for each label of each sample",
         )
-    if labels.min() < 0 or labels.max() > 1:
+    low, high = span(labels)
+    if low < 0 or high > 1:
         raise misused(
             "binary_cross_entropy",
             "labels",
             "lie from 0 to 1",
-            f"{labels.min():g} to {labels.max():g}",
+            f"{low:g} to {high:g}",
             "1 where a label holds, 0 where it does not",
         )
     return -(labels * logsigmoid(logits) + (1 - labels) * logsigmoid(-logits)).mean()
