@@ -23,7 +23,7 @@ from benchmarks.record import keep, spread
 from ftlab.batches import Batches, encode
 from ftlab.device import choose_engine
 from ftlab.fast.memory import kept_memory
-from ftlab.fast.packing import packed
+from ftlab.fast.packing import cheap_dropouts, packed
 from ftlab.formulas import ClipNorm
 from ftlab.recipe import complete
 from ftlab.training import State, begin, step
@@ -43,7 +43,7 @@ TECHNIQUES = (
 
 LACKING = (
     (3, "ftlab.fast.packing.cheap_dropout", torch.nn.functional.dropout),
-    (4, "ftlab.fast.texts.Texts.solid", False),
+    (4, "ftlab.fast.verdict.packing", lambda model, batch: cheap_dropouts(model)),
     (5, "ftlab.fast.packing.understood", lambda layer: False),
     (6, "ftlab.fast.verdict.packed", lambda model, first_only: packed(model)),
     (7, "ftlab.fast.texts.MULTIPLE", 1),
