@@ -13,6 +13,8 @@ Kept = dict[str, Any]
 """What is remembered of one parameter: tensors and numbers by name."""
 FINAL_RATE = 0.1
 """AdaBound's final rate at the learning rate of the run, as its authors have it; a schedule scales both."""
+PIECE = 1 << 16
+"""How many entries of a parameter are updated at once on a CPU: so many stay in its cache."""
 Update = Callable[[Tensor, Tensor, Kept, Group], tuple[Tensor, Kept]]
 
 
@@ -23,7 +25,8 @@ class FormulaOptimizer(torch.optim.Optimizer):
         groups: As :func:`ftlab.optimizers.make_optimizer` makes them.
         lr: The learning rate of the run, before any schedule.
         update: From a parameter, its gradient, what is remembered of it and its group, to the new parameter and what
-            is remembered next. It changes nothing that it is given.
+            is remembered next: entry by entry, so that it may be given a piece of a tensor. It changes nothing that it
+            is given.
     """
 
     def __init__(self, groups: list[Group], lr: float, update: Update) -> None:
@@ -36,8 +39,29 @@ class FormulaOptimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is not None:
-                    new, self.state[param] = self.update(param.detach(), param.grad, self.state[param], group)
-                    param.copy_(new)
+                    self.state[param] = self._updated(param.detach(), param.grad, self.state[param], group)
+
+    def _updated(self, param: Tensor, grad: Tensor, kept: Kept, group: Group) -> Kept:
+        """Update a parameter in place, piece by piece where it is large; return what is remembered of it."""
+        tensors = {key: one for key, one in kept.items() if isinstance(one, Tensor)}
+        whole = param.device.type != "cpu" or param.numel() <= PIECE
+        if whole or not all(one.is_contiguous() for one in (param, grad, *tensors.values())):
+            new, kept = self.update(param, grad, kept, group)
+            param.copy_(new)
+            return kept
+        after = dict(kept)
+        for start in range(0, param.numel(), PIECE):
+            piece, of_grad = (one.view(-1)[start : start + PIECE] for one in (param, grad))
+            before = {**kept, **{key: one.view(-1)[start : start + PIECE] for key, one in tensors.items()}}
+            new, past = self.update(piece, of_grad, before, group)
+            piece.copy_(new)
+            for key, one in past.items():
+                if isinstance(one, Tensor):
+                    into = after.setdefault(key, torch.empty_like(param))
+                    into.view(-1)[start : start + PIECE].copy_(one)
+                else:
+                    after[key] = one
+        return after
 
 
 def update_signsgd(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:

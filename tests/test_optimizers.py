@@ -55,6 +55,24 @@ def test_there_is_a_formula_for_every_name_but_those_of_torch():
 
 
 @each
+def test_a_large_parameter_is_updated_in_pieces_bit_for_bit_as_a_whole(name, monkeypatch):
+    ended = []
+    for piece in (1 << 16, 7):
+        monkeypatch.setattr("ftlab.formula_optimizers.PIECE", piece)
+        chance = torch.Generator().manual_seed(0)
+        params = [torch.nn.Parameter(torch.randn(shape, generator=chance)) for shape in ((5, 9), (7,), (3, 4, 2))]
+        params.append(torch.nn.Parameter(torch.randn(6, 4, generator=chance).t()))  # it lies otherwise in memory
+        optimizer = FormulaOptimizer([{"params": params, "weight_decay": 0.1}], RATE, UPDATES[name])
+        for _ in range(3):
+            for param in params:
+                param.grad = torch.randn(param.shape, generator=chance)
+            optimizer.step()
+        ended.append([*params, *(one for kept in optimizer.state.values() for one in kept.values())])
+    for first, second in zip(*ended, strict=True):
+        assert torch.equal(torch.as_tensor(first), torch.as_tensor(second))
+
+
+@each
 def test_ten_steps_equal_the_pure_function_with_no_decay_of_biases_and_gains(name):
     state = begun(name)
     groups = {
