@@ -606,7 +606,7 @@ def test_elastic_weight_consolidation_in_place_is_its_formula_and_its_gradient()
     chance = torch.Generator().manual_seed(0)
 
     def drawn():
-        return {"a": torch.rand(300, 500, generator=chance), "b": torch.rand(7, generator=chance)}
+        return {"a": torch.rand(600, 500, generator=chance), "b": torch.rand(7, generator=chance)}
 
     origin, fisher, before = drawn(), drawn(), drawn()
     for given in ({"a": before["a"], "b": None}, {"a": before["a"].t().contiguous().t(), "b": before["b"]}):

@@ -57,7 +57,7 @@ def test_there_is_a_formula_for_every_name_but_those_of_torch():
 @each
 def test_a_large_parameter_is_updated_in_pieces_bit_for_bit_as_a_whole(name, monkeypatch):
     ended = []
-    for piece in (1 << 16, 7):
+    for piece in (1 << 18, 7):
         monkeypatch.setattr("ftlab.formula_optimizers.PIECE", piece)
         chance = torch.Generator().manual_seed(0)
         params = [torch.nn.Parameter(torch.randn(shape, generator=chance)) for shape in ((5, 9), (7,), (3, 4, 2))]

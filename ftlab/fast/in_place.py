@@ -8,13 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.fast.dropout import LEVELS, WHOLE, drop_, keep_mask, kept
+from ftlab.formula_optimizers import PIECE
 from ftlab.formulas import EWC, ChildTuningF, ClipNorm
 from ftlab.formulas.clip_norm import clip_factor
 from ftlab.parameters import Tensors
 from ftlab.rule import GradientRule, Memory, Now, Penalty, Shape
-
-PIECE = 1 << 16
-"""How many entries are gone through at once."""
 
 
 def in_place(rule: GradientRule) -> Shape:
