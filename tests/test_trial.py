@@ -33,7 +33,7 @@ class Spoil(Project):
         return {}, memory
 
 
-HOW = {"pairs": 3, "rows": 40, "epochs": 6, "lr": 1e-2, "batch_size": 8}
+HOW = {"pairs": 3, "rows": 40, "epochs": 10, "lr": 5e-3, "batch_size": 8}
 
 
 def test_a_rule_that_breaks_the_contract_is_told_so_and_nothing_is_trained(small, bert):
