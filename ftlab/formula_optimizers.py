@@ -57,8 +57,9 @@ class FormulaOptimizer(torch.optim.Optimizer):
             piece.copy_(new)
             for key, one in past.items():
                 if isinstance(one, Tensor):
-                    into = after.setdefault(key, torch.empty_like(param))
-                    into.view(-1)[start : start + PIECE].copy_(one)
+                    if key not in after:
+                        after[key] = torch.empty_like(param)
+                    after[key].view(-1)[start : start + PIECE].copy_(one)
                 else:
                     after[key] = one
         return after

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from transformers import BertConfig, BertForSequenceClassification
 
 import ftlab
-from ftlab.device import forward_pass
+from ftlab.device import forward, forward_pass
 from ftlab.errors import Misused
 from ftlab.fast import graphs, varlen
 from ftlab.fast.graphs import recording, replayed
@@ -82,20 +82,14 @@ class Broken(Tapes):
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def ordinary(engine, model, loss, rows, share):
-    with forward_pass(engine, model, rows):
-        value = loss(model, rows) * share
-    return value.detach(), value.backward
-
-
 def where_it_can(engine, model, loss, rows, share):
     done = replayed(model, loss, rows, share, partial(forward_pass, engine, model))
-    return done or ordinary(engine, model, loss, rows, share)
+    return done or forward(engine, model, loss, rows, share)
 
 
 def trained(monkeypatch, net, batches, recorder=None, loss=None, updates=12):
     """Return the losses, the weights, and what was recorded if anything was to be."""
-    monkeypatch.setattr("ftlab.training.forward", ordinary if recorder is None else where_it_can)
+    monkeypatch.setattr("ftlab.training.forward", forward if recorder is None else where_it_can)
     state = ftlab.begin(net, batches, [ClipNorm(1.0)], epochs=9, lr=1e-3, engine="fast-fp32", loss=loss)
     with recording(net, recorder or Tapes()) as kept:
         losses = [ftlab.step(state, batches[number % len(batches)])["loss"] for number in range(updates)]
@@ -272,7 +266,7 @@ def test_hooks_other_losses_and_large_batches_are_not_recorded(monkeypatch):
             where_it_can("fast-fp32", net, CrossEntropy(), wrong, 1.0)
 
 
-def plain_kernel(query, key, value, bounds, others, *_, p=None):
+def plain_kernel(query, key, value, bounds, others, *_):
     """Stand in for the kernel, one text after another."""
     made = []
     for start, end in pairwise(bounds.tolist()):

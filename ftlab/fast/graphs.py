@@ -12,7 +12,6 @@ of the ordinary pass. What cannot be recorded, or comes out otherwise, runs as i
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -90,7 +89,7 @@ def recording(model: nn.Module, recorder: Any = None) -> Iterator[Recordings]:
 
 
 def replayed(
-    model: nn.Module, loss: Callable[..., Tensor], batch: Mapping[str, Tensor], share: float, run_as: Pass
+    model: Any, loss: Callable[..., Tensor], batch: Mapping[str, Tensor], share: float, run_as: Pass
 ) -> Passes | None:
     """Run the forward pass of a loss by replaying it; return None where there is no recording, and none can be made.
 
@@ -120,6 +119,8 @@ def replayed(
         kept.seen[key] += 1
         if kept.seen[key] < 2 or len(kept.found) >= MOST:  # the first time shows whether there will be a second one
             return None
+        if any_frozen_layers(model.base_model):
+            return None
         try:
             kept.found[key] = _recorded(model, kept, loss, batch, texts, run_as)
         except Exception as stopped:  # of whatever kind: what cannot be recorded runs as it is
@@ -138,7 +139,7 @@ def _may_be_recorded(model: Any, kept: Recordings, loss: Any, batch: Mapping[str
         return False
     if not {"input_ids", "attention_mask", "labels"} <= batch.keys() or batch["attention_mask"].ndim != 2:
         return False
-    if not all(_is_known(module) for module in kept.modules) or any_frozen_layers(model.base_model):
+    if not all(_is_known(module) for module in kept.modules):
         return False
     labels, floating = on_host(batch["labels"]), batch["labels"].is_floating_point()
     if isinstance(loss, MeanSquaredError):
@@ -181,10 +182,8 @@ def _recorded(
     Raises:
         ArithmeticError: If they come out otherwise than the ordinary ones.
     """
-    own, inputs = copy(texts), {name: one.clone() for name, one in batch.items()}
+    own, inputs = texts.with_tensors(torch.clone), {name: one.clone() for name, one in batch.items()}
     own.width = own.longest
-    for name in TENSORS:
-        setattr(own, name, getattr(texts, name).clone())
     for name in _cells(batch):
         inputs[name] = batch[name].new_zeros(texts.count, texts.longest)
     lie_as(inputs["attention_mask"], own)

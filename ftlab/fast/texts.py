@@ -1,5 +1,6 @@
 """Several texts in one row with nothing between them: where each begins, and how they are laid out for attention."""
 
+from collections.abc import Callable
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -49,13 +50,15 @@ class Texts:
 
     def to(self, device: torch.device) -> "Texts":
         """Return the same for a device; to a GPU it moves while the host goes on."""
-        if device == self.mask.device:
-            return self
-        there = copy(self)
-        there.solid = self.solid
+        return self if device == self.mask.device else self.with_tensors(lambda one: sent(one, device))
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> "Texts":
+        """Return the same with other tensors in place of those that a device needs."""
+        other = copy(self)
+        other.solid = self.solid
         for name in TENSORS:
-            setattr(there, name, sent(getattr(self, name), device))
-        return there
+            setattr(other, name, change(getattr(self, name)))
+        return other
 
     @cached_property
     def solid(self) -> bool:

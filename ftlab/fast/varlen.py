@@ -6,18 +6,17 @@ order that may change from run to run, and so may the last bits of a gradient.
 
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from ftlab.fast.attention import Saved
 from ftlab.fast.texts import Texts
 
 LONG = 64
 """With texts that are longer than this on average the kernel is used: an estimate, not measured."""
 TOLERANCE = 0.03
 """How far its results may be from those of plain products, relative to the greatest, in bf16."""
-Saved = tuple[Any, ...]
 
 
 def suits(texts: Texts, device: torch.device, precision: torch.dtype, size: int) -> bool:
