@@ -30,8 +30,9 @@ import ftlab
 from ftlab import inference
 from ftlab.batches import encode
 from ftlab.device import choose_engine, training_memory
-from ftlab.fast import dropout as cheap, layer, memory, precision, prefix, verdict
-from ftlab.fast.dropout import drop_, dropout, keep_mask, kept
+from ftlab.fast import attention, dropout as cheap, layer, memory, precision, prefix, texts as lying, verdict
+from ftlab.fast.attention import by_head, by_token, cut, squares
+from ftlab.fast.dropout import drop, drop_, dropout, keep_mask, kept
 from ftlab.fast.in_place import in_place, own_penalty
 from ftlab.fast.layer import run_layer
 from ftlab.fast.packing import packed
@@ -108,6 +109,12 @@ def batch(net, lengths="ragged", number=0):
     ids = torch.randint(4, 60, mask.shape, generator=chance)
     ids[mask == 0] = net.config.pad_token_id or 0
     return {"input_ids": ids, "attention_mask": mask, "labels": ids[:, 0] % 2}
+
+
+@pytest.fixture(autouse=True)
+def many_groups(monkeypatch):
+    """Let texts as short as those here be looked at in several groups, as long ones are in use."""
+    monkeypatch.setattr(lying, "PRICE", 1)
 
 
 def scores_and_gradients(net, rows):
@@ -188,7 +195,8 @@ def test_long_texts_without_a_backward_pass_come_out_the_same(kind, lengths, mon
         )
         with packed(net, first_only=True):
             torch.testing.assert_close(logits_of(net, rows), expected, rtol=1e-5, atol=1e-5)
-    assert len(used) == 2  # the last of three layers is computed for first tokens alone
+    groups = len(Texts(rows["attention_mask"]).groups)
+    assert len(used) == 2 * groups  # the last of three layers is computed for first tokens alone
 
 
 def test_what_is_frozen_gets_no_gradient_and_the_rest_the_same():
@@ -237,7 +245,9 @@ def test_elements_are_dropped_independently_of_their_neighbours():
 def test_dropping_keeps_every_bit_of_what_is_kept(kind):
     tensor = torch.randn(64, 8, generator=torch.Generator().manual_seed(0)).to(kind)
     mask = keep_mask(tensor.shape, 0.5)
-    assert torch.equal(drop_(tensor.clone(), mask), torch.where(mask == -1, tensor, 0))
+    expected = torch.where(mask == -1, tensor, 0)
+    assert torch.equal(drop(tensor, mask), expected)
+    assert torch.equal(drop_(tensor, mask), expected)
 
 
 def test_dropout_of_everything_or_of_doubles_is_left_to_torch():
@@ -247,30 +257,79 @@ def test_dropout_of_everything_or_of_doubles_is_left_to_torch():
     assert set(doubles.unique().tolist()) == {0.0, 2.0}
 
 
-def test_texts_are_laid_out_and_taken_back():
-    texts = Texts(torch.tensor([[1, 1, 0], [1, 0, 0], [1, 1, 1]]))
+def lying_as(*lengths, **how):
+    return Texts((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long(), **how)
+
+
+def test_texts_stand_in_a_row_the_longest_first_and_are_taken_back():
+    texts = lying_as(2, 1, 3)
+    assert texts.row(torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]))[: texts.tokens].tolist() == [4, 5, 6, 1, 2, 3]
     row = torch.arange(48.0).view(24, 2)  # all cells that hold no token follow as padding: they are fewer than 64
-    padded = texts.pad(row)
-    assert padded.view(3, 8, 2)[1, :2].tolist() == [[4, 5], [24, 25]]
-    assert torch.equal(texts.flat(padded), row)
-    assert texts.rows(row)[:, 0].tolist() == [[0, 1], [4, 5], [6, 7]]
-    assert texts.row(torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]))[: texts.tokens].tolist() == [1, 2, 3, 4, 5, 6]
+    assert len(row) == texts.tokens + texts.tail
+    assert texts.rows(row)[:, 0].tolist() == [[6, 7], [10, 11], [0, 1]]
+    assert row[texts.first].tolist() == texts.rows(row)[:, 0].tolist()
     assert texts.positions.max() == 2
+    assert texts.bounds.tolist() == [0, 3, 5, 6, 24]
     assert texts.solid
     assert not Texts(torch.tensor([[0, 1], [1, 1]])).solid
     assert not Texts(torch.tensor([[0, 0], [1, 1]])).solid
 
 
-def test_a_row_has_a_multiple_of_64_tokens_where_there_is_padding_to_fill_it_with():
-    for lengths in ((20, 5), (20, 19), (20, 20), (16, 16), (60, 3, 1), (60, 58, 40)):
-        texts = Texts((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long())
-        row = torch.arange(float(sum(lengths) + texts.tail))[:, None]
-        assert texts.longest % 8 == 0
-        assert len(row) % 64 == 0 or len(row) == len(lengths) * texts.longest
-        assert texts.tail < 64
-        padded = texts.pad(row).view(len(lengths), -1)
-        assert torch.equal(padded[texts.mask], row[: sum(lengths), 0])
-        assert torch.equal(texts.flat(padded.flatten()), row[:, 0])
+def test_texts_that_are_not_set_apart_stand_as_they_came():
+    texts = lying_as(2, 1, 30, apart=False)
+    assert texts.bounds.tolist() == [0, 2, 3, 33, 64]
+    assert [(group.count, group.side) for group in texts.groups] == [(3, 32)]
+
+
+ROWS = ((20, 5), (20, 19), (20, 20), (16, 16), (16, 8, 8), (60, 3, 1), (60, 58, 40), (1,), (3, 40, 17, 16, 9, 2))
+
+
+@pytest.mark.parametrize("lengths", ROWS)
+def test_a_row_has_a_multiple_of_64_tokens_where_there_is_padding_to_fill_it_with(lengths):
+    texts = lying_as(*lengths)
+    length = texts.tokens + texts.tail
+    assert all(group.side % 8 == 0 for group in texts.groups)
+    assert length % 64 == 0 or length == len(lengths) * texts.longest or texts.even
+    assert texts.tail <= 64
+    assert (texts.tail > 0) == any(not group.even for group in texts.groups)
+    row = torch.arange(1.0, length + 1)[:, None]
+    padded = texts.rows(row)[..., 0]
+    ordered = torch.cat([padded[text, : texts.lengths[text]] for text in texts.order])
+    assert torch.equal(ordered, row[: texts.tokens, 0])
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("lengths", ROWS)
+def test_a_row_is_laid_out_by_head_and_taken_back(lengths, parts):
+    texts, heads, size = lying_as(*lengths), 2, 3
+    row = torch.randn(texts.tokens + texts.tail, parts * heads * size, requires_grad=True)
+    laid = by_head(row, parts, heads, texts)
+    assert torch.equal(by_token(laid, heads, texts)[: texts.tokens], row[: texts.tokens])
+    (grad,) = torch.autograd.grad(laid.square().sum() / 2, row)
+    assert torch.equal(grad[: texts.tokens], row[: texts.tokens].detach())
+    split = row.view(-1, parts, heads, size)
+    number = 0
+    for group, block in zip(texts.groups, cut(laid[-1], squares(texts, heads, size)), strict=True):
+        for text in block.view(group.count, heads, group.side, size):
+            length, start = texts.lengths[texts.order[number]], texts.bounds[number]
+            assert torch.equal(text[:, :length], split[start : start + length, -1].transpose(0, 1))
+            number += 1
+
+
+@pytest.mark.parametrize(
+    ("lengths", "price", "expected"),
+    [
+        ((64, 60, 8, 8), 1, [(2, 64), (2, 8)]),
+        ((8, 60, 64, 8), 6000, [(2, 64), (2, 8)]),
+        ((64, 60, 8, 8), 9000, [(4, 64)]),
+        ((64, 40, 24, 8), 0, [(1, 64), (1, 40), (1, 24), (1, 8)]),
+        ((64, 40, 24, 8), 1000, [(1, 64), (1, 40), (2, 24)]),
+        (tuple(range(1, 65)), 0, [(16, 64), (16, 48), (16, 32), (16, 16)]),
+    ],
+)
+def test_texts_are_looked_at_in_the_groups_that_take_the_least_time(lengths, price, expected, monkeypatch):
+    monkeypatch.setattr(lying, "PRICE", price)
+    assert [(group.count, group.side) for group in lying_as(*lengths).groups] == expected
 
 
 def other_models():
@@ -454,7 +513,8 @@ def test_without_the_folder_everything_runs_as_the_reference(monkeypatch, bert, 
 
 def test_cheap_masks_are_what_the_fast_engine_draws(monkeypatch):
     drawn = []
-    monkeypatch.setattr(cheap, "keep_mask", lambda *given: drawn.append(given[0]) or keep_mask(*given))
+    for module in (cheap, attention):
+        monkeypatch.setattr(module, "keep_mask", lambda *given: drawn.append(given[0]) or keep_mask(*given))
     net = made("bert").train()
     state = ftlab.begin(net, [batch(net)], lr=1e-3, loss=CrossEntropy(), engine="fast-fp32")
     ftlab.step(state, batch(net))

@@ -1,75 +1,175 @@
-"""Attention within each text, every text laid out as a rectangle of the longest one's length."""
+"""Attention within each text of a row: every text is laid out as a square, in groups of texts of about one length."""
 
+import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ftlab.fast.dropout import drop_, drop_some_, kept
+from ftlab.fast.dropout import drop, drop_, keep_mask, kept
 from ftlab.fast.texts import Texts
 
 Saved = tuple[Any, ...]
+Shape = tuple[int, int, int]
 LONG_ENOUGH = 128
 """From texts of this length on :func:`attend_once` takes less time than :func:`attend` on a CPU in fp32."""
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, texts: Texts, p: float) -> tuple[Tensor, Saved]:
+def attend(joined: Tensor, heads: int, texts: Texts, p: float, first: Tensor | None = None) -> tuple[Tensor, Saved]:
     """Attend within each text.
 
     Args:
-        query: Shape (texts · heads, longest, size), or with the first token of each text only, (texts · heads, 1, size).
-        key: Shape (texts · heads, longest, size).
-        value: As the key.
+        joined: Query, key and value beside one another, (tokens + tail, 3 · width); with ``first`` key and value alone.
+        heads: How many.
         texts: Where the texts begin.
         p: The probability with which a share of attention is dropped.
+        first: The query of each text's first token, (texts, width), where only these are asked for.
 
     Returns:
-        The context of each token, (tokens + tail, heads · size) or (texts, heads · size), and what the backward pass needs.
+        The context of each token, (tokens + tail, width), or of each first one, (texts, width); and what the backward pass
+        needs.
     """
-    scores = (query @ key.transpose(1, 2)).float().mul_(query.shape[-1] ** -0.5)
-    if not texts.even:
-        scores.view(texts.count, -1, *scores.shape[1:]).add_(texts.bias)
-    shares = scores.softmax(-1).to(query.dtype)
-    kept_shares, mask = drop_some_(shares.clone() if p else shares, p)
-    context = by_token([kept_shares @ value], texts).mul_(1 / kept(p))
-    return context, (query, key, value, shares, kept_shares, mask)
+    laid = by_head(joined, 3 if first is None else 2, heads, texts)
+    asked = laid[0] if first is None else _in_order(first, texts).view(-1, laid.shape[-1])
+    rows, shape, pairs = _shapes(texts, heads, laid.shape[-1], first is not None)
+
+    scores = joined.new_empty(sum(map(math.prod, pairs)))
+    for query, key, into in zip(cut(asked, rows), cut(laid[-2], shape), cut(scores, pairs), strict=True):
+        torch.bmm(query, key.transpose(1, 2), out=into)
+    shares = _softmax(scores, pairs, texts, laid.shape[-1] ** -0.5)
+    mask = keep_mask(shares.shape, p, shares.device) if p else None
+    kept_shares = shares if mask is None else drop(shares, mask)
+    context = torch.empty_like(asked)
+    for share, value, into in zip(cut(kept_shares, pairs), cut(laid[-1], shape), cut(context, rows), strict=True):
+        torch.bmm(share, value, out=into)
+
+    made = by_token(context[None], heads, texts) if first is None else _as_given(context, first, texts)
+    return made.mul_(1 / kept(p)), (laid, asked, shares, mask)
 
 
-def attend_once(query: Tensor, key: Tensor, value: Tensor, texts: Texts) -> Tensor:
+def attend_backward(
+    grad: Tensor, saved: Saved, heads: int, texts: Texts, p: float, *, first: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients of ``joined`` and ``first``, given that of what :func:`attend` made."""
+    laid, asked, shares, mask = saved
+    rows, shape, pairs = _shapes(texts, heads, laid.shape[-1], first)
+    grad = grad.mul_(1 / kept(p))
+    d_context = _in_order(grad, texts).view_as(asked) if first else by_head(grad, 1, heads, texts)[0]
+    d_laid = torch.empty_like(laid)
+    d_asked = torch.empty_like(asked) if first else d_laid[0]
+
+    kept_shares, d_shares = shares if mask is None else drop(shares, mask), torch.empty_like(shares)
+    given = cut(d_context, rows), cut(kept_shares, pairs), cut(laid[-1], shape)
+    for d_out, share, value, into, d_value in zip(*given, cut(d_shares, pairs), cut(d_laid[-1], shape), strict=True):
+        torch.bmm(share.transpose(1, 2), d_out, out=d_value)
+        torch.bmm(d_out, value.transpose(1, 2), out=into)
+    d_scores = _softmax_backward(d_shares if mask is None else drop_(d_shares, mask), shares, pairs)
+    given = cut(d_scores, pairs), cut(asked, rows), cut(laid[-2], shape)
+    for d_score, query, key, d_query, d_key in zip(*given, cut(d_asked, rows), cut(d_laid[-2], shape), strict=True):
+        torch.bmm(d_score, key, out=d_query)
+        torch.bmm(d_score.transpose(1, 2), query, out=d_key)
+    for scaled in (d_asked, d_laid[-2]):
+        scaled.mul_(laid.shape[-1] ** -0.5)
+    return by_token(d_laid, heads, texts), _as_given(d_asked, grad, texts) if first else None
+
+
+def attend_once(joined: Tensor, heads: int, texts: Texts) -> Tensor:
     """Do what :func:`attend` does without dropout where no backward pass follows, by ``torch``'s kernel."""
-    query, key, value = (one.view(texts.count, -1, *one.shape[1:]) for one in (query, key, value))
-    mask = None if texts.even else texts.mask[:, None, None]
-    made = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    return by_token([made.flatten(0, 1)], texts)
+    laid = by_head(joined, 3, heads, texts)
+    context = torch.empty_like(laid[0])
+    shape = squares(texts, heads, laid.shape[-1])
+    for group, bias, query, key, value, into in zip(
+        texts.groups, biases(texts), *(cut(one, shape) for one in (*laid, context)), strict=True
+    ):
+        asked, seen, told = (one.view(group.count, heads, *one.shape[1:]) for one in (query, key, value))
+        mask = None if group.even else bias.to(joined.dtype)
+        made = nn.functional.scaled_dot_product_attention(asked, seen, told, attn_mask=mask)
+        into.copy_(made.flatten(0, 1))
+    return by_token(context[None], heads, texts)
 
 
-def attend_backward(grad: Tensor, saved: Saved, texts: Texts, p: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of query, key and value, given that of the context of each token."""
-    query, key, value, shares, kept_shares, mask = saved
-    heads = len(query) // texts.count
-    (d_context,) = by_head(grad.mul_(1 / kept(p)), 1, heads, texts, first=query.shape[1] == 1)
-    d_value = kept_shares.transpose(1, 2) @ d_context
-    d_shares = d_context @ value.transpose(1, 2)
-    if mask is not None:
-        drop_(d_shares, mask)
-    d_scores = torch._softmax_backward_data(d_shares.float(), shares.float(), -1, torch.float32)
-    d_scores = d_scores.mul_(query.shape[-1] ** -0.5).to(query.dtype)
-    return d_scores @ key, d_scores.transpose(1, 2) @ query, d_value
+def by_head(tokens: Tensor, parts: int, heads: int, texts: Texts) -> Tensor:
+    """Lay the row out for attention: (tokens + tail, parts · width) to (parts, squares' rows by head, width / heads)."""
+    size = tokens.shape[-1] // (parts * heads)
+    made: Tensor = Laid.apply(tokens.view(-1, size), *texts.by_head(parts, heads))  # type: ignore[no-untyped-call]
+    return made.view(parts, -1, size)
 
 
-def by_head(tokens: Tensor, parts: int, heads: int, texts: Texts, *, first: bool = False) -> Tensor:
-    """Lay tokens out for attention: (tokens, parts · width) to (parts, texts · heads, longest, width / heads)."""
-    longest = 1 if first else texts.longest
-    padded = tokens if first else texts.pad(tokens)
-    split = padded.view(texts.count, longest, parts, heads, -1).permute(2, 0, 3, 1, 4)
-    return split.reshape(parts, texts.count * heads, longest, split.shape[-1])
+def by_token(laid: Tensor, heads: int, texts: Texts) -> Tensor:
+    """Undo :func:`by_head`."""
+    parts, _, size = laid.shape
+    into, back = texts.by_head(parts, heads)
+    made: Tensor = Laid.apply(laid.view(-1, size), back, into)  # type: ignore[no-untyped-call]
+    return made.view(-1, parts * heads * size)
 
 
-def by_token(parts: list[Tensor], texts: Texts) -> Tensor:
-    """Undo :func:`by_head`: parts of (texts · heads, longest or 1, width / heads) to (tokens, parts · width)."""
-    longest, size = parts[0].shape[1:]
-    made = parts[0].new_empty(texts.count, longest, len(parts), len(parts[0]) // texts.count, size)
-    for place, part in enumerate(parts):
-        made[:, :, place] = part.view(texts.count, -1, longest, size).transpose(1, 2)
-    made = made.view(texts.count * longest, -1)
-    return texts.flat(made) if longest == texts.longest else made
+class Laid(torch.autograd.Function):
+    """Rows in other places: to take them back is the derivative, where padding has none."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, there: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(back)
+        return rows.index_select(0, there)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (back,) = ctx.saved_tensors
+        return grad.index_select(0, back), None, None
+
+
+def cut(flat: Tensor, shapes: list[Shape]) -> tuple[Tensor, ...]:
+    """Take apart what lies one group after another.
+
+    >>> [tuple(part.shape) for part in cut(torch.ones(10), [(1, 2, 3), (2, 2, 1)])]
+    [(1, 2, 3), (2, 2, 1)]
+    """
+    parts = torch.split(flat.view(-1), [math.prod(shape) for shape in shapes])
+    return tuple(part.view(shape) for part, shape in zip(parts, shapes, strict=True))
+
+
+def squares(texts: Texts, heads: int, size: int) -> list[Shape]:
+    """Return, for each group, the shape in which its texts are laid out: (texts · heads, side, size)."""
+    return [(group.count * heads, group.side, size) for group in texts.groups]
+
+
+def biases(texts: Texts) -> list[Tensor]:
+    """Return, for each group, what is added to its scores, (texts, 1, 1, side)."""
+    parts = torch.split(texts.bias, [group.cells for group in texts.groups])
+    return [part.view(group.count, 1, 1, -1) for part, group in zip(parts, texts.groups, strict=True)]
+
+
+def _shapes(texts: Texts, heads: int, size: int, first: bool) -> tuple[list[Shape], ...]:
+    """Return, for each group, the shapes of what asks, of what is looked at, and of their scores."""
+    shape = squares(texts, heads, size)
+    rows = [(many, 1, size) for many, _, _ in shape] if first else shape
+    return rows, shape, [(many, row, side) for (many, row, _), (_, side, _) in zip(rows, shape, strict=True)]
+
+
+def _softmax(scores: Tensor, pairs: list[Shape], texts: Texts, scale: float) -> Tensor:
+    exact = scores.float()
+    shares = torch.empty_like(exact)
+    for group, bias, part, into in zip(texts.groups, biases(texts), cut(exact, pairs), cut(shares, pairs), strict=True):
+        part.mul_(scale)
+        if not group.even:
+            part.view(group.count, -1, *part.shape[1:]).add_(bias)
+        torch.softmax(part, -1, out=into)
+    return shares.to(scores.dtype)
+
+
+def _softmax_backward(grad: Tensor, shares: Tensor, pairs: list[Shape]) -> Tensor:
+    given, exact = grad.float(), shares.float()
+    made = torch.empty_like(given)
+    for d_share, share, into in zip(*(cut(one, pairs) for one in (given, exact, made)), strict=True):
+        torch._softmax_backward_data(d_share, share, -1, torch.float32, grad_input=into)
+    return made.to(grad.dtype)
+
+
+def _in_order(given: Tensor, texts: Texts) -> Tensor:
+    """Put what there is for each text, as the padded rows have them, in the order of the row."""
+    return given.index_select(0, texts.order)
+
+
+def _as_given(ordered: Tensor, like: Tensor, texts: Texts) -> Tensor:
+    """Undo :func:`_in_order`."""
+    return torch.empty_like(like).index_copy_(0, texts.order, ordered.view_as(like))

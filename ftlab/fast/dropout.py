@@ -60,8 +60,17 @@ def kept(p: float) -> float:
     return 1 - round(LEVELS * p) / LEVELS
 
 
+def drop(tensor: Tensor, mask: Tensor) -> Tensor:
+    """Return a tensor with 0 for what is dropped; nothing is scaled.
+
+    >>> drop(torch.tensor([1.0, 2.0]), torch.tensor([-1, 0], dtype=torch.int16))
+    tensor([1., 0.])
+    """
+    return torch.bitwise_and(tensor.view(WHOLE[tensor.dtype]), mask).view(tensor.dtype)
+
+
 def drop_(tensor: Tensor, mask: Tensor) -> Tensor:
-    """Set what is dropped to 0, in place; nothing is scaled.
+    """Do what :func:`drop` does in place.
 
     >>> drop_(torch.tensor([1.0, 2.0]), torch.tensor([-1, 0], dtype=torch.int16))
     tensor([1., 0.])

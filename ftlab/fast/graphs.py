@@ -165,7 +165,7 @@ def _shape(batch: Mapping[str, Tensor], texts: Texts) -> Any:
     """Return what has to be the same for a recording to serve: all but how far the rows were padded."""
     cells = _cells(batch)
     others = tuple((name, one.dtype, one.shape[1:]) for name, one in batch.items() if name not in cells)
-    return texts.count, texts.longest, texts.tokens + texts.tail, bool(texts.tail), texts.even, cells, others
+    return texts.groups, texts.longest, texts.tokens + texts.tail, bool(texts.tail), cells, others
 
 
 def _cells(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -193,6 +193,7 @@ def _recorded(
     held: dict[str, Tensor] = {}
 
     def forward() -> None:
+        own.found.clear()  # it follows from where the texts begin, so it is part of what is recorded
         with run_as(inputs):
             held["loss"] = loss(model, inputs) * share
         value.copy_(held["loss"].detach())

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.attention import LONG_ENOUGH, attend, attend_backward, attend_once, by_head, by_token
+from ftlab.fast.attention import LONG_ENOUGH, attend, attend_backward, attend_once
 from ftlab.fast.dropout import drop_, drop_some_, kept
 from ftlab.fast.texts import Texts
 from ftlab.fast.varlen import attend_long, attend_long_backward, suits
@@ -161,19 +161,19 @@ class Layer(torch.autograd.Function):
         x = hidden.to(kind)
         weight, bias = _joined((wq, wk, wv), kind), _joined((bq, bk, bv), kind)
         rows = x
-        if how.long:
-            context, attention = attend_long(nn.functional.linear(x, weight, bias), how.heads, texts, how.dropout[0])
-        elif first_only:
+        if first_only:
             exact, rows, width = exact[texts.first], x[texts.first], len(wq)
-            key, value = by_head(nn.functional.linear(x, weight[width:], bias[width:]), 2, how.heads, texts)
-            query = nn.functional.linear(rows, weight[:width], bias[:width]).view(len(key), 1, -1)
-            context, attention = attend(query, key, value, texts, how.dropout[0])
+            query = nn.functional.linear(rows, weight[:width], bias[:width])
+            joined = nn.functional.linear(x, weight[width:], bias[width:])
+            context, attention = attend(joined, how.heads, texts, how.dropout[0], query)
         else:
-            query, key, value = by_head(nn.functional.linear(x, weight, bias), 3, how.heads, texts)
-            if how.once and not how.dropout[0] and texts.longest >= LONG_ENOUGH:
-                context, attention = attend_once(query, key, value, texts), ()
+            joined = nn.functional.linear(x, weight, bias)
+            if how.long:
+                context, attention = attend_long(joined, how.heads, texts, how.dropout[0])
+            elif how.once and not how.dropout[0] and texts.longest >= LONG_ENOUGH:
+                context, attention = attend_once(joined, how.heads, texts), ()
             else:
-                context, attention = attend(query, key, value, texts, how.dropout[0])
+                context, attention = attend(joined, how.heads, texts, how.dropout[0])
 
         wo_, w1_, w2_ = wo.to(kind), w1.to(kind), w2.to(kind)
         moved, out_mask = drop_some_(nn.functional.linear(context, wo_, bo.to(kind)), how.dropout[1])
@@ -222,25 +222,20 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     if not (any(wanted[:6]) or ctx.needs_input_grad[0]):
         return None, None, None, *gradients
 
-    d_context = d_moved @ wo
-    if how.long:
-        d_all = attend_long_backward(d_context, attention, how.heads, texts, how.dropout[0])
-        gradients[0:6] = _split(_of_linear(d_all, x, (any(wanted[0:6]),) * 2), 3)
-        return d_before.add_(d_all @ weight), None, None, *gradients
-
-    d_query, d_key, d_value = attend_backward(d_context, attention, texts, how.dropout[0])
-    width = len(weight) // 3
+    d_context, width = d_moved @ wo, len(weight) // 3
     if how.first_only:
-        d_asked = by_token([d_query], texts)
-        d_all = by_token([d_key, d_value], texts)
-        gradients[0:2] = _of_linear(d_asked, rows, wanted[0:2])
-        gradients[2:6] = _split(_of_linear(d_all, x, (any(wanted[2:6]),) * 2), 2)
-        d_hidden = (d_all @ weight[width:]).float().index_add_(0, texts.first, d_before.add_(d_asked @ weight[:width]))
+        d_joined, d_query = attend_backward(d_context, attention, how.heads, texts, how.dropout[0], first=True)
+        assert d_query is not None
+        gradients[0:2] = _of_linear(d_query, rows, wanted[0:2])
+        gradients[2:6] = _split(_of_linear(d_joined, x, (any(wanted[2:6]),) * 2), 2)
+        d_before.add_(d_query @ weight[:width])
+        return (d_joined @ weight[width:]).float().index_add_(0, texts.first, d_before), None, None, *gradients
+    if how.long:
+        d_joined = attend_long_backward(d_context, attention, how.heads, texts, how.dropout[0])
     else:
-        d_all = by_token([d_query, d_key, d_value], texts)
-        gradients[0:6] = _split(_of_linear(d_all, x, (any(wanted[0:6]),) * 2), 3)
-        d_hidden = d_before.add_(d_all @ weight)
-    return d_hidden, None, None, *gradients
+        d_joined, _ = attend_backward(d_context, attention, how.heads, texts, how.dropout[0])
+    gradients[0:6] = _split(_of_linear(d_joined, x, (any(wanted[0:6]),) * 2), 3)
+    return d_before.add_(d_joined @ weight), None, None, *gradients
 
 
 def _joined(tensors: tuple[Tensor, ...], kind: torch.dtype) -> Tensor:
