@@ -18,7 +18,7 @@ TENSORS = ("mask", "order", "place", "positions", "first", "source", "home", "bi
 MULTIPLE, SIDE = 64, 8
 """Of what the length of a row is a multiple, and the sides of the squares for attention."""
 SLOTS, PRICE = 4, 4000
-"""Into how many parts texts are cut at most to be grouped, and how many pairs of tokens take as long as one more group."""
+"""Into how many parts texts are cut at most to be grouped, and how many pairs of tokens take about as long as one more group."""
 
 
 @dataclass(frozen=True)
