@@ -4,6 +4,7 @@ import copy
 import functools
 import resource
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
@@ -86,7 +87,12 @@ MODELS = {
         )
     ),
 }
-LENGTHS = {"ragged": (5, 9, 3, 9, 1, 7), "even": (6, 6, 6, 6, 6, 6), "full": (8, 8, 8, 8, 8, 8)}
+LENGTHS = {
+    "ragged": (5, 9, 3, 9, 1, 7),
+    "even": (6, 6, 6, 6, 6, 6),
+    "full": (8, 8, 8, 8, 8, 8),
+    "steps": (8, 16, 8, 16, 16, 8),
+}
 
 
 def made(kind, *, dropout=0.1):
@@ -134,10 +140,12 @@ def assert_equal(found, expected, tolerance=1e-5):
         torch.testing.assert_close(grads[name], grad, rtol=0, atol=tolerance * greatest, msg=name)
 
 
+@pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize("first_only", [False, True])
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("kind", MODELS)
-def test_packed_scores_and_gradients_are_the_padded_ones(kind, lengths, first_only):
+def test_packed_scores_and_gradients_are_the_padded_ones(kind, lengths, first_only, apart, monkeypatch):
+    monkeypatch.setattr("ftlab.fast.packing.texts_of", lambda mask: Texts(mask, apart=apart))
     net = made(kind).eval()
     rows = batch(net, lengths)
     expected = scores_and_gradients(net, rows)
@@ -179,6 +187,55 @@ def test_with_dropout_a_layer_does_what_transformers_does_with_the_same_masks(ki
     torch.manual_seed(2)
     with packed(net):
         assert not torch.allclose(scores_and_gradients(net, rows)[0], found[0])
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_with_dropout_attention_is_that_within_each_text_with_the_same_masks(first, monkeypatch):
+    texts, heads, size, drawn = lying_as(5, 20, 3, 9), 2, 4, []
+    monkeypatch.setattr(attention, "keep_mask", lambda *given: drawn.append(keep_mask(*given)) or drawn[-1])
+    joined, grad = (torch.randn(texts.tokens + texts.tail, parts * heads * size) for parts in (3, 1))
+    joined[texts.tokens :], grad[texts.tokens :] = 0, 0
+    wide = joined.clone().requires_grad_()
+    query, rest = joined[texts.first, : heads * size], joined[:, heads * size :].contiguous()
+    given, asked = (grad[texts.first], query) if first else (grad, None)
+    made, saved = attention.attend(rest if first else joined, heads, texts, 0.3, asked)
+    back, of_query = attention.attend_backward(given.clone(), saved, heads, texts, 0.3, first=first)
+
+    pairs = [(group.count * heads, 1 if first else group.side, group.side) for group in texts.groups]
+    masks = [mask for part in cut(drawn[0], pairs) for mask in part.view(-1, heads, *part.shape[1:])]
+    number = 0
+    for mask, (start, end) in zip(masks, pairwise(texts.bounds.tolist()), strict=False):
+        length, until = end - start, start + 1 if first else end
+        query, key, value = wide[start:end].view(length, 3, heads, size).permute(1, 2, 0, 3)
+        shares = (query[:, : until - start] @ key.transpose(1, 2) * size**-0.5).softmax(-1)
+        kept_shares = shares * (mask[:, : until - start, :length] == -1) / kept(0.3)
+        expected = (kept_shares @ value).transpose(0, 1).flatten(1)
+        place = texts.order[number] if first else slice(start, end)
+        torch.testing.assert_close(made[place].view_as(expected), expected.detach(), rtol=1e-5, atol=1e-5)
+        expected.backward(grad[start:until])
+        number += 1
+    assert number == 4
+    wanted = wide.grad[:, heads * size :] if first else wide.grad
+    torch.testing.assert_close(back, wanted, rtol=1e-5, atol=1e-5)
+    if first:
+        torch.testing.assert_close(of_query, wide.grad[texts.first, : heads * size], rtol=1e-5, atol=1e-5)
+
+
+def test_padding_has_no_gradient_whoever_looks_at_it():
+    net = made("gpt2").eval()
+    net.config._attn_implementation = "eager"
+    rows = batch(net)
+    with packed(net):
+        made_of = net.base_model(input_ids=rows["input_ids"], attention_mask=rows["attention_mask"]).last_hidden_state
+    assert not made_of[rows["attention_mask"] == 0].any()
+    words = net.base_model.wte.weight
+    (found,) = torch.autograd.grad(made_of.square().sum(), words, create_graph=True)
+    held = rows["attention_mask"].bool()
+    plain = net.base_model(input_ids=rows["input_ids"], attention_mask=rows["attention_mask"]).last_hidden_state
+    (expected,) = torch.autograd.grad(plain[held].square().sum(), words, create_graph=True)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    twice = [torch.autograd.grad(one.square().sum(), words)[0] for one in (found, expected)]
+    torch.testing.assert_close(*twice, rtol=1e-3, atol=1e-3 * float(twice[1].abs().max()))
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])

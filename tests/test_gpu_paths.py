@@ -300,7 +300,7 @@ def kernel(monkeypatch):
 @pytest.mark.parametrize("first_only", [False, True])
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
-def test_attention_of_long_texts_is_that_of_rectangles(kind, lengths, first_only, kernel):
+def test_attention_of_long_texts_is_that_of_squares(kind, lengths, first_only, kernel):
     net = made(kind).eval()
     rows = batch(net, lengths)
     expected = scores_and_gradients(net, rows)

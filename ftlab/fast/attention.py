@@ -31,41 +31,44 @@ def attend(joined: Tensor, heads: int, texts: Texts, p: float, first: Tensor | N
     """
     laid = by_head(joined, 3 if first is None else 2, heads, texts)
     asked = laid[0] if first is None else _in_order(first, texts).view(-1, laid.shape[-1])
-    rows, shape, pairs = _shapes(texts, heads, laid.shape[-1], first is not None)
+    asking, squared, pairs = _shapes(texts, heads, laid.shape[-1], first is not None)
 
     scores = joined.new_empty(sum(map(math.prod, pairs)))
-    for query, key, into in zip(cut(asked, rows), cut(laid[-2], shape), cut(scores, pairs), strict=True):
+    for query, key, into in zip(cut(asked, asking), cut(laid[-2], squared), cut(scores, pairs), strict=True):
         torch.bmm(query, key.transpose(1, 2), out=into)
     shares = _softmax(scores, pairs, texts, laid.shape[-1] ** -0.5)
+    del scores
     mask = keep_mask(shares.shape, p, shares.device) if p else None
     kept_shares = shares if mask is None else drop(shares, mask)
     context = torch.empty_like(asked)
-    for share, value, into in zip(cut(kept_shares, pairs), cut(laid[-1], shape), cut(context, rows), strict=True):
+    for share, value, into in zip(cut(kept_shares, pairs), cut(laid[-1], squared), cut(context, asking), strict=True):
         torch.bmm(share, value, out=into)
 
     made = by_token(context[None], heads, texts) if first is None else _as_given(context, first, texts)
-    return made.mul_(1 / kept(p)), (laid, asked, shares, mask)
+    return made.mul_(1 / kept(p)) if p else made, (laid, asked, shares, mask)
 
 
 def attend_backward(
     grad: Tensor, saved: Saved, heads: int, texts: Texts, p: float, *, first: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of ``joined`` and ``first``, given that of what :func:`attend` made."""
+    """Return the gradients of ``joined`` and ``first``, given that of what :func:`attend` made, which is written over."""
     laid, asked, shares, mask = saved
-    rows, shape, pairs = _shapes(texts, heads, laid.shape[-1], first)
-    grad = grad.mul_(1 / kept(p))
+    asking, squared, pairs = _shapes(texts, heads, laid.shape[-1], first)
+    if p:
+        grad.mul_(1 / kept(p))
     d_context = _in_order(grad, texts).view_as(asked) if first else by_head(grad, 1, heads, texts)[0]
     d_laid = torch.empty_like(laid)
     d_asked = torch.empty_like(asked) if first else d_laid[0]
 
     kept_shares, d_shares = shares if mask is None else drop(shares, mask), torch.empty_like(shares)
-    given = cut(d_context, rows), cut(kept_shares, pairs), cut(laid[-1], shape)
-    for d_out, share, value, into, d_value in zip(*given, cut(d_shares, pairs), cut(d_laid[-1], shape), strict=True):
+    given = cut(d_context, asking), cut(kept_shares, pairs), cut(laid[-1], squared)
+    for d_out, share, value, into, d_value in zip(*given, cut(d_shares, pairs), cut(d_laid[-1], squared), strict=True):
         torch.bmm(share.transpose(1, 2), d_out, out=d_value)
         torch.bmm(d_out, value.transpose(1, 2), out=into)
     d_scores = _softmax_backward(d_shares if mask is None else drop_(d_shares, mask), shares, pairs)
-    given = cut(d_scores, pairs), cut(asked, rows), cut(laid[-2], shape)
-    for d_score, query, key, d_query, d_key in zip(*given, cut(d_asked, rows), cut(d_laid[-2], shape), strict=True):
+    del kept_shares, d_shares, given
+    given = cut(d_scores, pairs), cut(asked, asking), cut(laid[-2], squared)
+    for d_score, query, key, d_query, d_key in zip(*given, cut(d_asked, asking), cut(d_laid[-2], squared), strict=True):
         torch.bmm(d_score, key, out=d_query)
         torch.bmm(d_score.transpose(1, 2), query, out=d_key)
     for scaled in (d_asked, d_laid[-2]):
@@ -74,16 +77,15 @@ def attend_backward(
 
 
 def attend_once(joined: Tensor, heads: int, texts: Texts) -> Tensor:
-    """Do what :func:`attend` does without dropout where no backward pass follows, by ``torch``'s kernel."""
+    """Do what :func:`attend` does in fp32 and without dropout where no backward pass follows, by ``torch``'s kernel."""
     laid = by_head(joined, 3, heads, texts)
     context = torch.empty_like(laid[0])
-    shape = squares(texts, heads, laid.shape[-1])
+    squared = squares(texts, heads, laid.shape[-1])
     for group, bias, query, key, value, into in zip(
-        texts.groups, biases(texts), *(cut(one, shape) for one in (*laid, context)), strict=True
+        texts.groups, biases(texts), *(cut(one, squared) for one in (*laid, context)), strict=True
     ):
         asked, seen, told = (one.view(group.count, heads, *one.shape[1:]) for one in (query, key, value))
-        mask = None if group.even else bias.to(joined.dtype)
-        made = nn.functional.scaled_dot_product_attention(asked, seen, told, attn_mask=mask)
+        made = nn.functional.scaled_dot_product_attention(asked, seen, told, attn_mask=bias)
         into.copy_(made.flatten(0, 1))
     return by_token(context[None], heads, texts)
 
@@ -91,31 +93,30 @@ def attend_once(joined: Tensor, heads: int, texts: Texts) -> Tensor:
 def by_head(tokens: Tensor, parts: int, heads: int, texts: Texts) -> Tensor:
     """Lay the row out for attention: (tokens + tail, parts · width) to (parts, squares' rows by head, width / heads)."""
     size = tokens.shape[-1] // (parts * heads)
-    made: Tensor = Laid.apply(tokens.view(-1, size), *texts.by_head(parts, heads))  # type: ignore[no-untyped-call]
+    made: Tensor = Laid.apply(tokens.view(-1, size), *texts.places_by_head(parts, heads))  # type: ignore[no-untyped-call]
     return made.view(parts, -1, size)
 
 
 def by_token(laid: Tensor, heads: int, texts: Texts) -> Tensor:
     """Undo :func:`by_head`."""
     parts, _, size = laid.shape
-    into, back = texts.by_head(parts, heads)
+    into, back = texts.places_by_head(parts, heads)
     made: Tensor = Laid.apply(laid.view(-1, size), back, into)  # type: ignore[no-untyped-call]
     return made.view(-1, parts * heads * size)
 
 
 class Laid(torch.autograd.Function):
-    """Rows in other places: to take them back is the derivative, where padding has none."""
+    """Rows in other places: to take them back is the derivative, since padding has none."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, there: Tensor, back: Tensor) -> Tensor:
-        ctx.save_for_backward(back)
+        ctx.save_for_backward(there, back)
         return rows.index_select(0, there)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (back,) = ctx.saved_tensors
-        return grad.index_select(0, back), None, None
+        there, back = ctx.saved_tensors
+        return Laid.apply(grad, back, there), None, None  # type: ignore[no-untyped-call]
 
 
 def cut(flat: Tensor, shapes: list[Shape]) -> tuple[Tensor, ...]:
@@ -133,10 +134,10 @@ def squares(texts: Texts, heads: int, size: int) -> list[Shape]:
     return [(group.count * heads, group.side, size) for group in texts.groups]
 
 
-def biases(texts: Texts) -> list[Tensor]:
-    """Return, for each group, what is added to its scores, (texts, 1, 1, side)."""
-    parts = torch.split(texts.bias, [group.cells for group in texts.groups])
-    return [part.view(group.count, 1, 1, -1) for part, group in zip(parts, texts.groups, strict=True)]
+def biases(texts: Texts) -> list[Tensor | None]:
+    """Return, for each group, what is added to its scores, (texts, 1, 1, side); None where no text is padded."""
+    parts = zip(texts.groups, torch.split(texts.bias, [group.cells for group in texts.groups]), strict=True)
+    return [None if group.even else part.view(group.count, 1, 1, -1) for group, part in parts]
 
 
 def _shapes(texts: Texts, heads: int, size: int, first: bool) -> tuple[list[Shape], ...]:
@@ -151,7 +152,7 @@ def _softmax(scores: Tensor, pairs: list[Shape], texts: Texts, scale: float) -> 
     shares = torch.empty_like(exact)
     for group, bias, part, into in zip(texts.groups, biases(texts), cut(exact, pairs), cut(shares, pairs), strict=True):
         part.mul_(scale)
-        if not group.even:
+        if bias is not None:
             part.view(group.count, -1, *part.shape[1:]).add_(bias)
         torch.softmax(part, -1, out=into)
     return shares.to(scores.dtype)

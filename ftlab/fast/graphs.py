@@ -220,6 +220,7 @@ def _recorded(
             one.forward, one.backward = kept.recorder.record(forward), kept.recorder.record(backward)
         finally:
             held.clear()
+            own.found.clear()  # like all else that a pass makes, it lies where a later recording may write
         torch.manual_seed(SEED)
         one.forward()
         one.backward()

@@ -280,7 +280,9 @@ def attend(
     laid, shape, context = by_head(joined, 3, heads, texts), squares(texts, heads, size), []
     for group, bias, *parts in zip(texts.groups, biases(texts), *(cut(part, shape) for part in laid), strict=True):
         asked, seen, told = (part.view(group.count, heads, group.side, size) for part in parts)
-        scores = (asked @ seen.transpose(2, 3)).float() * scale + bias
+        scores = (asked @ seen.transpose(2, 3)).float() * scale
+        if bias is not None:
+            scores = scores + bias
         if causal:
             later = torch.ones(group.side, group.side, dtype=torch.bool, device=query.device).triu(1)
             scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)

@@ -37,17 +37,18 @@ class Group:
 
 
 class Texts:
-    """The lengths of the texts that stand one after another in a row of tokens, the longest first.
+    """The lengths of the texts that stand one after another in a row of tokens.
 
     Tokens that go through a matrix alone need no padding; attention does, since it compares the tokens of a text with
     each other: it lays each text out as a square, in groups of one side, a multiple of 8, so that a short text is not
-    padded to the longest. The row ends with as much padding as makes its length a multiple of 64, if there is so much. For
-    a product of matrices of another shape the library beneath prepares a kernel, which takes time, and keeps it, which
-    takes memory: so there should be few shapes.
+    padded to the longest. Where attention needs padding the row ends with some, as much as makes its length a multiple of
+    64 if the padded rows have so much. For a product of matrices of another shape the library beneath prepares a kernel,
+    which takes time, and keeps it, which takes memory: so there should be few shapes.
 
     Args:
         attention_mask: Shape (texts, width), 1 where a padded row has a token.
-        apart: Whether there may be several groups; else the texts stand as they came, in one group.
+        apart: Whether the longest text is the first of the row and there may be several groups; else the texts stand as they
+            came, in one group.
 
     Example:
         >>> texts = Texts(torch.tensor([[1, 1, 0], [1, 1, 1]]))
@@ -76,7 +77,7 @@ class Texts:
         self.even = self.tokens == self.cells
         """Whether nothing has to be padded at all."""
         self.tail = 0 if self.even else min(MULTIPLE - self.tokens % MULTIPLE, self.mask.numel() - self.tokens)
-        """How much padding the row ends with: some, where attention needs any; nothing depends on what becomes of it."""
+        """How much padding the row ends with; nothing depends on what becomes of it, so its gradient is 0."""
         self.found: dict[Any, tuple[Tensor, Tensor]] = {}
 
     def to(self, device: torch.device) -> "Texts":
@@ -122,13 +123,13 @@ class Texts:
     @cached_property
     def source(self) -> Tensor:
         """For each cell of the squares, the token of the row that lies there; in all others lies the first of the tail."""
-        text, column, held = self._cells
+        text, column, held = self._held
         return torch.where(held, self._starts[text] + column, self.tokens)
 
     @cached_property
     def bias(self) -> Tensor:
         """What is added to attention scores with each cell: 0 for a token, the lowest number for padding."""
-        return torch.zeros(self.cells).masked_fill_(~self._cells[2], torch.finfo(torch.float32).min)
+        return torch.zeros(self.cells).masked_fill_(~self._held[2], torch.finfo(torch.float32).min)
 
     @cached_property
     def home(self) -> Tensor:
@@ -136,13 +137,13 @@ class Texts:
 
         All of the tail have a cell that holds no token.
         """
-        text, column, held = self._cells
+        text, column, held = self._held
         sides = self._sides
         cells = torch.cat([held.nonzero()[:, 0], (~held).nonzero()[:1, 0].expand(self.tail)])
         return torch.stack([(sides.cumsum(0) - sides)[text], sides[text], column])[:, cells]
 
     @cached_property
-    def _cells(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _held(self) -> tuple[Tensor, Tensor, Tensor]:
         """For each cell of the squares: which text of the row it is for, its place there, and whether it holds a token."""
         sides = self._sides
         text = torch.arange(self.count).repeat_interleave(sides)
@@ -165,14 +166,14 @@ class Texts:
 
     def rows(self, tokens: Tensor) -> Tensor:
         """Lay the row out as a model is given it, (tokens + tail, size) to (count, width, size), zeros for padding."""
-        made = tokens.new_zeros(self.count * self.longest, tokens.shape[1]).index_copy_(0, self.place, tokens)
-        return made.view(self.count, self.longest, -1)[:, : self.width]
+        made = tokens.new_zeros(self.mask.numel(), tokens.shape[1]).index_copy_(0, self.place, tokens)
+        return made.view(*self.mask.shape, -1).masked_fill(~self.mask[..., None], 0)[:, : self.width]
 
-    def by_head(self, parts: int, heads: int) -> tuple[Tensor, Tensor]:
+    def places_by_head(self, parts: int, heads: int) -> tuple[Tensor, Tensor]:
         """Say which of (tokens + tail) · parts · heads lies where among parts · (cells by head), and the way back.
 
         Cells by head are ordered by group, text, head and place. A cell that holds no token has what the tail has, and the
-        other way round: so each way is the other's derivative where padding has no gradient.
+        other way round: so each way is the other's derivative, since padding has no gradient.
         """
         if (parts, heads) not in self.found:
             head, part = (torch.arange(many, device=self.source.device)[:, None] for many in (heads, parts))
@@ -198,8 +199,7 @@ def _grouped(lengths: list[int]) -> tuple[Group, ...]:
             for start, (cost, until) in zip(cuts, best, strict=False)
         )
         best.append(min(ways))
-    ends = best[-1][1]
-    return tuple(_group(lengths[start:end]) for start, end in pairwise(ends))
+    return tuple(_group(lengths[start:end]) for start, end in pairwise(best[-1][1]))
 
 
 def _group(lengths: list[int]) -> Group:
@@ -217,7 +217,8 @@ _laid_out: Any = WeakIdKeyDictionary()
 def texts_of(attention_mask: Tensor) -> Texts:
     """Return how texts lie in padded rows, found out on the host, for the device of the mask.
 
-    On a GPU there is one group: what it computes too much costs less than another launch.
+    On a GPU there is one group, since another launch should cost more than what is computed too much: an estimate, not
+    measured.
     """
     known: Texts | None = _laid_out.get(attention_mask)
     if known is not None:
