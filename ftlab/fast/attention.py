@@ -11,6 +11,7 @@ from ftlab.fast.texts import Texts
 
 Saved = tuple[Any, ...]
 Shape = tuple[int, int, int]
+Parts = tuple[Tensor, ...]
 LONG_ENOUGH = 128
 """From texts of this length on :func:`attend_once` takes less time than :func:`attend` on a CPU in fp32."""
 
@@ -34,15 +35,13 @@ def attend(joined: Tensor, heads: int, texts: Texts, p: float, first: Tensor | N
     asking, squared, pairs = _shapes(texts, heads, laid.shape[-1], first is not None)
 
     scores = joined.new_empty(sum(map(math.prod, pairs)))
-    for query, key, into in zip(cut(asked, asking), cut(laid[-2], squared), cut(scores, pairs), strict=True):
-        torch.bmm(query, key.transpose(1, 2), out=into)
+    _multiply(cut(asked, asking), _turned(cut(laid[-2], squared)), cut(scores, pairs))
     shares = _softmax(scores, pairs, texts, laid.shape[-1] ** -0.5)
     del scores
     mask = keep_mask(shares.shape, p, shares.device) if p else None
     kept_shares = shares if mask is None else drop(shares, mask)
     context = torch.empty_like(asked)
-    for share, value, into in zip(cut(kept_shares, pairs), cut(laid[-1], squared), cut(context, asking), strict=True):
-        torch.bmm(share, value, out=into)
+    _multiply(cut(kept_shares, pairs), cut(laid[-1], squared), cut(context, asking))
 
     made = by_token(context[None], heads, texts) if first is None else _as_given(context, first, texts)
     return made.mul_(1 / kept(p)) if p else made, (laid, asked, shares, mask)
@@ -61,16 +60,12 @@ def attend_backward(
     d_asked = torch.empty_like(asked) if first else d_laid[0]
 
     kept_shares, d_shares = shares if mask is None else drop(shares, mask), torch.empty_like(shares)
-    given = cut(d_context, asking), cut(kept_shares, pairs), cut(laid[-1], squared)
-    for d_out, share, value, into, d_value in zip(*given, cut(d_shares, pairs), cut(d_laid[-1], squared), strict=True):
-        torch.bmm(share.transpose(1, 2), d_out, out=d_value)
-        torch.bmm(d_out, value.transpose(1, 2), out=into)
+    _multiply(_turned(cut(kept_shares, pairs)), cut(d_context, asking), cut(d_laid[-1], squared))
+    _multiply(cut(d_context, asking), _turned(cut(laid[-1], squared)), cut(d_shares, pairs))
     d_scores = _softmax_backward(d_shares if mask is None else drop_(d_shares, mask), shares, pairs)
-    del kept_shares, d_shares, given
-    given = cut(d_scores, pairs), cut(asked, asking), cut(laid[-2], squared)
-    for d_score, query, key, d_query, d_key in zip(*given, cut(d_asked, asking), cut(d_laid[-2], squared), strict=True):
-        torch.bmm(d_score, key, out=d_query)
-        torch.bmm(d_score.transpose(1, 2), query, out=d_key)
+    del kept_shares, d_shares
+    _multiply(cut(d_scores, pairs), cut(laid[-2], squared), cut(d_asked, asking))
+    _multiply(_turned(cut(d_scores, pairs)), cut(asked, asking), cut(d_laid[-2], squared))
     for scaled in (d_asked, d_laid[-2]):
         scaled.mul_(laid.shape[-1] ** -0.5)
     return by_token(d_laid, heads, texts), _as_given(d_asked, grad, texts) if first else None
@@ -119,7 +114,7 @@ class Laid(torch.autograd.Function):
         return Laid.apply(grad, back, there), None, None  # type: ignore[no-untyped-call]
 
 
-def cut(flat: Tensor, shapes: list[Shape]) -> tuple[Tensor, ...]:
+def cut(flat: Tensor, shapes: list[Shape]) -> Parts:
     """Take apart what lies one group after another.
 
     >>> [tuple(part.shape) for part in cut(torch.ones(10), [(1, 2, 3), (2, 2, 1)])]
@@ -145,6 +140,16 @@ def _shapes(texts: Texts, heads: int, size: int, first: bool) -> tuple[list[Shap
     shape = squares(texts, heads, size)
     rows = [(many, 1, size) for many, _, _ in shape] if first else shape
     return rows, shape, [(many, row, side) for (many, row, _), (_, side, _) in zip(rows, shape, strict=True)]
+
+
+def _multiply(some: Parts, others: Parts, into: Parts) -> None:
+    """Write the products of some matrices with others where they are to lie, one group after another."""
+    for left, right, made in zip(some, others, into, strict=True):
+        torch.bmm(left, right, out=made)
+
+
+def _turned(parts: Parts) -> Parts:
+    return tuple(part.transpose(1, 2) for part in parts)
 
 
 def _softmax(scores: Tensor, pairs: list[Shape], texts: Texts, scale: float) -> Tensor:
