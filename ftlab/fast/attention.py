@@ -155,10 +155,10 @@ def _turned(parts: Parts) -> Parts:
 def _softmax(scores: Tensor, pairs: list[Shape], texts: Texts, scale: float) -> Tensor:
     exact = scores.float()
     shares = torch.empty_like(exact)
-    for group, bias, part, into in zip(texts.groups, biases(texts), cut(exact, pairs), cut(shares, pairs), strict=True):
+    for bias, part, into in zip(biases(texts), cut(exact, pairs), cut(shares, pairs), strict=True):
         part.mul_(scale)
         if bias is not None:
-            part.view(group.count, -1, *part.shape[1:]).add_(bias)
+            part.view(len(bias), -1, *part.shape[1:]).add_(bias)
         torch.softmax(part, -1, out=into)
     return shares.to(scores.dtype)
 

@@ -138,9 +138,9 @@ class Texts:
         All of the tail have a cell that holds no token.
         """
         text, column, held = self._held
-        sides = self._sides
         cells = torch.cat([held.nonzero()[:, 0], (~held).nonzero()[:1, 0].expand(self.tail)])
-        return torch.stack([(sides.cumsum(0) - sides)[text], sides[text], column])[:, cells]
+        place = column[cells]
+        return torch.stack([cells - place, self._sides[text[cells]], place])
 
     @cached_property
     def _held(self) -> tuple[Tensor, Tensor, Tensor]:
