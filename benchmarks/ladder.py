@@ -8,7 +8,6 @@ of the time for the same batches, and the ratio to the rung before, taken turn b
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -38,7 +37,6 @@ TECHNIQUES = (
     "a layer as one function",
     "last layer for first tokens only",
     "few shapes of matrices: rows of a multiple of 64 tokens, attention of a multiple of 8",
-    "attention to texts of about one length at a time",
     "gradients clipped in place, and only where they are too long",
 )
 
@@ -50,8 +48,7 @@ LACKING = (
     (6, "ftlab.fast.verdict.packed", lambda model, first_only: packed(model)),
     (7, "ftlab.fast.texts.MULTIPLE", 1),
     (7, "ftlab.fast.texts.SIDE", 1),
-    (8, "ftlab.fast.texts.PRICE", sys.maxsize),
-    (9, "ftlab.training.first_shape", lambda engine, rule: rule.shape),
+    (8, "ftlab.training.first_shape", lambda engine, rule: rule.shape),
 )
 """By technique, what stands in for it where it is left out; bf16 and kept memory are asked for in a word."""
 

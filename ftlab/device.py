@@ -30,7 +30,7 @@ def choose_device(asked: str = "auto") -> str:
     return asked
 
 
-def choose_engine(asked: str, device: str) -> str:
+def choose_engine(asked: str, device: str, *, emulated: bool = False) -> str:
     """Return the engine to use: what is asked for, else fast, in bf16 where the hardware has it and in fp32 elsewhere.
 
     ===============  =====================================================================
@@ -38,13 +38,21 @@ def choose_engine(asked: str, device: str) -> str:
     ``"fast"``       products in bf16, texts packed, cheap dropout
     ``"fast-fp32"``  the same in fp32; without dropout it equals the reference
     ===============  =====================================================================
+
+    Args:
+        asked: One of these, or ``"auto"``.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        emulated: Whether ``"fast"`` is given where bf16 has to be emulated, which takes many times as long: for a rehearsal.
+
+    Raises:
+        Misused: If the engine is unknown, or one that the device does not have.
     """
     check_choice("finetune", "engine", asked, ENGINES)
     try:
         from ftlab.fast.precision import has_bf16
     except ImportError:  # the folder may be deleted
         return "reference"
-    if asked == "fast" and not has_bf16(device):
+    if asked == "fast" and not (emulated or has_bf16(device)):
         do = "Use 'auto', 'fast-fp32' or 'reference'"
         raise misused("finetune", "engine", "be one that this device has", f"'fast' on {device} without bf16", do)
     if asked != "auto":

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ftlab import checkpoint
+from ftlab.device import choose_engine
 from ftlab.parameters import Tensors
 from ftlab.rule import GradientRule, Penalty, Project, Rule, Schedule
 from ftlab.training import State, begin, finish, step
@@ -33,11 +34,13 @@ def batch(number: int) -> dict[str, Tensor]:
 
 
 def begun(recipe: list[Rule], *, engine: str = "reference", change: Callable[[Any], Any] | None = None) -> State:
-    """Return a training that has not made a step."""
+    """Return a training that has not made a step; of the fast engine it emulates bf16 where the processor has none."""
     net = model()
     batches = [batch(number) for number in range(PER_EPOCH)]
     epochs = STEPS // PER_EPOCH
-    return begin(change(net) if change else net, batches, recipe, epochs=epochs, lr=1e-2, engine=engine)
+    state = begin(change(net) if change else net, batches, recipe, epochs=epochs, lr=1e-2)
+    state.engine = choose_engine(engine, "cpu", emulated=True)
+    return state
 
 
 def trained(recipe: list[Rule], steps: int, *, parts: int = 1, ended: bool = True, **how: Any) -> State:

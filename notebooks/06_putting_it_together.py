@@ -444,7 +444,7 @@ def batch_of(rows):
 batches = [batch_of(data["train"].select(range(first, first + 8))) for first in range(0, 128, 8)]
 by_hand = model.copy(0)
 untrained = {name: param.detach().clone() for name, param in by_hand.net.named_parameters()}
-state = ftlab.begin(by_hand, batches, recipe=[WarmupLinear(0.1)], epochs=2, lr=3e-4, engine="fast")
+state = ftlab.begin(by_hand, batches, recipe=[WarmupLinear(0.1)], epochs=2, lr=3e-4, engine="auto")
 fast, slow, last_quarter = {}, {}, {}
 for count, batch in enumerate(batches * 2):
     ftlab.step(state, batch)
@@ -494,7 +494,7 @@ print(f"10,000 updates: {0.999**9999:.3%} with decay 0.999")
 TABLE = """\
 | the article | what you can run here |
 | --- | --- |
-| *direction 1*: more efficient strategies | `LoRA`, `BitFit`, `Freeze`, `finetune` with `engine="fast"` |
+| *direction 1*: more efficient strategies | `LoRA`, `BitFit`, `Freeze`, `finetune` with `engine="auto"` |
 | *direction 2*: adaptive fine-tuning | `find_rate` looks for a learning rate, `Plateau` lowers it when validation stops |
 | *direction 3*: across models, BERT to GPT | `Distill`: a teacher's answers train a student that shares its labels and tokenizer |
 | *direction 4*: zero-shot, no update | `embed` texts and the names of the labels: the next cell |

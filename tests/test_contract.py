@@ -40,6 +40,11 @@ def test_every_rule_keeps_every_clause(rule, clause):
     clause(rule)
 
 
+def test_a_processor_without_bf16_rehearses_under_it_all_the_same(monkeypatch):
+    monkeypatch.setattr("ftlab.fast.precision.has_bf16", lambda device: False)
+    assert examine(ClipNorm(1.0)) == []
+
+
 @dataclass
 class Thawed(Project):
     """Not frozen."""

@@ -31,8 +31,8 @@ import ftlab
 from ftlab import inference
 from ftlab.batches import encode
 from ftlab.device import choose_engine, training_memory
-from ftlab.fast import attention, dropout as cheap, layer, memory, precision, prefix, texts as lying, verdict
-from ftlab.fast.attention import by_head, by_token, cut, squares
+from ftlab.fast import attention, dropout as cheap, layer, memory, precision, prefix, verdict
+from ftlab.fast.attention import by_head, by_token
 from ftlab.fast.dropout import drop, drop_, dropout, keep_mask, kept
 from ftlab.fast.in_place import in_place, own_penalty
 from ftlab.fast.layer import run_layer
@@ -117,12 +117,6 @@ def batch(net, lengths="ragged", number=0):
     return {"input_ids": ids, "attention_mask": mask, "labels": ids[:, 0] % 2}
 
 
-@pytest.fixture(autouse=True)
-def many_groups(monkeypatch):
-    """Let texts as short as those here be looked at in several groups, as long ones are in use."""
-    monkeypatch.setattr(lying, "PRICE", 1)
-
-
 def scores_and_gradients(net, rows):
     net.zero_grad()
     scores = logits_of(net, rows)
@@ -140,12 +134,10 @@ def assert_equal(found, expected, tolerance=1e-5):
         torch.testing.assert_close(grads[name], grad, rtol=0, atol=tolerance * greatest, msg=name)
 
 
-@pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize("first_only", [False, True])
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("kind", MODELS)
-def test_packed_scores_and_gradients_are_the_padded_ones(kind, lengths, first_only, apart, monkeypatch):
-    monkeypatch.setattr("ftlab.fast.packing.texts_of", lambda mask: Texts(mask, apart=apart))
+def test_packed_scores_and_gradients_are_the_padded_ones(kind, lengths, first_only):
     net = made(kind).eval()
     rows = batch(net, lengths)
     expected = scores_and_gradients(net, rows)
@@ -201,20 +193,16 @@ def test_with_dropout_attention_is_that_within_each_text_with_the_same_masks(fir
     made, saved = attention.attend(rest if first else joined, heads, texts, 0.3, asked)
     back, of_query = attention.attend_backward(given.clone(), saved, heads, texts, 0.3, first=first)
 
-    pairs = [(group.count * heads, 1 if first else group.side, group.side) for group in texts.groups]
-    masks = [mask for part in cut(drawn[0], pairs) for mask in part.view(-1, heads, *part.shape[1:])]
-    number = 0
-    for mask, (start, end) in zip(masks, pairwise(texts.bounds.tolist()), strict=False):
+    masks = drawn[0].view(texts.count, heads, -1, texts.longest)
+    for number, (start, end) in enumerate(pairwise(texts.bounds.tolist()[:-1])):
         length, until = end - start, start + 1 if first else end
         query, key, value = wide[start:end].view(length, 3, heads, size).permute(1, 2, 0, 3)
         shares = (query[:, : until - start] @ key.transpose(1, 2) * size**-0.5).softmax(-1)
-        kept_shares = shares * (mask[:, : until - start, :length] == -1) / kept(0.3)
+        kept_shares = shares * (masks[number, :, : until - start, :length] == -1) / kept(0.3)
         expected = (kept_shares @ value).transpose(0, 1).flatten(1)
-        place = texts.order[number] if first else slice(start, end)
+        place = number if first else slice(start, end)
         torch.testing.assert_close(made[place].view_as(expected), expected.detach(), rtol=1e-5, atol=1e-5)
         expected.backward(grad[start:until])
-        number += 1
-    assert number == 4
     wanted = wide.grad[:, heads * size :] if first else wide.grad
     torch.testing.assert_close(back, wanted, rtol=1e-5, atol=1e-5)
     if first:
@@ -252,8 +240,7 @@ def test_long_texts_without_a_backward_pass_come_out_the_same(kind, lengths, mon
         )
         with packed(net, first_only=True):
             torch.testing.assert_close(logits_of(net, rows), expected, rtol=1e-5, atol=1e-5)
-    groups = len(Texts(rows["attention_mask"]).groups)
-    assert len(used) == 2 * groups  # the last of three layers is computed for first tokens alone
+    assert len(used) == 2  # the last of three layers is computed for first tokens alone
 
 
 def test_what_is_frozen_gets_no_gradient_and_the_rest_the_same():
@@ -314,28 +301,22 @@ def test_dropout_of_everything_or_of_doubles_is_left_to_torch():
     assert set(doubles.unique().tolist()) == {0.0, 2.0}
 
 
-def lying_as(*lengths, **how):
-    return Texts((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long(), **how)
+def lying_as(*lengths):
+    return Texts((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long())
 
 
-def test_texts_stand_in_a_row_the_longest_first_and_are_taken_back():
+def test_texts_stand_in_a_row_as_they_came_and_are_taken_back():
     texts = lying_as(2, 1, 3)
-    assert texts.row(torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]))[: texts.tokens].tolist() == [4, 5, 6, 1, 2, 3]
-    row = torch.arange(48.0).view(24, 2)  # all cells that hold no token follow as padding: they are fewer than 64
+    assert texts.row(torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]))[: texts.tokens].tolist() == [1, 2, 3, 4, 5, 6]
+    row = torch.arange(48.0).view(24, 2)  # all places that hold no token follow as padding: they are fewer than 64
     assert len(row) == texts.tokens + texts.tail
-    assert texts.rows(row)[:, 0].tolist() == [[6, 7], [10, 11], [0, 1]]
+    assert texts.rows(row)[:, 0].tolist() == [[0, 1], [4, 5], [6, 7]]
     assert row[texts.first].tolist() == texts.rows(row)[:, 0].tolist()
     assert texts.positions.max() == 2
-    assert texts.bounds.tolist() == [0, 3, 5, 6, 24]
+    assert texts.bounds.tolist() == [0, 2, 3, 6, 24]
     assert texts.solid
     assert not Texts(torch.tensor([[0, 1], [1, 1]])).solid
     assert not Texts(torch.tensor([[0, 0], [1, 1]])).solid
-
-
-def test_texts_that_are_not_set_apart_stand_as_they_came():
-    texts = lying_as(2, 1, 30, apart=False)
-    assert texts.bounds.tolist() == [0, 2, 3, 33, 64]
-    assert [(group.count, group.side) for group in texts.groups] == [(3, 32)]
 
 
 ROWS = ((20, 5), (20, 19), (20, 20), (16, 16), (16, 8, 8), (60, 3, 1), (60, 58, 40), (1,), (3, 40, 17, 16, 9, 2))
@@ -345,13 +326,13 @@ ROWS = ((20, 5), (20, 19), (20, 20), (16, 16), (16, 8, 8), (60, 3, 1), (60, 58, 
 def test_a_row_has_a_multiple_of_64_tokens_where_there_is_padding_to_fill_it_with(lengths):
     texts = lying_as(*lengths)
     length = texts.tokens + texts.tail
-    assert all(group.side % 8 == 0 for group in texts.groups)
+    assert texts.longest % 8 == 0
     assert length % 64 == 0 or length == len(lengths) * texts.longest or texts.even
     assert texts.tail <= 64
-    assert (texts.tail > 0) == any(not group.even for group in texts.groups)
+    assert (texts.tail > 0) == (not texts.even)
     row = torch.arange(1.0, length + 1)[:, None]
     padded = texts.rows(row)[..., 0]
-    ordered = torch.cat([padded[text, : texts.lengths[text]] for text in texts.order])
+    ordered = torch.cat([tokens[:length] for tokens, length in zip(padded, texts.lengths, strict=True)])
     assert torch.equal(ordered, row[: texts.tokens, 0])
 
 
@@ -365,28 +346,9 @@ def test_a_row_is_laid_out_by_head_and_taken_back(lengths, parts):
     (grad,) = torch.autograd.grad(laid.square().sum() / 2, row)
     assert torch.equal(grad[: texts.tokens], row[: texts.tokens].detach())
     split = row.view(-1, parts, heads, size)
-    number = 0
-    for group, block in zip(texts.groups, cut(laid[-1], squares(texts, heads, size)), strict=True):
-        for text in block.view(group.count, heads, group.side, size):
-            length, start = texts.lengths[texts.order[number]], texts.bounds[number]
-            assert torch.equal(text[:, :length], split[start : start + length, -1].transpose(0, 1))
-            number += 1
-
-
-@pytest.mark.parametrize(
-    ("lengths", "price", "expected"),
-    [
-        ((64, 60, 8, 8), 1, [(2, 64), (2, 8)]),
-        ((8, 60, 64, 8), 6000, [(2, 64), (2, 8)]),
-        ((64, 60, 8, 8), 9000, [(4, 64)]),
-        ((64, 40, 24, 8), 0, [(1, 64), (1, 40), (1, 24), (1, 8)]),
-        ((64, 40, 24, 8), 1000, [(1, 64), (1, 40), (2, 24)]),
-        (tuple(range(1, 65)), 0, [(16, 64), (16, 48), (16, 32), (16, 16)]),
-    ],
-)
-def test_texts_are_looked_at_in_the_groups_that_take_the_least_time(lengths, price, expected, monkeypatch):
-    monkeypatch.setattr(lying, "PRICE", price)
-    assert [(group.count, group.side) for group in lying_as(*lengths).groups] == expected
+    for number, text in enumerate(laid[-1].view(texts.count, heads, texts.longest, size)):
+        length, start = texts.lengths[number], texts.bounds[number]
+        assert torch.equal(text[:, :length], split[start : start + length, -1].transpose(0, 1))
 
 
 def other_models():

@@ -322,7 +322,7 @@ def test_the_kernel_is_used_only_where_it_is_right(kernel, monkeypatch):
 
 def test_the_bounds_of_texts_take_in_what_pads_the_row():
     texts = Texts(torch.tensor([[1, 1, 0], [1, 1, 1]]))
-    assert texts.bounds.tolist() == [0, 3, 5, 16]
+    assert texts.bounds.tolist() == [0, 2, 5, 16]
     assert Texts(torch.ones(8, 8)).bounds.tolist() == list(range(0, 65, 8))
 
 

@@ -21,6 +21,7 @@ from transformers import (
 
 import ftlab
 from ftlab import checkpoint, rehearsal
+from ftlab.device import choose_engine
 from ftlab.errors import Misused, Refused
 from ftlab.formulas import contrastive, cross_entropy, distill
 from ftlab.losses import (
@@ -71,7 +72,9 @@ def still(net):
 def begun(loss, *, engine="reference", change=lambda net: net):
     net = change(rehearsal.model())
     batches = [rehearsal.batch(number) for number in range(2)]
-    return ftlab.begin(net, batches, epochs=3, lr=1e-2, loss=loss, engine=engine)
+    state = ftlab.begin(net, batches, epochs=3, lr=1e-2, loss=loss)
+    state.engine = choose_engine(engine, "cpu", emulated=True)
+    return state
 
 
 def first_step(loss, parts=1, **how):

@@ -11,6 +11,7 @@ from torch import nn
 import ftlab
 from ftlab import checkpoint
 from ftlab.contract import PER_EPOCH, batch, freeze, model as small_bert, same, tie, weights
+from ftlab.device import choose_engine
 from ftlab.errors import Diverged, Misused
 from ftlab.formulas import ClipNorm, Decay, L2Penalty, SignPrune, WarmupLinear
 from ftlab.losses import CrossEntropy
@@ -267,7 +268,8 @@ def test_finetune_takes_it_as_its_step(bert, small):
 
 
 def test_the_fast_engine_takes_it():
-    state = begun(engine="fast")
+    state = begun()
+    state.engine = choose_engine("fast", "cpu", emulated=True)
     for number in range(3):
         SAM(0.05)(state, batch(number))
     assert all(tensor.isfinite().all() for tensor in weights(state).values())

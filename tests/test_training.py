@@ -167,17 +167,21 @@ def test_weights_that_are_not_finite_are_never_saved(model, data, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_fast_engine_follows_the_reference(model, data):
-    if ftlab.device.choose_engine("auto", "cpu") == "reference":  # no bf16 here: asking for it is refused in words
-        with pytest.raises(Misused, match="engine must be one that this device has"):
-            ftlab.finetune(model, data, engine="fast", device="cpu")
-        return
+def test_fast_engine_follows_the_reference(model, data, monkeypatch):
+    monkeypatch.setattr("ftlab.fast.precision.has_bf16", lambda device: True)  # emulated where it is not
     runs = [
         ftlab.finetune(still(model), data, epochs=4, lr=1e-3, batch_size=8, engine=one) for one in ("fast", "reference")
     ]
     fast, reference = ([record["loss"] for record in run.history] for run in runs)
     assert fast != reference
     assert fast == pytest.approx(reference, abs=0.03)
+
+
+def test_without_bf16_asking_for_it_is_refused_and_auto_is_fast_all_the_same(model, data, monkeypatch):
+    monkeypatch.setattr("ftlab.fast.precision.has_bf16", lambda device: False)
+    with pytest.raises(Misused, match="engine must be one that this device has"):
+        ftlab.finetune(model, data, engine="fast", device="cpu")
+    assert ftlab.finetune(model, data, epochs=1, device="cpu").facts["engine"] == "fast-fp32"
 
 
 def test_an_optimizer_can_be_a_function_and_the_loss_and_step_too(model, data):

@@ -165,7 +165,7 @@ def _shape(batch: Mapping[str, Tensor], texts: Texts) -> Any:
     """Return what has to be the same for a recording to serve: all but how far the rows were padded."""
     cells = _cells(batch)
     others = tuple((name, one.dtype, one.shape[1:]) for name, one in batch.items() if name not in cells)
-    return texts.groups, texts.longest, texts.tokens + texts.tail, bool(texts.tail), cells, others
+    return texts.count, texts.longest, texts.tokens + texts.tail, texts.tail > 0, cells, others
 
 
 def _cells(batch: Mapping[str, Tensor]) -> tuple[str, ...]:

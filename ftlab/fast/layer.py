@@ -170,7 +170,7 @@ class Layer(torch.autograd.Function):
             joined = nn.functional.linear(x, weight, bias)
             if how.long:
                 context, attention = attend_long(joined, how.heads, texts, how.dropout[0])
-            elif how.once and not how.dropout[0] and texts.groups[0].side >= LONG_ENOUGH:
+            elif how.once and not how.dropout[0] and texts.longest >= LONG_ENOUGH:
                 context, attention = attend_once(joined, how.heads, texts), ()
             else:
                 context, attention = attend(joined, how.heads, texts, how.dropout[0])

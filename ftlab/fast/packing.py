@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.fast.attention import biases, by_head, by_token, cut, squares
+from ftlab.fast.attention import by_head, by_token
 from ftlab.fast.dropout import dropout as cheap_dropout
 from ftlab.fast.layer import run_layer, understood
 from ftlab.fast.prefix import entrance, frozen_layers, kept_outputs
@@ -270,22 +270,20 @@ def attend(
     Raises:
         NotImplementedError: If the model asks for an attention of another kind.
     """
-    if asked := [name for name, one in more.items() if name not in KNOWN and one is not None and one is not False]:
-        raise NotImplementedError(f"packed attention does not know {', '.join(asked)}")
+    if unknown := [name for name, one in more.items() if name not in KNOWN and one is not None and one is not False]:
+        raise NotImplementedError(f"packed attention does not know {', '.join(unknown)}")
     texts, (_, heads, _, size) = ftlab_texts, query.shape
     scale = size**-0.5 if scaling is None else scaling
     causal = more.get("is_causal")
     causal = getattr(module, "is_causal", False) if causal is None else causal
     joined = torch.cat([one[0].transpose(0, 1).flatten(1) for one in (query, key, value)], 1)
-    laid, shape, context = by_head(joined, 3, heads, texts), squares(texts, heads, size), []
-    for group, bias, *parts in zip(texts.groups, biases(texts), *(cut(part, shape) for part in laid), strict=True):
-        asked, seen, told = (part.view(group.count, heads, group.side, size) for part in parts)
-        scores = (asked @ seen.transpose(2, 3)).float() * scale
-        if bias is not None:
-            scores = scores + bias
-        if causal:
-            later = torch.ones(group.side, group.side, dtype=torch.bool, device=query.device).triu(1)
-            scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
-        shares = cheap_dropout(scores.softmax(-1), dropout)
-        context.append((shares.to(query.dtype) @ told).view(-1, size))
-    return by_token(torch.cat(context)[None], heads, texts).view(1, -1, heads, size), None
+    asked, seen, told = by_head(joined, 3, heads, texts).view(3, texts.count, heads, texts.longest, size)
+    scores = (asked @ seen.transpose(2, 3)).float() * scale
+    if not texts.even:
+        scores = scores + texts.bias
+    if causal:
+        later = torch.ones(texts.longest, texts.longest, dtype=torch.bool, device=query.device).triu(1)
+        scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
+    shares = cheap_dropout(scores.softmax(-1), dropout)
+    context = shares.to(query.dtype) @ told
+    return by_token(context.flatten(0, 1)[None], heads, texts).view(1, -1, heads, size), None

@@ -69,9 +69,7 @@ def kept_outputs(
         kept = _kept[body] = Kept(state, frozen)
     outputs = []
     numbers = on_host(input_ids).numpy()
-    lengths = texts.lengths.tolist()
-    for row in range(texts.count) if first_only else on_host(texts.order).tolist():
-        length = lengths[row]
+    for row, length in enumerate(texts.lengths.tolist()):
         ids = input_ids[row, :length]
         key = len(layers), first_only, precision, numbers[row, :length].tobytes()
         output = kept.outputs.get(key)
