@@ -42,7 +42,7 @@ def test_every_rule_keeps_every_clause(rule, clause):
 
 def test_a_processor_without_bf16_rehearses_under_it_all_the_same(monkeypatch):
     monkeypatch.setattr("ftlab.fast.precision.has_bf16", lambda device: False)
-    assert examine(ClipNorm(1.0)) == []
+    assert examine(formulas.ClipNorm(1.0)) == []
 
 
 @dataclass
