@@ -30,7 +30,8 @@ class Row:
     times_tuned: list[float] | None
     tokens_per_second: int
     flops: int
-    share_of_bf16_peak: float | None
+    share_of_peak: float | None
+    """Of the peak in bf16 where the device has it, else in fp32."""
     memory_mb: int
     device_memory_mb: int | None
     note: str
@@ -71,7 +72,7 @@ def _row(job: Job, speeds: list[float], passes: list[Pass], peak: float | None) 
         "samples_per_second": spread(speeds, 2),
         "tokens_per_second": round(sum(map(len, job.ids)) / len(job.ids) * rate),
         "flops": round(flops),
-        "share_of_bf16_peak": round(flops / peak, 4) if peak else None,
+        "share_of_peak": round(flops / peak, 4) if peak else None,
         "memory_mb": round(max(one.memory for one in passes)),
         "device_memory_mb": round(max(one.device_memory or 0 for one in passes)) or None,
         "note": passes[-1].note,

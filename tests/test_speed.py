@@ -14,7 +14,7 @@ from benchmarks.job import Job, Pass, padded
 from benchmarks.peak import work
 from benchmarks.peers import ARMS, run
 from benchmarks.record import RESULTS
-from benchmarks.speed import TOKENS, arguments, by_batch, by_length, by_size, in_turn, not_measured, whole
+from benchmarks.speed import TOKENS, arguments, by_batch, by_length, by_size, in_turn, not_measured, record, whole
 from benchmarks.speed_table import draw, finding, told, within_rounds
 
 
@@ -51,7 +51,7 @@ def test_a_table_row_holds_what_was_measured():
     assert slow.times_article == [1.0, 1.0, 1.0]
     assert slow.times_tuned is None
     assert fast.times_article == [4.0, 2.0, 8.0]
-    assert (fast.tokens_per_second, fast.flops, fast.share_of_bf16_peak) == (12, 8e9, 0.5)
+    assert (fast.tokens_per_second, fast.flops, fast.share_of_peak) == (12, 8e9, 0.5)
 
 
 def test_of_the_tuned_trainer_the_better_number_of_workers_is_told():
@@ -133,6 +133,14 @@ def test_what_is_not_measured_says_why():
     assert "not installed" in not_measured("minilm", find=lambda _: None)["sentence-transformers CrossEncoder"]
     assert "another job" in not_measured("minilm", find=lambda _: True)["SetFit"]
     assert "not installed" not in not_measured("minilm", find=lambda _: True)["SetFit"]
+
+
+def test_each_kind_of_machine_has_a_result_of_its_own(monkeypatch):
+    names = []
+    for there in (True, False):
+        monkeypatch.setattr("benchmarks.speed.has_bf16", lambda device, there=there: there)
+        names += [record("cpu"), record("cuda")]
+    assert names == ["speed", "speed-cuda", "speed-fp32", "speed-cuda"]
 
 
 def test_the_figure_is_drawn_from_the_json_alone(tmp_path):
