@@ -20,7 +20,7 @@ from datasets import DatasetDict, concatenate_datasets
 
 import ftlab
 from benchmarks.main_job import sst2_as_data
-from benchmarks.record import RESULTS, keep
+from benchmarks.record import RESULTS, keep, of_machine
 from ftlab.device import choose_engine
 from ftlab.paired import Paired
 
@@ -43,6 +43,7 @@ def main() -> None:
     seen = DatasetDict(train=data["train"].shuffle(seed=0).select(range(min(given.rows, len(data["train"])))))
     unseen = concatenate_datasets([data["validation"], data["test"]])
     name, runs = ("equal-large", larger(given)) if given.large else ("equal", engines(given))
+    name = of_machine(name, given.device)
     result: dict[str, Any] = {"pair": runs, "rows": len(seen["train"]), "unseen": len(unseen), "epochs": given.epochs}
     kept = RESULTS / f"{name}.json"
     before = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}

@@ -19,7 +19,7 @@ import torch
 
 import ftlab
 from benchmarks.main_job import sst2_as_data
-from benchmarks.record import keep, spread
+from benchmarks.record import keep, of_machine, spread
 from ftlab.batches import Batches, encode
 from ftlab.device import choose_engine
 from ftlab.fast.memory import kept_memory
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=640, help="rows of a turn")
     given = parser.parse_args()
     data = sst2_as_data(given.sst2)
-    keep("ladder", {f"batch {size}": climbed(data, size, given.rows, given.turns) for size in given.batch})
+    keep(of_machine("ladder"), {f"batch {size}": climbed(data, size, given.rows, given.turns) for size in given.batch})
 
 
 def climbed(data: Any, size: int, rows: int, turns: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ftlab.atomic import write_text
 from ftlab.device import choose_device
+from ftlab.fast.precision import has_bf16
 from ftlab.output import surroundings
 
 RESULTS = Path(__file__).parent / "results"
@@ -20,6 +21,19 @@ def spread(values: list[float], digits: int = 3) -> list[float]:
     [2.0, 1.0, 3.0]
     """
     return [round(one, digits) for one in (statistics.median(values), min(values), max(values))]
+
+
+def of_machine(name: str, device: str = "cpu") -> str:
+    """Return the name of a result that is one for each kind of machine, since they do not compare.
+
+    It is the name itself for a processor with bf16, and ends in ``-fp32`` for one without, in ``-cuda`` for a GPU.
+
+    >>> of_machine("speed", "cuda")
+    'speed-cuda'
+    """
+    if device != "cpu":
+        return f"{name}-{device}"
+    return name if has_bf16(device) else f"{name}-fp32"
 
 
 def keep(name: str, result: dict[str, Any]) -> None:

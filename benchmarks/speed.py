@@ -11,8 +11,8 @@
 DIR is that of ``benchmarks.main_job``. Every arm runs alone in a fresh process, which warms up and then times whole
 epochs over rows that were drawn once; arms take turns in several rounds. A ratio is taken within a round; told are
 medians with minimum and maximum. Slow arms get fewer rows. Tokenising is timed apart. FLOP/s count real tokens only.
-The result is ``speed.json``; that of a processor without bf16 ``speed-fp32.json``, that of a GPU ``speed-cuda.json``. ``--ids FILE`` keeps the tokens, for a machine that
-has no tokenizer; ``--rows`` and ``--arms`` cut the work down for a trial.
+The result is ``speed.json``; that of a processor without bf16 is ``speed-fp32.json``, that of a GPU ``speed-cuda.json``.
+``--ids FILE`` keeps the tokens, for a machine that has no tokenizer; ``--rows`` and ``--arms`` cut the work down for a trial.
 """
 
 import argparse
@@ -32,11 +32,10 @@ from typing import Any
 from benchmarks.job import LONGEST, Job, Pass, pretrained
 from benchmarks.main_job import read
 from benchmarks.peers import ARMS, HEAD_ONLY
-from benchmarks.record import RESULTS, keep
+from benchmarks.record import RESULTS, keep, of_machine
 from benchmarks.speed_table import BASE, FAST, TUNED, Key, draw, rates, told
 from ftlab.batches import encode
 from ftlab.device import device_name
-from ftlab.fast.precision import has_bf16
 
 GROUPED = 6400
 """Rows of an arm that groups by length: the Trainer then sorts 50 batches of 32 at a time, or 12 of 128."""
@@ -59,7 +58,7 @@ Encoded = tuple[list[list[int]], list[int]]
 def main() -> None:
     """Measure, or draw."""
     given = arguments().parse_args()
-    name = record(given.device)
+    name = of_machine("speed", given.device)
     if given.figure:
         draw(RESULTS / f"{name}.json")
         return
@@ -68,13 +67,6 @@ def main() -> None:
     kinds = {"batches": by_batch, "lengths": by_length, "sizes": by_size, "frozen": with_frozen_body, "whole": whole}
     jobs = kinds[part](given, encoded)
     measure(name, part, jobs, given, tokenising)
-
-
-def record(device: str) -> str:
-    """Return the name of the result: one for each kind of machine, since they do not compare."""
-    if device != "cpu":
-        return f"speed-{device}"
-    return "speed" if has_bf16(device) else "speed-fp32"
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer, BertConfig
 from benchmarks.job import Job, Pass, padded
 from benchmarks.peak import work
 from benchmarks.peers import ARMS, run
-from benchmarks.record import RESULTS
-from benchmarks.speed import TOKENS, arguments, by_batch, by_length, by_size, in_turn, not_measured, record, whole
+from benchmarks.record import RESULTS, of_machine
+from benchmarks.speed import TOKENS, arguments, by_batch, by_length, by_size, in_turn, not_measured, whole
 from benchmarks.speed_table import draw, finding, told, within_rounds
 
 
@@ -138,8 +138,8 @@ def test_what_is_not_measured_says_why():
 def test_each_kind_of_machine_has_a_result_of_its_own(monkeypatch):
     names = []
     for there in (True, False):
-        monkeypatch.setattr("benchmarks.speed.has_bf16", lambda device, there=there: there)
-        names += [record("cpu"), record("cuda")]
+        monkeypatch.setattr("benchmarks.record.has_bf16", lambda device, there=there: there)
+        names += [of_machine("speed"), of_machine("speed", "cuda")]
     assert names == ["speed", "speed-cuda", "speed-fp32", "speed-cuda"]
 
 
