@@ -4,7 +4,7 @@
     python -m benchmarks.speed --sst2 DIR --lengths        # cost against length, about 2,048 tokens an update
     python -m benchmarks.speed --sst2 DIR --sizes          # cost against the number of rows, 1,000 to 100,000
     python -m benchmarks.speed --sst2 DIR --frozen         # the head alone, after a first pass through the frozen body
-    python -m benchmarks.speed --figure                    # draw results/speed.png from results/speed.json
+    python -m benchmarks.speed --figure                    # draw what lies in results/speed*.json
     python -m benchmarks.speed --ids FILE --device cuda --model bert-base --warm 100
     python -m benchmarks.speed --ids FILE --device cuda --model bert-base --warm 100 --whole --rounds 1  # three epochs of all rows
 
@@ -58,15 +58,15 @@ Encoded = tuple[list[list[int]], list[int]]
 def main() -> None:
     """Measure, or draw."""
     given = arguments().parse_args()
-    name = of_machine("speed", given.device)
     if given.figure:
-        draw(RESULTS / f"{name}.json")
+        for result in RESULTS.glob("speed*.json"):
+            draw(result)
         return
     part = next((name for name in ("lengths", "sizes", "frozen", "whole") if getattr(given, name)), "batches")
     encoded, tokenising = tokenised(given.sst2, given.ids)
     kinds = {"batches": by_batch, "lengths": by_length, "sizes": by_size, "frozen": with_frozen_body, "whole": whole}
     jobs = kinds[part](given, encoded)
-    measure(name, part, jobs, given, tokenising)
+    measure(of_machine("speed", given.device), part, jobs, given, tokenising)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -100,7 +100,7 @@ def measure(name: str, part: str, jobs: Mapping[Key, Job], given: Any, tokenisin
             print(number + 1, *key, f"{rates(jobs[key], passes[key])[-1]:.1f} samples/s", flush=True)
         kept = RESULTS / f"{name}.json"
         result = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-        result["accuracy"] = "equal.json"
+        result["accuracy"] = f"{of_machine('equal', given.device)}.json"
         result[part] = {
             "model": given.model,
             "on": device_name(given.device),

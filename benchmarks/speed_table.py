@@ -31,7 +31,7 @@ class Row:
     tokens_per_second: int
     flops: int
     share_of_peak: float | None
-    """Of the peak in bf16 where the device has it, else in fp32."""
+    """Of the peak in bf16 where the device has it, for arms in fp32 as well; else of that in fp32."""
     memory_mb: int
     device_memory_mb: int | None
     note: str

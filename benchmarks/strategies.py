@@ -20,7 +20,7 @@ from datasets import DatasetDict
 import ftlab
 from benchmarks.catalogue import Entry, measurable, page
 from benchmarks.main_job import sst2_as_data
-from benchmarks.record import RESULTS, keep
+from benchmarks.record import RESULTS, keep, of_machine
 from ftlab.atomic import write_text
 from ftlab.batches import Batches, encode
 from ftlab.device import training_memory
@@ -58,7 +58,8 @@ def measure_accuracy(sst2: Path | None, rows: int, seeds: int) -> None:
         "strategy is a schedule",
         "seeds": seeds,
     }
-    before = RESULTS / "strategies.json"
+    name = of_machine("strategies")
+    before = RESULTS / f"{name}.json"
     kept = json.loads(before.read_text()) if before.exists() else {}
     same = all(kept.get(name) == value for name, value in result.items())
     result["plain"] = kept["plain"] if same else [accuracy(data, seed, {}) for seed in range(seeds)]
@@ -67,7 +68,7 @@ def measure_accuracy(sst2: Path | None, rows: int, seeds: int) -> None:
         if entry.name not in result["strategies"]:
             result["strategies"][entry.name] = against(data, entry, result["plain"])
             print(entry.name, result["strategies"][entry.name], flush=True)
-            keep("strategies", result)
+            keep(name, result)
 
 
 def against(data: Any, entry: Entry, plain: list[float]) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def measure_cost(updates: int = 8) -> None:
         plain, with_it = (1000 * statistics.median(spent[2:]) for spent in times)
         costs[entry.name] = {"plain_ms": round(plain, 1), "with_ms": round(with_it, 1)}
         print(entry.name, costs[entry.name], flush=True)
-    keep("cost", {"what": "median of an update of 32 reviews, plain and with, in turns", "costs": costs})
+    keep(of_machine("cost"), {"what": "median of an update of 32 reviews, plain and with, in turns", "costs": costs})
 
 
 def begun(data: Any, arguments: dict[str, Any]) -> tuple[Any, Any, list[Any]]:

@@ -42,7 +42,7 @@ def choose_engine(asked: str, device: str, *, emulated: bool = False) -> str:
     Args:
         asked: One of these, or ``"auto"``.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        emulated: Whether ``"fast"`` is given where bf16 has to be emulated, which takes many times as long: for a rehearsal.
+        emulated: Whether to allow ``"fast"`` where bf16 has to be emulated, which is many times slower: for a rehearsal.
 
     Raises:
         Misused: If the engine is unknown, or one that the device does not have.

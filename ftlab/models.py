@@ -248,6 +248,10 @@ def _processor(source: str, modality: str) -> Any:
             processor = kind.from_pretrained(source, trust_remote_code=False, local_files_only=local)
             if modality == "text" and len(processor) <= len(processor.all_special_ids):
                 raise ValueError("a tokenizer without words, which stands in for one that is not there")
+        except ImportError as error:
+            said = " ".join(str(error).split()).partition(". ")[0]
+            do = "Install that package beside this torch (for Torchvision: pip install torchvision)"
+            raise refused("load_model", "model", f"have the package that its {what} needs", said, do) from error
         except Exception as error:
             do = f"Save the {what} beside the weights with save_pretrained"
             raise refused("load_model", "model", f"come with its {what}", f"none in {source}", do) from error

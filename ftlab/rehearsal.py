@@ -34,7 +34,7 @@ def batch(number: int) -> dict[str, Tensor]:
 
 
 def begun(recipe: list[Rule], *, engine: str = "reference", change: Callable[[Any], Any] | None = None) -> State:
-    """Return a training that has not made a step; of the fast engine it emulates bf16 where the processor has none."""
+    """Return a training that has not made a step; where the processor has no bf16, the fast engine emulates it."""
     net = model()
     batches = [batch(number) for number in range(PER_EPOCH)]
     epochs = STEPS // PER_EPOCH

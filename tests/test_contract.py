@@ -10,6 +10,7 @@ import torch
 from ftlab import formulas
 from ftlab.contract import CLAUSES, every_rule, examine
 from ftlab.recipe import rules
+from ftlab.rehearsal import begun
 from ftlab.rule import GradientRule, Penalty, Prepare, Project, Rule, Schedule
 
 RULES = list(every_rule())
@@ -43,6 +44,7 @@ def test_every_rule_keeps_every_clause(rule, clause):
 def test_a_processor_without_bf16_rehearses_under_it_all_the_same(monkeypatch):
     monkeypatch.setattr("ftlab.fast.precision.has_bf16", lambda device: False)
     assert examine(formulas.ClipNorm(1.0)) == []
+    assert begun([], engine="fast").engine == "fast"
 
 
 @dataclass

@@ -117,6 +117,11 @@ def batch(net, lengths="ragged", number=0):
     return {"input_ids": ids, "attention_mask": mask, "labels": ids[:, 0] % 2}
 
 
+def padded_further(net, rows, columns):
+    fill = {"input_ids": net.config.pad_token_id or 0, "attention_mask": 0}
+    return rows | {name: nn.functional.pad(rows[name], (0, columns), value=one) for name, one in fill.items()}
+
+
 def scores_and_gradients(net, rows):
     net.zero_grad()
     scores = logits_of(net, rows)
@@ -144,6 +149,21 @@ def test_packed_scores_and_gradients_are_the_padded_ones(kind, lengths, first_on
     with packed(net, first_only=first_only) as used:
         found = scores_and_gradients(net, rows)
     assert_equal(found, expected)
+    assert used.packed
+
+
+@pytest.mark.parametrize("first_only", [False, True])
+@pytest.mark.parametrize("kind", MODELS)
+def test_rows_padded_beyond_the_longest_text_cost_no_more_and_give_the_same(kind, first_only):
+    net = made(kind).eval()
+    rows = padded_further(net, batch(net), 20)
+    assert Texts(rows["attention_mask"]).longest == 16
+    expected = scores_and_gradients(net, rows)
+    with packed(net, first_only=first_only) as used:
+        assert_equal(scores_and_gradients(net, rows), expected)
+        if not first_only:
+            given = {name: rows[name] for name in ("input_ids", "attention_mask")}
+            assert net.base_model(**given).last_hidden_state.shape[:2] == (6, 29)
     assert used.packed
 
 
@@ -326,10 +346,10 @@ ROWS = ((20, 5), (20, 19), (20, 20), (16, 16), (16, 8, 8), (60, 3, 1), (60, 58, 
 def test_a_row_has_a_multiple_of_64_tokens_where_there_is_padding_to_fill_it_with(lengths):
     texts = lying_as(*lengths)
     length = texts.tokens + texts.tail
-    assert texts.longest % 8 == 0
+    assert texts.longest == max(lengths) + -max(lengths) % 8
     assert length % 64 == 0 or length == len(lengths) * texts.longest or texts.even
     assert texts.tail <= 64
-    assert (texts.tail > 0) == (not texts.even)
+    assert (texts.tail > 0) == (set(lengths) != {texts.longest})
     row = torch.arange(1.0, length + 1)[:, None]
     padded = texts.rows(row)[..., 0]
     ordered = torch.cat([tokens[:length] for tokens, length in zip(padded, texts.lengths, strict=True)])

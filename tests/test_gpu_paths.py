@@ -20,7 +20,7 @@ from ftlab.fast.texts import TENSORS, Texts, lie_as, texts_of
 from ftlab.formulas import ClipNorm
 from ftlab.host import later, moved, on_host, sent, stands_for
 from ftlab.losses import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
-from tests.test_fast import LENGTHS, SIZES, assert_equal, batch, made, scores_and_gradients
+from tests.test_fast import LENGTHS, SIZES, assert_equal, batch, made, padded_further, scores_and_gradients
 
 META = torch.device("meta")
 
@@ -119,7 +119,8 @@ def test_batches_of_another_width_share_a_recording_and_parts_add_up(monkeypatch
 
     narrow = rows(1, 7)
     narrow["attention_mask"][0, 5:] = 1  # as many tokens in the row
-    batches = [[rows(0, 8), narrow], [narrow, rows(2, 8)], [rows(3, 8)]]
+    wide = padded_further(made("bert"), rows(4, 8), 30)
+    batches = [[rows(0, 8), narrow], [narrow, rows(2, 8)], [rows(3, 8)], [wide]]
     expected, *_ = trained(monkeypatch, made("bert", dropout=0.0), batches)
     losses, _, kept = trained(monkeypatch, made("bert", dropout=0.0), batches, Tapes())
     assert losses == pytest.approx(expected, abs=1e-6)

@@ -68,6 +68,15 @@ def test_text_models_train_and_come_back_the_same(make, tmp_path):
     assert ftlab.evaluate(again, data["test"], resamples=0).values == pytest.approx(run.metrics.values)
 
 
+def test_a_package_that_an_image_processor_lacks_is_named(tmp_path, monkeypatch):
+    def lacking(*_, **__):
+        raise ImportError("\nAutoImageProcessor requires the Torchvision library but it was not found. More.\n")
+
+    monkeypatch.setattr("transformers.AutoImageProcessor.from_pretrained", lacking)
+    with pytest.raises(Refused, match=r"have the package that its image processor needs. Got .*Torchvision.*Install"):
+        load_model(tiny_resnet(tmp_path / "base"), ftlab.load_data("digits"))
+
+
 def test_a_resnet_learns_digits_and_comes_back_the_same(tmp_path):
     data = ftlab.load_data("digits")
     model = load_model(tiny_resnet(tmp_path / "base"), data)

@@ -237,6 +237,7 @@ def _fill(model: Any, one: Recording, batch: Mapping[str, Tensor], texts: Texts,
     for name, given in batch.items():
         into = one.inputs[name]
         if name in cells:
+            given = given[:, : one.texts.longest]
             width = given.shape[1]
             into[:, width:] = (getattr(model.config, "pad_token_id", None) or 0) if name == "input_ids" else 0
             into = into[:, :width]

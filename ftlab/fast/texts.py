@@ -21,10 +21,10 @@ class Texts:
     """The lengths of the texts that stand one after another in a row of tokens.
 
     Tokens that go through a matrix alone need no padding; attention does, since it compares the tokens of a text with
-    each other: it lays each text out as a square, whose side is the longest of them, up to a multiple of 8. Where attention
-    needs padding the row ends with some, as much as makes its length a multiple of 64 if the padded rows have so much. For a
-    product of matrices of another shape the library beneath prepares a kernel, which takes time, and keeps it, which takes
-    memory: so there should be few shapes.
+    each other: it lays each text out as a square, whose side is the longest of them, rounded up to a multiple of 8. Where
+    attention needs padding the row ends with some, as much as makes its length a multiple of 64 if the squares have so much.
+    For a product of matrices of another shape the library beneath prepares a kernel, which takes time, and keeps it, which
+    takes memory: so there should be few shapes.
 
     Args:
         attention_mask: Shape (texts, width), 1 where a padded row has a token.
@@ -40,7 +40,10 @@ class Texts:
     def __init__(self, attention_mask: Tensor) -> None:
         self.width = attention_mask.shape[1]
         """How wide the padded rows are."""
-        self.mask = nn.functional.pad(attention_mask.bool(), (0, -self.width % SIDE))
+        used = int((attention_mask.bool().any(0) * torch.arange(1, self.width + 1)).max())
+        side = max(used, 1) + -max(used, 1) % SIDE
+        self.mask = nn.functional.pad(attention_mask.bool(), (0, side - self.width))
+        """As wide as the squares; what is padded in every row beyond that is cut off."""
         self.count, self.longest = self.mask.shape
         self.lengths = self.mask.sum(1)
         self.tokens = int(self.lengths.sum())
@@ -69,7 +72,7 @@ class Texts:
 
     @cached_property
     def place(self) -> Tensor:
-        """For each token of the row, its place among the ``count`` · ``longest`` of the padded rows; the tail's hold no token."""
+        """For each token of the row, its place among the ``count`` · ``longest`` of the squares' rows; the tail has places without one."""
         held = self.mask.flatten()
         return torch.cat([held.nonzero()[:, 0], (~held).nonzero()[: self.tail, 0]])
 
@@ -91,7 +94,7 @@ class Texts:
 
     @cached_property
     def source(self) -> Tensor:
-        """For each place of the padded rows, the token of the row that lies there; where none does, the first of the tail."""
+        """For each of those places, the token of the row that lies there; where none does, the first of the tail."""
         held = self.mask.flatten()
         return torch.where(held, held.cumsum(0) - 1, self.tokens)
 
@@ -108,7 +111,8 @@ class Texts:
     def rows(self, tokens: Tensor) -> Tensor:
         """Lay the row out as a model is given it, (tokens + tail, size) to (count, width, size), zeros for padding."""
         made = tokens.new_zeros(self.mask.numel(), tokens.shape[1]).index_copy_(0, self.place, tokens)
-        return made.view(*self.mask.shape, -1).masked_fill(~self.mask[..., None], 0)[:, : self.width]
+        held = made.view(*self.mask.shape, -1).masked_fill(~self.mask[..., None], 0)
+        return nn.functional.pad(held, (0, 0, 0, self.width - self.longest))
 
     def places_by_head(self, parts: int, heads: int) -> tuple[Tensor, Tensor]:
         """Say which of (tokens + tail) · parts · heads lies where among parts · count · heads · longest, and the way back.
