@@ -532,15 +532,27 @@ def test_products_in_fp32_are_exact_and_the_setting_is_given_back():
     assert torch.backends.mkldnn.matmul.fp32_precision == setting
 
 
-def test_a_way_that_is_not_exact_is_not_taken(monkeypatch):
-    def rounded(one, other):
-        wrong = 1e-2 if torch.backends.mkldnn.matmul.fp32_precision == "bf16" else 0
-        return one @ other + wrong, 1.0 - wrong
+@pytest.mark.parametrize(
+    ("times", "wrong", "avx512", "amx", "taken"),
+    [
+        (2.0, 0.0, True, False, True),
+        (2.0, 1e-2, True, False, False),
+        (1.1, 0.0, True, False, False),
+        (2.0, 0.0, True, True, False),
+        (2.0, 0.0, False, False, False),
+    ],
+)
+def test_onednn_is_taken_where_it_is_exact_and_much_faster(times, wrong, avx512, amx, taken, monkeypatch):
+    def product(one, other):
+        onednn = torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+        return (one.double() @ other.double()).float() + wrong * onednn, 1.0 / times if onednn else 1.0
 
-    monkeypatch.setattr(precision, "_tried", rounded)
-    assert not precision.onednn_is_better.__wrapped__()
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
-    assert not precision.onednn_is_better.__wrapped__()
+    monkeypatch.setattr(precision, "_tried", product)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    setting = torch.backends.mkldnn.matmul.fp32_precision
+    assert precision.onednn_is_better.__wrapped__() == taken
+    assert torch.backends.mkldnn.matmul.fp32_precision == setting
 
 
 def test_without_the_folder_everything_runs_as_the_reference(monkeypatch, bert, small):
