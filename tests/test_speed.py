@@ -155,16 +155,19 @@ def test_the_figure_is_drawn_from_the_json_alone(tmp_path):
     assert "batch 32: 20.0 times as many as the article's loop, 20.0 times as many as the tuned" in finding(part)
 
 
-def test_the_readme_tells_what_was_measured():
-    measured = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))["batches"]
+@pytest.mark.parametrize(("name", "column"), [("speed", 1), ("speed-fp32", 3)])
+def test_the_readme_tells_what_was_measured(name, column):
+    measured = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["batches"]
     readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
     assert f"medians of {measured['rounds']} rounds" in readme
     family = measured["on"].partition(" (")[2].rstrip(")")
     assert family.replace("AMD EPYC, ", "AMD EPYC (") in " ".join(readme.split())
+    assert (measured["peak of a linear layer, FLOP/s"]["bf16"] is None) == name.endswith("fp32")
     told = {row["arm"]: row for row in measured["rows"] if row["size"] == 32}
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in readme.splitlines()]
     shown = [row for row in cells if row[0] in told]
     assert len(shown) == 5
-    for arm, samples, times in shown:
+    for arm, *numbers in shown:
+        samples, times = numbers[column - 1 : column + 1]
         assert float(samples) == round(told[arm]["samples_per_second"][0], 1)
         assert float(times) == round(told[arm]["times_article"][0], 1)
