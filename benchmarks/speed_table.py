@@ -122,4 +122,6 @@ def finding(part: dict[str, Any]) -> str:
         ratios = [f"{row[name][0]:.1f} times as many as {of}" for name, of in against if row[name]]
         if row["arm"] == FAST and ratios:
             lines.append(f"Samples a second of {FAST} at batch {row['size']}: {', '.join(ratios)}")
-    return "\n".join([*lines, f"{part['model']}, SST-2's lengths, {part['on']}, median of {part['rounds']} rounds"])
+    engine = "" if part["peak of a linear layer, FLOP/s"]["bf16"] else ", without bf16"
+    where = f"{part['model']}, SST-2's lengths, {part['on']}{engine}, median of {part['rounds']} rounds"
+    return "\n".join([*lines, where])

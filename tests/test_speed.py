@@ -148,11 +148,14 @@ def test_the_figure_is_drawn_from_the_json_alone(tmp_path):
     jobs = {(name, size): job(name) for name in names for size in (32, 128)}
     passes = {(name, size): [a_pass({"ftlab fast": 0.1}.get(name, 2.0))] for name, size in jobs}
     rows = [dataclasses.asdict(row) for row in told(jobs, passes, None)]
-    part = {"model": "minilm", "on": "cpu", "rounds": 1, "rows": rows}
+    peak = {"bf16": None, "fp32": 1e9}
+    part = {"model": "minilm", "on": "cpu", "rounds": 1, "rows": rows, "peak of a linear layer, FLOP/s": peak}
     (tmp_path / "speed.json").write_text(json.dumps({"batches": part}))
     draw(tmp_path / "speed.json")
     assert (tmp_path / "speed.png").stat().st_size > 10_000
     assert "batch 32: 20.0 times as many as the article's loop, 20.0 times as many as the tuned" in finding(part)
+    assert finding(part).endswith("cpu, without bf16, median of 1 rounds")
+    assert "without bf16" not in finding(part | {"peak of a linear layer, FLOP/s": peak | {"bf16": 1e9}})
 
 
 @pytest.mark.parametrize(("name", "column"), [("speed", 1), ("speed-fp32", 3)])
