@@ -60,7 +60,10 @@ def main() -> None:
     given = arguments().parse_args()
     if given.figure:
         for result in RESULTS.glob("speed*.json"):
-            draw(result)
+            if "batches" in json.loads(
+                result.read_text(encoding="utf-8")
+            ):  # a GPU may have measured another part alone
+                draw(result)
         return
     part = next((name for name in ("lengths", "sizes", "frozen", "whole") if getattr(given, name)), "batches")
     encoded, tokenising = tokenised(given.sst2, given.ids)

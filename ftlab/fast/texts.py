@@ -40,9 +40,10 @@ class Texts:
     def __init__(self, attention_mask: Tensor) -> None:
         self.width = attention_mask.shape[1]
         """How wide the padded rows are."""
-        used = int((attention_mask.bool().any(0) * torch.arange(1, self.width + 1)).max())
-        side = max(used, 1) + -max(used, 1) % SIDE
-        self.mask = nn.functional.pad(attention_mask.bool(), (0, side - self.width))
+        mask = attention_mask.bool()
+        used = int((mask.any(0) * torch.arange(1, self.width + 1)).max())
+        side = SIDE * max(1, -(-used // SIDE))
+        self.mask = nn.functional.pad(mask, (0, side - self.width))
         """As wide as the squares; what is padded in every row beyond that is cut off."""
         self.count, self.longest = self.mask.shape
         self.lengths = self.mask.sum(1)
