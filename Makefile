@@ -28,7 +28,7 @@ setup: .venv/done
 	@touch $@
 
 demo: setup
-	$(BIN)/ftlab finetune --data reviews --model minilm --epochs 4 --lr 1e-4 --rule "ClipNorm(1.0)" --output runs/demo --overwrite
+	$(BIN)/ftlab finetune --data reviews --model minilm --epochs 3 --lr 1e-4 --rule "ClipNorm(1.0)" --output runs/demo --overwrite
 
 test: setup lint
 	$(BIN)/python -m pytest -q --nbval --numprocesses 2 --dist loadscope

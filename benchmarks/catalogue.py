@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +46,11 @@ def entries() -> list[Entry]:
                 rate = {"lr": RATES[type(rule).__name__]} if type(rule).__name__ in RATES else {}
                 found.append(Entry(group, repr(rule), f"`{rule.equation}`", words, source, {"recipe": [rule]} | rate))
     for name, stem in OPTIMIZERS.items():
-        if name in optimizers.NAMES:
-            found.append(from_formula("opt, the optimizer", name, stem, {"optimizer": name, "lr": RATES[name]}))
+        arguments = {"optimizer": name, "lr": RATES[name]}
+        if name == "signsgd":
+            found.append(Entry("opt, the optimizer", name, SIGNSGD, SIGNSGD_WORDS, SIGNSGD_SOURCE, arguments))
+        elif name in optimizers.NAMES:
+            found.append(from_formula("opt, the optimizer", name, stem, arguments))
     for loss, stem in LOSSES:
         found.append(from_formula("J, the loss", repr(loss), stem, {"loss": loss}))
     found.append(from_formula("J, the loss", "Distill(teacher)", "distill"))
@@ -64,9 +68,13 @@ def measurable() -> list[Entry]:
 
 RISING = r"$\alpha_i = \alpha_0\left(\alpha_{n-1} / \alpha_0\right)^{i/(n-1)}$"
 """The rates of the learning-rate range test."""
+SIGNSGD = r"$\theta_t = \theta_{t-1} - \alpha\,\mathrm{sign}(g_t)$"
+SIGNSGD_WORDS = "Move every entry by the same length, against the sign of its gradient"
+SIGNSGD_SOURCE = 'Bernstein et al. 2018, "signSGD", arXiv 1802.04434'
+"""What signSGD is: Signum without a running mean, so it has no function of its own."""
 OPTIMIZERS = {
     "sgd": "gradient_descent",
-    "signsgd": "signum",
+    "signsgd": "signsgd",
     "signum": "signum",
     "lion": "lion",
     "adabound": "adabound",
@@ -113,28 +121,42 @@ def results(name: str) -> dict[str, Any]:
 
 
 def page() -> str:
-    """Return the page: one table a place in the equation, costs and accuracies as they were recorded."""
-    costs, reached = results("cost").get("costs", {}), results("strategies")
+    """Return the page: one table for each place in the equation, with costs as they were recorded."""
+    recorded = results("cost-fp32") or results("cost")
+    costs = recorded.get("costs", {})
     lines = [
         "# Strategies", "",
-        "One table for each place in the equation of an update. *Cost*: milliseconds that it adds to one update of 32",
-        f"reviews with the embedded model ({results('cost').get('device', 'not measured')}). *Difference*: test accuracy",
-        f"with minus without, mean and 95 % interval over {reached.get('seeds', 0)} paired seeds",
-        f"({reached.get('data', 'not measured')}). With so few seeds an interval that holds 0 says little; what lies",
-        "clearly below 0 hurts. What no single run can use has neither number. This page is made by `python -m benchmarks.strategies --page`.",
+        "Everything that a recipe, a loss or an optimizer can name, one table for each place in the equation of an update.",
+        "Each row gives the words that `explain` prints, how the strategy is written, its formula and its source.", "",
+        "*Cost* is the time that a strategy adds to one update of 32 reviews with the embedded model, in milliseconds:",
+        "the median, and in brackets the middle half, of updates timed in turns with and without it",
+        f"({recorded.get('device', 'not measured')}; a plain update takes {recorded.get('plain_ms', 0):.0f} ms). Where the",
+        "middle half holds 0, no cost was seen. Strategies that work once, before or after the training, or beside",
+        "a run, cost nothing in an update.", "",
+        "The page does not rank strategies by accuracy. That takes a fair comparison, in which every strategy gets the same",
+        "number of tries at its settings; the numbers of an untuned comparison say more about the settings than about the",
+        "strategies.",
     ]  # fmt: skip
     group = ""
     for entry in entries():
         if entry.group != group:
             group = entry.group
             lines += ["", f"## {group}", ""]
-            lines += ["| what it does, and as it is written | formula | cost, ms | difference | source |"]
-            lines += ["| --- | --- | ---: | --- | --- |"]
-        cost, found = costs.get(entry.name), reached.get("strategies", {}).get(entry.name, {})
-        added = f"{cost['with_ms'] - cost['plain_ms']:+.0f} of {cost['plain_ms']:.0f}" if cost else ""
-        difference = f"{found['mean']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})" if "mean" in found else ""
-        difference = "diverged" if "diverged" in found else difference
+            lines += ["| what it does, and as it is written | formula | cost, ms | source |"]
+            lines += ["| --- | --- | ---: | --- |"]
+        cost = costs.get(entry.name, {}).get("added_ms")
+        added = f"{cost[0]:+.0f} ({cost[1]:+.0f} to {cost[2]:+.0f})" if cost else ""
         rate = f" at lr {entry.arguments['lr']:g}" if "lr" in (entry.arguments or {}) else ""
-        cells = (f"{entry.words}: `{entry.name}`{rate}", entry.formula, added, difference, entry.source)
+        cells = (f"{escaped(entry.words)}: `{entry.name}`{rate}", entry.formula, added, escaped(entry.source))
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return text with its asterisks and underscores as they are, outside of code.
+
+    >>> escaped("Keep *.embeddings.* in ``a_b``")
+    'Keep \\\\*.embeddings.\\\\* in `a_b`'
+    """
+    parts = text.replace("``", "`").split("`")
+    return "`".join(re.sub(r"([*_])", r"\\\1", part) if place % 2 == 0 else part for place, part in enumerate(parts))

@@ -166,7 +166,7 @@ def api() -> str:
 
 
 GROUPS = {
-    "The six steps": "load_data load_pairs load_model finetune evaluate predict embed",
+    "The six steps": "load_data load_pairs load_model finetune evaluate predict embed check_behaviour check_similarity",
     "The loop, by hand": "begin step finish find_rate SAM",
     "Recipes": "explain parse compare trial soup greedy_soup",
     "Losses": " ".join(ftlab._MODULES["losses"].split()),

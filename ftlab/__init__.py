@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ftlab.behaviour import check_behaviour, check_similarity
     from ftlab.comparing import compare
     from ftlab.data import load_data, load_pairs
     from ftlab.docstrings import formula
@@ -92,6 +93,7 @@ _MODULES = {
     "models": "load_model",
     "procedure": "finetune",
     "inference": "evaluate predict embed",
+    "behaviour": "check_behaviour check_similarity",
     "training": "begin step finish",
     "recipe": "explain parse",
     "formulas": """

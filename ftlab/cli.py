@@ -16,7 +16,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DataOption = Annotated[str, typer.Option(help="reviews, digits, a file, a folder, or a hub id.")]
+DataOption = Annotated[str, typer.Option(help="reviews, tricky_reviews, digits, a file, a folder, or a hub id.")]
 TextOption = Annotated[str | None, typer.Option(help="The column with the texts.  [default: text]")]
 LabelOption = Annotated[str | None, typer.Option(help="The column with the labels.  [default: label]")]
 TaskOption = Annotated[
@@ -251,9 +251,9 @@ def _left(output: str | None) -> str:
 
 def _task_of_reviews(data: str, loaded: Any) -> str | None:
     """Return the label of the embedded reviews that a model knows."""
-    from ftlab.data import REVIEW_LABELS, load_data
+    from ftlab.data import REVIEW_LABELS, REVIEWS, load_data
 
-    if data != "reviews":
+    if data not in REVIEWS:
         return None
     fitting = (one for one in REVIEW_LABELS if _names(load_data(data, task=one)) == loaded.task.names)
     return next(fitting, None)

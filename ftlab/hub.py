@@ -30,7 +30,7 @@ def data_from_hub(*name: str, **options: str) -> Any:
     from datasets import load_dataset
 
     shown = repr(":".join(name))[:120]
-    do = "Embedded are reviews and digits; a hub id needs a network, a file its whole path"
+    do = "Embedded are reviews, tricky_reviews and digits; a hub id needs a network, a file its whole path"
     must = "be a file, a folder, an embedded name or a hub id that can be reached"
     if not options and not reachable():
         raise refused("load_data", "source", must, shown, do)

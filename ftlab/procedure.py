@@ -73,7 +73,7 @@ def finetune(
         resume: Go on from the newest checkpoint in ``output``, bit for bit.
         output: A folder for model, metrics, history, figure and checkpoints; left out, nothing is written.
         overwrite: Whether the folder may hold another run, which then gives way.
-        progress: Whether to show a progress bar; left out, where somebody may be watching.
+        progress: Whether to show progress; left out, a bar where somebody may be watching, else a line an epoch.
 
     Returns:
         The run: its metrics on test (else validation), its model, its history.
@@ -235,13 +235,19 @@ class _Session:
 
     def _end_epoch(self, epoch: int, progress: Progress) -> None:
         """Measure on validation, so that rules and readers can see how it goes."""
-        if "validation" not in self.encoded or len(self.state.evaluations) > epoch:
+        if len(self.state.evaluations) > epoch:
+            return
+        told = f"epoch {epoch + 1} of {self.settings.epochs}"
+        if "validation" not in self.encoded:
+            last = self.history[-self.state.steps_per_epoch :]
+            loss = sum(one["loss"] * one["samples"] for one in last) / max(1, sum(one["samples"] for one in last))
+            progress.say(f"{told}: training loss {loss:.3f}")
             return
         model = dataclasses.replace(self.model, net=self.state.model)
         metrics = evaluate_encoded(model, self.encoded["validation"], "validation", 0, self.state.engine)
         self.state.evaluations.append({name: value for name, value in metrics.flat().items() if "_low" not in name})
         shown = ", ".join(f"{title} {value}" for title, value, _ in metrics.rows())
-        progress.say(f"epoch {epoch + 1} of {self.settings.epochs}: validation {shown}")
+        progress.say(f"{told}: validation {shown}")
 
     def _stop(self, progress: Progress) -> None:
         """Leave a whole checkpoint, or say that there is none."""

@@ -1,4 +1,4 @@
-"""A live progress bar, right in a terminal and in a notebook, and silent where nobody watches."""
+"""A live progress bar in a terminal and in a notebook; elsewhere a line an epoch."""
 
 import os
 import sys
@@ -14,6 +14,7 @@ class Progress:
     def __init__(self, samples: int, done: int, shown: bool | None) -> None:
         from tqdm.auto import tqdm
 
+        self._lines = shown is None and not in_notebook() or bool(shown)
         shown = watched() if shown is None else shown
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} samples, {rate_fmt}, {remaining} left{postfix}"
         self._bar = tqdm(
@@ -30,9 +31,10 @@ class Progress:
         self._bar.update(record["samples"])
 
     def say(self, line: str) -> None:
-        """Print a line above the bar, in a terminal."""
-        if not self._bar.disable and not in_notebook():
+        """Print a line about an epoch: above the bar in a terminal, alone where no terminal is attached."""
+        if self._lines and not in_notebook():
             self._bar.write(line, file=sys.stderr)
+            sys.stderr.flush()
 
     def close(self) -> None:
         """Leave the bar as it stands."""

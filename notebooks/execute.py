@@ -1,58 +1,35 @@
 """Make the notebooks from their sources: every ``NN_stem.py`` is executed and kept with its outputs as ``NN_stem.ipynb``.
 
 ``python -m notebooks.execute`` makes all of them, ``python -m notebooks.execute 00_quickstart`` one. The source is
-never written to; an edit made in the ``.ipynb`` is lost here, and a test says so before.
+never written to; an edit made in the ``.ipynb`` is lost here, and a test says so before. How long each took is kept in
+``benchmarks/results/pages.json``.
 """
 
-import hashlib
+import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-import jupytext
 import nbformat
 from nbclient import NotebookClient
 
-from ftlab.explorer import WIDGET
+from benchmarks.record import RESULTS
+from ftlab.atomic import write_text
+from notebooks.pages import HERE, page, sources, tidy
 
-HERE = Path(__file__).parent
 SURROUNDINGS = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
 """What the kernel has in its environment, here and under nbval: no progress bars in what is kept, and one thread,
 since two notebooks are run side by side on two cores."""
 
 
-def sources() -> list[Path]:
-    """Return the notebooks' sources, in the order of the course."""
-    return sorted(HERE.glob("[0-9][0-9]_*.py"))
-
-
-def execute(source: Path, timeout: int = 600) -> Any:
+def execute(source: Path, timeout: int = 900) -> Any:
     """Run a source from top to bottom and return it as a notebook with its outputs, free of what changes by chance."""
-    notebook = jupytext.read(source)
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    notebook = page(source)
     where = {"metadata": {"path": HERE}}
     NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=where, coalesce_streams=True).execute()
     return tidy(notebook)
-
-
-def tidy(notebook: Any) -> Any:
-    """Give each cell an id made of its source; drop times, versions, and views of widgets that live in a kernel only."""
-    notebook.nbformat, notebook.nbformat_minor = 4, 5
-    notebook.metadata.pop("widgets", None)
-    notebook.metadata["language_info"] = {"name": "python"}
-    seen: dict[str, int] = {}
-    for cell in notebook.cells:
-        name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
-        seen[name] = seen.get(name, 0) + 1
-        cell.id = name if seen[name] == 1 else f"{name}-{seen[name]}"
-        for output in cell.get("outputs", ()):
-            output.get("data", {}).pop(WIDGET, None)
-        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
-    return notebook
 
 
 def main(wanted: list[str]) -> None:
@@ -62,10 +39,21 @@ def main(wanted: list[str]) -> None:
     for stem in wanted or known:
         if stem not in known:
             sys.exit(f"notebooks: stem must be one of {', '.join(known)}. Got {stem!r}. Leave it out for all.")
+        started = time.monotonic()
         notebook = execute(known[stem])
         nbformat.validate(notebook)
         nbformat.write(notebook, known[stem].with_suffix(".ipynb"))
+        keep_time(stem, time.monotonic() - started)
         print(f"notebooks/{stem}.ipynb")
+
+
+def keep_time(stem: str, seconds: float) -> None:
+    """Keep how long a page ran, with one thread."""
+    file = RESULTS / "pages.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    load = round(os.getloadavg()[0], 2)
+    kept[stem] = {"seconds": round(seconds), "load": load}
+    write_text(file, json.dumps(dict(sorted(kept.items())), indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The page of strategies is what the package says, and lists everything that a recipe, a loss or an optimizer can name."""
 
+import re
 from pathlib import Path
 
 from benchmarks.catalogue import LOSSES, OPTIMIZERS, entries, page
@@ -23,4 +24,20 @@ def test_every_rule_optimizer_and_loss_stands_on_it_with_its_formula_and_source(
         assert entry.formula.strip("`$ "), entry.name
         assert entry.source, entry.name
     for line in page().splitlines():
-        assert not line.startswith("|") or line.count("|") == 6, line
+        assert not line.startswith("|") or line.count("|") == 5, line
+
+
+def test_each_strategy_has_its_own_source_and_words():
+    found = {entry.name.partition("(")[0]: entry for entry in entries()}
+    assert "Child-Tuning-D" in found["ChildTuningD"].source
+    assert "Child-Tuning-F" in found["ChildTuningF"].source
+    assert "magnitude criterion" in found["RemoveNeurons"].source
+    assert "running mean" not in found["signsgd"].words
+    assert "m_t" not in found["signsgd"].formula
+
+
+def test_asterisks_are_shown_and_not_read_as_emphasis():
+    text = page()
+    assert r"\*.embeddings.\*" in text
+    outside = "".join(re.sub(r"\$[^$]*\$", "", part) for part in re.split(r"`[^`]*`", text))
+    assert re.findall(r"\S*(?<!\\)\*\S*", outside) == ["*Cost*", "θ*,"]

@@ -139,6 +139,10 @@ class ChildTuningD(GradientRule, Project):
     has no θ₀ (a new head) always learns. A weight outside of the child network stays bit for bit: as a projection the
     rule puts it back after the update, where in the authors' code AdamW's weight decay goes on pulling it towards 0.
     Their code chooses among the layers alone and lets the embeddings learn: ``pattern="*.layer.*"`` does so for a BERT.
+
+    Source:
+        Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687 (Child-Tuning-D). Departure: the
+        authors use the whole training split, with dropout on, to measure the Fisher information.
     """
 
     holds: ClassVar[bool] = True

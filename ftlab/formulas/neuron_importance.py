@@ -181,6 +181,10 @@ class RemoveNeurons(Prepare):
     """Cut the least important feed-forward neurons out of every layer, before the training, by their weights.
 
     The model that is saved is smaller, faster, and an ordinary one. See :func:`neuron_importance`.
+
+    Source:
+        The plain magnitude criterion, for neurons: the product of the norms of a neuron's weights in and out. Departure:
+        none.
     """
 
     example: ClassVar[str] = "RemoveNeurons(0.5)"
