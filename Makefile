@@ -3,16 +3,18 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: setup demo test lint notebooks student book book-test bench bench-gpu mutants clean
+.PHONY: setup demo lab test lint notebooks student book book-test bench bench-gpu claims mutants clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       set up, fine-tune the embedded model on the embedded reviews, leave runs/demo"
+	@echo "make lab        add JupyterLab to the set-up and open the first chapter"
 	@echo "make test       set up, then every test, the notebooks' cells included"
 	@echo "make notebooks  execute the notebooks' sources anew and keep their outputs"
 	@echo "make student    write the notebooks without solutions to student/"
 	@echo "make book       build the book: book/_build/html/index.html"
 	@echo "make book-test  open every page of it in a headless Chromium, and a chapter in JupyterLab"
+	@echo "make claims     train again what the pages show from records, about three hours; SST2=DIR adds the model trained on it"
 	@echo "make mutants    make small wrong edits in every formula; each must be noticed by its tests"
 	@echo "make bench      measure what benchmarks/ measures, and keep the results; SST2=DIR adds the peers in speed"
 	@echo "make bench-gpu  the same comparison of speed on a GPU, with BERT-base; IDS=FILE holds the tokens (benchmarks/speed.py)"
@@ -29,6 +31,18 @@ setup: .venv/done
 
 demo: setup
 	$(BIN)/ftlab finetune --data reviews --model minilm --epochs 3 --lr 1e-4 --rule "ClipNorm(1.0)" --output runs/demo --overwrite
+	@echo && echo "what the model makes of five sentences it has never seen:"
+	$(BIN)/ftlab predict runs/demo "a quiet little gem" "I loved it." "Terrible food." "Boring and far too long." "The room was small, but we would go back."
+	@echo && echo "Try your own:  $(BIN)/ftlab predict runs/demo \"your sentence\""
+	@echo "Then open the first chapter:  make lab   (adds JupyterLab, about 150 MB, a minute or two; the chapter takes about an hour)"
+
+lab: .venv/lab
+	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb
+
+.venv/lab: .venv/done
+	@echo "adding JupyterLab to .venv"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[notebook]"
+	@touch $@
 
 test: setup lint
 	$(BIN)/python -m pytest -q --nbval --numprocesses 2 --dist loadscope
@@ -61,12 +75,19 @@ book-test: book
 mutants: setup
 	$(BIN)/python -m tests.mutants
 
+claims: setup
+	$(BIN)/python -m benchmarks.learning_curve
+	$(BIN)/python -m benchmarks.learning_curve --page
+	$(BIN)/python -m benchmarks.forgetting
+	$(BIN)/python -m benchmarks.schedules
+	$(BIN)/python -m benchmarks.pruning
+	$(BIN)/python -m benchmarks.defend
+	$(BIN)/python -m benchmarks.behaviour $(if $(SST2),--sst2 $(SST2))
+
 bench: setup
 	$(BIN)/python -m benchmarks.main_job
 	$(BIN)/python -m benchmarks.structure
-	$(BIN)/python -m benchmarks.strategies
-	$(BIN)/python -m benchmarks.strategies --cost
-	$(BIN)/python -m benchmarks.strategies --page
+	$(BIN)/python -m benchmarks.strategies --cost --page
 	$(BIN)/python -m benchmarks.rows
 	$(BIN)/python -m benchmarks.start
 ifdef SST2

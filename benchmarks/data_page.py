@@ -33,7 +33,9 @@ def write() -> None:
     """Write the page and its figure, once for light and once for dark."""
     found = json.loads((RESULTS / "learning_curve.json").read_text(encoding="utf-8"))
     for name, ink in (("light", "#333333"), ("dark", "#d0d0d0")):
-        figure(found, ink).savefig(BOOK / f"_static/learning_curve_{name}.svg", transparent=True, metadata={"Date": None})
+        figure(found, ink).savefig(
+            BOOK / f"_static/learning_curve_{name}.svg", transparent=True, metadata={"Date": None}
+        )
     write_text(BOOK / "data.md", page(found))
 
 
@@ -72,7 +74,9 @@ def figure(found: Any, ink: str) -> Any:
         for method, (colour, line, mark) in STYLES.items():
             points = [interval(right(found, task, method, rows)) for rows in sizes]
             axes.plot(sizes, [one[0] for one in points], line, marker=mark, color=colour, label=WORDS[method])
-            axes.fill_between(sizes, *zip(*(one[1:] for one in points), strict=True), color=colour, alpha=0.18, linewidth=0)
+            axes.fill_between(
+                sizes, *zip(*(one[1:] for one in points), strict=True), color=colour, alpha=0.18, linewidth=0
+            )
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{one:,}" for one in sizes])
         axes.minorticks_off()

@@ -55,6 +55,7 @@ def test_a_slider_moved_by_keyboard_changes_the_figure(browser, page):
     browser.get(address(page))
     sliders = browser.find_elements("css selector", ".ftlab-explorer input[type=range]")
     assert sliders
+    assert "Run this cell" not in browser.execute_script("return document.querySelector('.ftlab-explorer').innerText")
     for slider in sliders:
         state = "const box = arguments[0].closest('.ftlab-explorer'); const image = box.querySelector('img'); \
             return [image.src, image.alt, box.querySelector('p[aria-live]').innerText, arguments[0].value]"

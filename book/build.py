@@ -1,7 +1,7 @@
 """Build the book: ``python -m book.build`` gathers its pages in ``book/_build/source`` and makes ``book/_build/html``.
 
-The chapters are the executed notebooks. Written here are only the pages that follow from the package: the API reference,
-the references, and the solutions.
+The chapters are the executed notebooks. Written here are only the pages that follow from the package: the API reference
+and the references.
 """
 
 import inspect
@@ -13,15 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jupytext
-import nbformat
 import yaml
 
 import ftlab
 from ftlab import formulas
 from ftlab.docstrings import formula
-from notebooks.execute import sources
-from notebooks.student import SOLUTION, blank
+from notebooks.pages import sources
 
 HERE = Path(__file__).parent
 BUILT = HERE / "_build"
@@ -52,9 +49,8 @@ def gather(folder: Path) -> None:
     (folder / "_config.yml").write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     (folder / "notebooks").mkdir()
     for source in sources():
-        chapter = without_solutions(nbformat.read(source.with_suffix(".ipynb"), as_version=4))
-        nbformat.write(chapter, folder / f"notebooks/{source.stem}.ipynb")
-    for name, page in (("api", api), ("references", references), ("solutions", solutions)):
+        shutil.copy(source.with_suffix(".ipynb"), folder / "notebooks")
+    for name, page in (("api", api), ("references", references)):
         (folder / f"{name}.md").write_text(page(), encoding="utf-8")
 
 
@@ -70,49 +66,6 @@ def with_buttons(settings: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in settings.items() if name != "repository"}
     buttons = {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"}
     return settings | {"launch_buttons": buttons | {"notebook_interface": "jupyterlab"}}
-
-
-def without_solutions(chapter: Any) -> Any:
-    """Return a chapter whose exercises are still to be solved, and whose set-up for Colab is folded."""
-    for cell in chapter.cells:
-        tags = cell.metadata.get("tags", [])
-        if SOLUTION in tags:
-            cell.source, cell.outputs = blank(cell.source), []
-        if "nbval-skip" in tags:
-            cell.metadata["tags"] = [*tags, "hide-cell"]
-    return chapter
-
-
-def solutions() -> str:
-    """Return the page of solutions, each folded under its exercise."""
-    lines = ["# Solutions", "", "Each is one way of several; the checker takes any that does what was asked.", ""]
-    for source in sources():
-        cells = jupytext.read(source).cells
-        lines += [f"## {title(cells[0].source)}", ""]
-        task: list[str] = []
-        for cell in cells:
-            if SOLUTION in cell.metadata.get("tags", []):
-                lines += [*task, ":::{dropdown} Solution", *as_code(cell.source), ":::", ""]
-            elif cell.cell_type == "markdown":
-                _, heading, words = cell.source.rpartition("### Exercise")
-                task = [heading + words, ""] if heading else []
-            elif task:
-                task += [*as_code(cell.source), ""]
-    return "\n".join(lines)
-
-
-def as_code(source: str) -> list[str]:
-    """Return the lines that show Python on a page."""
-    return ["```python", source, "```"]
-
-
-def title(opening: str) -> str:
-    """Return the title of a page from its first cell.
-
-    >>> title("# 1. Cross-entropy\\n\\nMore.")
-    '1. Cross-entropy'
-    """
-    return opening.splitlines()[0].lstrip("# ")
 
 
 def references() -> str:

@@ -47,6 +47,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
 
 
 IDLE = "return document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]')"
+ASLEEP = "[...document.querySelectorAll('.jp-OutputArea')].some(one => one.innerText.includes('Run this cell to move'))"
 FIGURE = "document.querySelector('.jp-OutputArea img.widget-image')?.src"
 SLIDER = "document.querySelector('.jp-OutputArea .widget-slider [tabindex], .jp-OutputArea .noUi-handle')"
 
@@ -61,6 +62,7 @@ def test_a_chapter_runs_and_its_explorer_answers(lab):
             time.sleep(0.5)  # before that the page says idle too, and asks which kernel is wanted
         browser.wait(IDLE, 90)
         assert not browser.execute_script(f"return {FIGURE}"), "what is saved has no live widget"
+        assert browser.execute_script(f"return {ASLEEP}"), "in a notebook that is not trusted the page says what to do"
         for kind, text in ((".lm-MenuBar-item", "Run"), (".lm-Menu-item", "Run All Cells")):
             menu = f"[...document.querySelectorAll('{kind}')].find(one => one.innerText.trim() === '{text}')"
             browser.wait(f"return {menu}", 30).click()

@@ -3,7 +3,7 @@
 >>> import ftlab
 >>> data = ftlab.load_data("reviews")
 >>> model = ftlab.load_model("minilm", data)
->>> data["train"] = data["train"].select(range(64))  # a taste, to be quick
+>>> data["train"], data["test"] = data["train"].select(range(64)), data["test"].select(range(50))  # a taste
 >>> run = ftlab.finetune(model, data, epochs=1, progress=False)
 >>> answer = run.predict(["a quiet little gem"])[0]
 >>> answer["label"] in ("negative", "positive")

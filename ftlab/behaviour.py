@@ -142,7 +142,10 @@ def check_behaviour(model: Any, *, positive: str = "positive") -> Behaviour:
     texts = list(dict.fromkeys(text for one in checks for text in (one["text"], one["changed"]) if text))
     scored = dict(zip(texts, _scorer(model, positive)(texts), strict=True))
     return Behaviour(
-        tuple(Answer(**one, positive=scored[one["text"]], positive_changed=scored[one["changed"] or one["text"]]) for one in checks)
+        tuple(
+            Answer(**one, positive=scored[one["text"]], positive_changed=scored[one["changed"] or one["text"]])
+            for one in checks
+        )
     )
 
 

@@ -29,11 +29,12 @@ def page(name: str, goal: str, labels: Mapping[str, list[str]], start: tuple[int
         for which, (one, place) in enumerate(zip(labels, start, strict=True))
     )
     target = f"<p><b>Goal:</b> {escape(goal)}</p>" if goal else ""
-    alone = "Without a kernel one slider moves at a time; the others go back to their start."
+    alone = "Here one slider moves at a time; the others go back to their start. In a running notebook all move together."
     several = f"<p><small>{alone}</small></p>" if len(labels) > 1 else ""
+    asleep = '<p class="ftlab-asleep"><b>Run this cell</b> to move the sliders.</p>'
     png, words = frames[start]
     return (
-        f'<div class="ftlab-explorer" id="explorer-{mark}">{target}{rows}'
+        f'<div class="ftlab-explorer" id="explorer-{mark}">{target}{asleep}{rows}'
         f'<img alt="{escape(words)}" src="{as_source(png)}" style="max-width:100%;background:white">'
         f'<p aria-live="polite">{escape(words)}</p>{several}'
         f'<script type="application/json">{as_json(data)}</script>'
@@ -62,6 +63,7 @@ def _row(mark: str, name: str, labels: list[str], place: int) -> str:
 
 SCRIPT = """(() => {
 const box = document.getElementById("explorer-MARK");
+box.querySelector(".ftlab-asleep").remove();
 const {frames, labels, start} = JSON.parse(box.querySelector('script[type="application/json"]').textContent);
 const inputs = [...box.querySelectorAll("input")], outputs = [...box.querySelectorAll("output")];
 const image = box.querySelector("img"), words = box.querySelector("p[aria-live]");

@@ -86,10 +86,10 @@ def finetune(
     Example:
         >>> from ftlab.data import load_data
         >>> data = load_data("reviews")
-        >>> data["train"] = data["train"].select(range(32))
+        >>> data["train"], data["test"] = data["train"].select(range(32)), data["test"].select(range(100))
         >>> run = finetune("minilm", data, epochs=2, progress=False)
         >>> [record["step"] for record in run.history], run.metrics.n
-        ([1, 2], 600)
+        ([1, 2], 100)
     """
     settings = Settings(
         epochs=epochs,

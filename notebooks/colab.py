@@ -1,5 +1,7 @@
 # On Google Colab this cell installs ftlab. Anywhere else it does nothing.
-REPOSITORY = ""  # for Colab: the address of your copy, such as "https://github.com/you/ftlab"
+REPOSITORY = (
+    ""  # for Colab: the address of your copy, such as "https://github.com/you/ftlab"
+)
 
 import sys
 
@@ -14,7 +16,9 @@ if "google.colab" in sys.modules:
             " of this cell, then run the cell again."
         )
     torch = f"torch=={version('torch')}"
-    Path("keep.txt").write_text(f"{torch}\n")  # pip may not exchange the torch that is there
+    Path("keep.txt").write_text(
+        f"{torch}\n"
+    )  # pip may not exchange the torch that is there
     pip = [sys.executable, "-m", "pip", "install", "-q", "-c", "keep.txt"]
     if subprocess.run([*pip, f"ftlab[embedded] @ git+{REPOSITORY}"]).returncode:
         raise SystemExit(

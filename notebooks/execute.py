@@ -19,7 +19,12 @@ from benchmarks.record import RESULTS
 from ftlab.atomic import write_text
 from notebooks.pages import HERE, page, sources, tidy
 
-SURROUNDINGS = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
+SURROUNDINGS = {
+    "OMP_NUM_THREADS": "1",
+    "TQDM_DISABLE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONHASHSEED": "0",
+}
 """What the kernel has in its environment, here and under nbval: no progress bars in what is kept, and one thread,
 since two notebooks are run side by side on two cores."""
 
@@ -28,7 +33,13 @@ def execute(source: Path, timeout: int = 900) -> Any:
     """Run a source from top to bottom and return it as a notebook with its outputs, free of what changes by chance."""
     notebook = page(source)
     where = {"metadata": {"path": HERE}}
-    NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=where, coalesce_streams=True).execute()
+    NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        resources=where,
+        coalesce_streams=True,
+    ).execute()
     return tidy(notebook)
 
 
@@ -38,7 +49,9 @@ def main(wanted: list[str]) -> None:
     known = {source.stem: source for source in sources()}
     for stem in wanted or known:
         if stem not in known:
-            sys.exit(f"notebooks: stem must be one of {', '.join(known)}. Got {stem!r}. Leave it out for all.")
+            sys.exit(
+                f"notebooks: stem must be one of {', '.join(known)}. Got {stem!r}. Leave it out for all."
+            )
         started = time.monotonic()
         notebook = execute(known[stem])
         nbformat.validate(notebook)

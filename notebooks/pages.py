@@ -29,16 +29,26 @@ def page(source: Path) -> Any:
     """Return a source as the notebook that a reader opens, not yet executed."""
     notebook = jupytext.read(source)
     opening, *cells = notebook.cells
-    colab = new_code_cell((HERE / "colab.py").read_text(encoding="utf-8").rstrip(), metadata=tagged("nbval-skip", "hide-cell"))
+    colab = new_code_cell(
+        (HERE / "colab.py").read_text(encoding="utf-8").rstrip(),
+        metadata=tagged("nbval-skip", "hide-cell"),
+    )
     notebook.cells = [opening, colab]
     for cell in cells:
         if SOLUTION in tags(cell):
-            notebook.cells.append(new_code_cell(blank(cell.source), metadata=tagged(EXERCISE)))
-            cell.source = f"# @title Solution\n{cell.source}"
+            notebook.cells.append(
+                new_code_cell(blank(cell.source), metadata=tagged(EXERCISE))
+            )
+            solved = cell.source.replace("ftlab.check.exercise(", "ftlab.check.solution(")  # not kept as the reader's
+            cell.source = f"# @title Solution\n{solved}"
             cell.metadata = tagged(SOLUTION, "hide-cell")
         notebook.cells.append(cell)
     notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "kernelspec": {
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+            "name": "python3",
+        },
         "language_info": {"name": "python"},
     }
     return tidy(notebook)
@@ -76,9 +86,14 @@ def _blank(statement: ast.stmt) -> str:
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return ast.unparse(statement)
     if isinstance(statement, ast.Assign):
-        return ast.unparse(ast.Assign(statement.targets, ast.Constant(...), lineno=statement.lineno))
+        return ast.unparse(
+            ast.Assign(statement.targets, ast.Constant(...), lineno=statement.lineno)
+        )
     if isinstance(statement, ast.FunctionDef):
-        statement.body = [*(statement.body[:1] if ast.get_docstring(statement) else []), dots]
+        statement.body = [
+            *(statement.body[:1] if ast.get_docstring(statement) else []),
+            dots,
+        ]
         return ast.unparse(statement)
     return ""
 

@@ -214,7 +214,7 @@ def _withheld_labels_in_train(bench):
     ftlab.load_data(bench.data | {"train": bench.data["train"].map(lambda row: row | {"label": -1})})
 
 
-@bad(Refused, "Embedded are reviews and digits; a hub id needs a network")
+@bad(Refused, "Embedded are reviews, tricky_reviews and digits; a hub id needs a network")
 def _unknown_embedded_name(bench):
     ftlab.load_data("revues")
 

@@ -64,7 +64,9 @@ def test_a_model_that_always_says_the_same_gets_half_of_the_minimum():
 
 def test_what_is_no_sentiment_model_is_refused(bert):
     data = ftlab.load_data("reviews", task="topic")
-    with pytest.raises(Misused, match="check_behaviour: positive must be one of the model's two labels. Got 'positive' of"):
+    with pytest.raises(
+        Misused, match="check_behaviour: positive must be one of the model's two labels. Got 'positive' of"
+    ):
         check_behaviour(ftlab.load_model(bert, data))
     with pytest.raises(Misused, match="check_behaviour: model must be a sentiment model. Got int. Give a run"):
         check_behaviour(3)

@@ -39,7 +39,7 @@ def test_explain_prints_the_plan(capsys):
 def test_doctor_tells_what_is_here(capsys):
     code, out, _ = run(capsys, "doctor")
     assert code == 0
-    for word in ("device", "engine", "threads", "torch", "minilm", "train 1104", "330 pairs"):
+    for word in ("device", "engine", "threads", "torch", "minilm", "train 2256", "330 pairs"):
         assert word in out
 
 

@@ -104,7 +104,9 @@ def test_colabs_way_of_installing_works_and_exchanges_no_torch(sources, tmp_path
     filled = cell.replace('REPOSITORY = ""', f'REPOSITORY = "{sources.as_uri()}"')
     assert filled != cell
     run([programs / "python", "-c", f"import google.colab\n{filled}"], tmp_path)
-    where = run([programs / "python", "-c", "import ftlab, torch; print(ftlab.__file__); print(torch.__file__)"], tmp_path)
+    where = run(
+        [programs / "python", "-c", "import ftlab, torch; print(ftlab.__file__); print(torch.__file__)"], tmp_path
+    )
     ours, torch = where.splitlines()
     assert ours.startswith(str(tmp_path))
     assert torch.startswith(sysconfig.get_path("purelib"))

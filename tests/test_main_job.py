@@ -1,4 +1,4 @@
-"""The main job, for real: one command fine-tunes the embedded MiniLM on the embedded reviews. About a minute."""
+"""The main job, for real: one command fine-tunes the embedded MiniLM on the embedded reviews. It takes minutes."""
 
 import csv
 import json
@@ -20,12 +20,14 @@ from ftlab.checkpoint import newest
 from ftlab.models import load_model
 
 ROOT = Path(__file__).parent.parent
-DEMO = ["--data", "reviews", "--model", "minilm", "--epochs", "4", "--lr", "1e-4", "--rule", "ClipNorm(1.0)"]
-TEXTS = [
-    "Not one dull minute.",
-    "It now props up the short leg of our table.",
-    "I have since bought two more for my sisters.",
-]
+DEMO = ["--data", "reviews", "--model", "minilm", "--epochs", "3", "--lr", "1e-4", "--rule", "ClipNorm(1.0)"]
+PLAIN = {
+    "a quiet little gem": "positive",
+    "I loved it.": "positive",
+    "Terrible food.": "negative",
+    "Boring and far too long.": "negative",
+}
+TEXTS = ["Not one dull minute.", "It now props up the short leg of our table.", *PLAIN]
 
 
 def ftlab_command(*arguments, **options):
@@ -39,13 +41,15 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "demo"
     ended = ftlab_command("finetune", *DEMO, "--output", folder)
     assert ended.returncode == 0, ended.stderr
-    return folder, ended.stdout
+    return folder, ended.stdout, ended.stderr
 
 
 def test_the_command_prints_a_table_and_leaves_exactly_what_is_promised(demo):
-    folder, printed = demo
+    folder, printed, said = demo
     for title in ("accuracy", "F1", "AUC-ROC", "log loss", "95 % interval"):
         assert title in printed
+    for epoch in (1, 2, 3):  # there is no terminal, and still nobody watches silence
+        assert f"epoch {epoch} of 3: validation accuracy" in said
     assert {one.name for one in folder.iterdir()} == {
         "model",
         "metrics.json",
@@ -59,7 +63,7 @@ def test_the_command_prints_a_table_and_leaves_exactly_what_is_promised(demo):
     metrics = json.loads((folder / "metrics.json").read_text())
     for name in ("accuracy", "f1", "auc_roc", "loss"):
         assert metrics[f"{name}_low"] < metrics[name] < metrics[f"{name}_high"]
-    assert (metrics["n"], metrics["split"]) == (600, "test")
+    assert (metrics["n"], metrics["split"]) == (1200, "test")
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     run = json.loads((folder / "run.json").read_text())
     assert [record["step"] for record in history] == list(range(1, run["steps"] + 1))
@@ -73,7 +77,7 @@ def test_the_command_prints_a_table_and_leaves_exactly_what_is_promised(demo):
 
 
 def test_fine_tuning_beats_bag_of_words_clearly(demo):
-    """The 95 % interval of the paired difference, over the same 600 reviews, lies above 0."""
+    """The 95 % interval of the paired difference, over the same reviews, lies above 0."""
     data = ftlab.load_data("reviews")
     texts, labels = ({split: list(rows[column]) for split, rows in data.items()} for column in ("text", "label"))
     bag = make_pipeline(CountVectorizer(), LogisticRegression(max_iter=5000)).fit(texts["train"], labels["train"])
@@ -81,10 +85,23 @@ def test_fine_tuning_beats_bag_of_words_clearly(demo):
     names = data["train"].features["label"].names
     tuned = ftlab.predict(load_model(demo[0]), texts["test"])
     tuned_right = np.array([one["label"] for one in tuned]) == [names[label] for label in labels["test"]]
-    assert bag_right.mean() <= 0.78
+    assert tuned_right.mean() >= 0.9
     difference = tuned_right.astype(float) - bag_right
     interval = stats.bootstrap((difference,), np.mean, method="percentile", rng=0).confidence_interval
     assert interval.low > 0
+
+
+def test_the_model_answers_as_people_would(demo):
+    """The sentences that README and demo type, and the plain ones of the behavioural checks."""
+    model = load_model(demo[0])
+    for (text, label), said in zip(PLAIN.items(), ftlab.predict(model, list(PLAIN)), strict=True):
+        assert said["label"] == label, text
+        assert said["score"] > 0.8, text
+    found = ftlab.check_behaviour(model)
+    assert found.share("minimum", "plain")[0] >= 0.95
+    assert found.share("minimum")[0] >= 0.88
+    assert found.share("invariance")[0] >= 0.9
+    assert found.share("direction")[0] >= 0.85
 
 
 def test_the_model_opens_without_ftlab_and_says_the_same(demo):
@@ -111,7 +128,7 @@ def test_evaluate_measures_the_same_again_and_any_file(demo, tmp_path):
     with open(file, "w", newline="", encoding="utf-8") as rows:
         csv.writer(rows).writerows([("body", "verdict"), *((text, "positive") for text in TEXTS)])
     printed = ftlab_command("evaluate", folder, "--data", file, "--text", "body", "--label", "verdict").stdout
-    assert "mine.csv, n = 3" in printed
+    assert f"mine.csv, n = {len(TEXTS)}" in printed
     assert "undefined: the split holds one class only" in printed
     assert "predicted" in printed
 
@@ -119,7 +136,7 @@ def test_evaluate_measures_the_same_again_and_any_file(demo, tmp_path):
 def test_predict_reads_arguments_and_standard_input(demo):
     ended = ftlab_command("predict", demo[0], TEXTS[0], "-", input=f"{TEXTS[1]}\n\n{TEXTS[2]}\n")
     lines = [line.split("\t") for line in ended.stdout.splitlines()]
-    assert [line[2] for line in lines] == TEXTS
+    assert [line[2] for line in lines] == TEXTS[:3]
     assert all(line[0] in ("negative", "positive") and 0.5 <= float(line[1]) <= 1 for line in lines)
     machine = ftlab_command("predict", demo[0], TEXTS[0], "--json").stdout
     assert json.loads(machine)["probabilities"].keys() == {"negative", "positive"}

@@ -7,11 +7,10 @@ import symtable
 import sys
 from pathlib import Path
 
-import jupytext
 import nbformat
 import pytest
 
-from notebooks.execute import sources, tidy
+from notebooks.pages import EXERCISE, SOLUTION, page, sources, tidy
 
 ROOT = Path(__file__).parent.parent
 STEMS = [source.stem for source in sources()]
@@ -21,11 +20,13 @@ HEADINGS = [
     "Is your own rule better?", "Exercises", "Key points",
 ]  # fmt: skip
 IGNORED, SKIPPED = "nbval-ignore-output", "nbval-skip"
+PRINTED = ("print(f'Epoch {epoch+1}/{num_epochs}",)
+"""Lines of the article's listing, which stand as they were printed."""
 
 
 def pair(stem):
     folder = ROOT / "notebooks"
-    return jupytext.read(folder / f"{stem}.py"), nbformat.read(folder / f"{stem}.ipynb", as_version=4)
+    return page(folder / f"{stem}.py"), nbformat.read(folder / f"{stem}.ipynb", as_version=4)
 
 
 def what_counts(notebook):
@@ -91,9 +92,33 @@ def test_what_is_not_compared_asserts_its_own_claim(stem):
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_only_set_up_and_clearing_away_are_skipped(stem):
+def test_only_the_cell_for_colab_is_skipped(stem):
     cells = code_cells(stem)
-    assert not any(SKIPPED in tags(cell) for cell in cells[1:-1])
+    assert SKIPPED in tags(cells[0])
+    assert "google.colab" in cells[0].source
+    assert not any(SKIPPED in tags(cell) for cell in cells[1:])
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_learner_meets_open_exercises_with_the_solution_folded_below(stem):
+    cells = code_cells(stem)
+    solved = [place for place, cell in enumerate(cells) if SOLUTION in tags(cell)]
+    assert solved
+    for place in solved:
+        task, solution = cells[place - 1], cells[place]
+        assert EXERCISE in tags(task)
+        assert "..." in task.source
+        assert not task.metadata.get("jupyter")
+        assert "not yet" in str(task.outputs)
+        assert solution.metadata["jupyter"]["source_hidden"]
+        assert solution.source.startswith("# @title Solution")
+        assert ": right." in str(solution.outputs)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_lines_of_code_are_no_wider_than_the_book_shows(stem):
+    long = [line for cell in code_cells(stem) for line in cell.source.splitlines() if len(line) > 88]
+    assert [line for line in long if not line.lstrip().startswith(PRINTED)] == []
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -160,11 +185,12 @@ def test_a_formula_belongs_to_one_chapter_which_shows_it():
 def test_an_explorers_goal_is_not_reached_yet_and_can_be(stem):
     pages = [html for one in displayed(stem) if "ftlab-explorer" in (html := one["data"].get("text/html", ""))]
     assert pages
-    for page in pages:
-        data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page).group(1))
+    for html in pages:
+        data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html).group(1))
         words = {place: said for place, (_, said) in data["frames"].items()}
         assert all(len(said) > 30 for said in words.values())
-        assert "<b>Goal:</b>" in page
+        assert "<b>Goal:</b>" in html
+        assert "<b>Run this cell</b> to move the sliders." in html
         assert "Goal reached" not in words[",".join(map(str, data["start"]))]
         assert any("Goal reached" in said for said in words.values())
 

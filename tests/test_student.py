@@ -8,8 +8,8 @@ import jupytext
 import nbformat
 import pytest
 
-from notebooks.execute import HERE, sources
-from notebooks.student import SOLUTION, blank, main, student
+from notebooks.pages import HERE, SOLUTION, blank, page, sources
+from notebooks.student import main, student
 
 STEMS = [source.stem for source in sources()]
 
@@ -47,13 +47,14 @@ def test_without_its_solution_an_exercise_asks_for_an_answer(stem):
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_students_notebook_is_valid_and_holds_neither_outputs_nor_solutions(stem):
-    notebook = student(jupytext.read(HERE / f"{stem}.py"))
+    notebook = student(page(HERE / f"{stem}.py"))
     nbformat.validate(notebook)
     text = nbformat.writes(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     for source in solved(stem):
-        assert source not in [cell.source for cell in code]
+        assert not any(source.replace("check.exercise", "check.solution") in cell.source for cell in code)
+        assert blank(source) in [cell.source for cell in code]
         assert "..." in blank(source)
     assert "ftlab.check.exercise" in text
 

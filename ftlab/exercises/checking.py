@@ -66,10 +66,20 @@ class Check:
         Raises:
             Misused: If there is no such exercise.
         """
-        hint = judge(number, answer)
+        verdict = self.solution(number, answer)
         before = self.kept.get(number, Kept(right=False, tries=0, answer=""))
         if answer is not ... and not before.right:
-            self.kept[number] = Kept(not hint, before.tries + 1, as_text(answer))
+            self.kept[number] = Kept(verdict.right, before.tries + 1, as_text(answer))
+        return verdict
+
+    def solution(self, number: str, answer: Any) -> Verdict:
+        """Check an answer as :meth:`exercise` does, but do not keep it: it is the page's own.
+
+        >>> checker = Check()
+        >>> checker.solution("01.1", ...).right, checker.kept
+        (False, {})
+        """
+        hint = judge(number, answer)
         return Verdict(number, not hint, hint)
 
     def keep(self, file: str | Path, name: str) -> Path:
