@@ -34,7 +34,7 @@ demo: setup
 	@echo && echo "what the model makes of five sentences it has never seen:"
 	$(BIN)/ftlab predict runs/demo "a quiet little gem" "I loved it." "Terrible food." "Boring and far too long." "The room was small, but we would go back."
 	@echo && echo "Try your own:  $(BIN)/ftlab predict runs/demo \"your sentence\""
-	@echo "Then open the first chapter:  make lab   (adds JupyterLab, about 150 MB, a minute or two; the chapter takes about an hour)"
+	@echo "Then open the first chapter:  make lab   (adds JupyterLab, about 100 MB, a minute or two; the chapter takes about an hour)"
 
 lab: .venv/lab
 	$(BIN)/jupyter lab notebooks/00_quickstart.ipynb

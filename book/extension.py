@@ -12,6 +12,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.set_html_assets_policy("always")
     app.connect("config-inited", lambda _, config: config.html_static_path.append(str(MATHJAX)))
     app.connect("html-page-context", each_script_once, priority=900)  # after those that add scripts
+    app.connect("html-page-context", the_pages_language)
     app.connect("autodoc-process-docstring", results_have_no_name, priority=100)  # before napoleon
     app.connect("missing-reference", found_elsewhere)
     return {"parallel_read_safe": True}
@@ -37,6 +38,12 @@ def each_script_once(app: Any, pagename: str, templatename: str, context: dict[s
     """Keep the first of equal scripts: some extensions add theirs with the name ``None``, and again as an empty one."""
     found = {(one.filename or "", str(one.attributes)): one for one in reversed(context["script_files"])}
     context["script_files"] = list(reversed(found.values()))
+
+
+def the_pages_language(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Name the language that a page is written in, so that browsers choose its fonts and its voice."""
+    if pagename == "zh":
+        context["language"] = "zh-CN"
 
 
 def found_elsewhere(app: Any, env: Any, node: Any, contnode: Any) -> Any:

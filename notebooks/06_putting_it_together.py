@@ -1,138 +1,177 @@
 # %% [markdown]
-# # 6. Putting it together: from a recipe to a model that you can defend
+# # 6. Putting it together: a model that you can defend
 #
-# The article's whole procedure on a real task: six steps, a recipe of several rules, a comparison that says what it could
-# have seen, and a saved model that others open.
+# You go through the article's six steps on a real task. You combine the rules of all chapters into one recipe, and you
+# end with a saved model and the numbers that defend it.
 #
-# **When you are through** (about 30 minutes to read, about 2 minutes to run) you can
+# **When you are through** (about 60 minutes to read and work through, about 2 minutes to run) you can
 #
-# - compose rules to a recipe, and read it as one equation before anything is trained;
-# - choose which parameters are trained, and what is done with the weights when training is over;
-# - compare two recipes over paired seeds, and say how large a difference could have been seen.
+# - combine rules into a recipe, and read it as one equation before anything is trained;
+# - choose which parameters are trained, and what happens to the weights after the last update;
+# - defend a model: compare it with cheaper methods on the same test rows, with intervals;
+# - say how large a difference your comparison could have shown.
 #
 # You need the quickstart and the chapters before this one.
 #
 # **Formulas:** `freeze`, `head_first`, `bitfit`, `lora`, `interpolate`, `soup`, `ema`, `swa`
 
-# %% tags=["nbval-skip"]
-import subprocess
-import sys
-
-if "google.colab" in sys.modules:  # on Colab: install your copy of the repository; its torch stays
-    REPOSITORY = ""  # the address of your copy, as in https://github.com/you/ftlab
-    assert REPOSITORY, "Write the address of your copy of the repository into REPOSITORY, then run this cell again."
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"ftlab[embedded] @ git+{REPOSITORY}"], check=True)
-
-# %%
+# %% tags=["hide-cell"]
+import json
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import transformers
+from datasets import DatasetDict
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 from scipy.stats import binom, binomtest
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import pipeline
 
 import ftlab
 from ftlab import (
     EMA,
+    L2SP,
     BitFit,
     ClipNorm,
     Freeze,
-    HeadFirst,
+    Interpolate,
     LayerwiseDecay,
     LoRA,
+    Reinit,
+    SoftThreshold,
     WarmupLinear,
     explore,
     formulas,
     slider,
 )
 from ftlab.formulas import ema, interpolate, lora, mean_of, swa
+from ftlab.paired import detectable_effect
 from ftlab.plots import BLUE, GREY, ORANGE, Picture
-
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
-workplace = tempfile.TemporaryDirectory()  # what this page saves goes there, and away again
 
 # %% [markdown]
 # ## Why
 #
-# A recipe is changed, the accuracy goes up by 5 points. Was it the change?
+# You change a recipe, and the accuracy goes up by 5 points. Did the change do that?
 #
-# Take two models that are **equally good**: each is right in 75 % of all cases. Each is measured on 100 reviews of its own.
-# How far apart do they look? No simulation is needed: the number of right answers is binomial.
+# Take two models that are **equally good**: each answers 75 % of all reviews correctly. Measure each of them on its own
+# test reviews. How far apart will they look? The number of correct answers is binomial, so the chances can be computed.
+
 
 # %%
-right = binom.pmf(np.arange(101), 100, 0.75)
-apart, chances = np.arange(-100, 101), np.convolve(right, right[::-1])
-lucky = float(chances[abs(apart) >= 5].sum())
-print(f"Two equally good models look 5 points or more apart in {lucky:.0%} of all cases.")
-assert 0.4 < lucky < 0.5
+def luck(rows, share=0.75):
+    """Return by how many points two equally good models differ, and how often."""
+    right = binom.pmf(np.arange(rows + 1), rows, share)
+    points = 100 * np.arange(-rows, rows + 1) / rows
+    return points, np.convolve(right, right[::-1])
 
-# %%
-figure = Figure(figsize=(7, 2.8), layout="constrained", facecolor="white")
+
+for rows in (100, 1200):
+    points, chances = luck(rows)
+    lucky = chances[abs(points) > 5 - 1e-9].sum()
+    print(f"{rows:5,} test reviews: 5 points apart or more in {lucky:.1%} of all cases")
+
+# %% tags=["hide-input"]
+points, chances = luck(100)
+shown = abs(points) < 26
+far = shown & (abs(points) > 5 - 1e-9)
+figure = Figure(figsize=(7, 2.6), layout="constrained", facecolor="white")
 axes = figure.subplots()
-shown = abs(apart) <= 25
-far = shown & (abs(apart) >= 5)
-axes.bar(apart[shown], chances[shown], color=GREY, label="less than 5 points apart")
-axes.bar(apart[far], chances[far], color=ORANGE, hatch="//", edgecolor="white", label="5 points or more")
+axes.bar(points[shown], chances[shown], color=GREY, label="less than 5 points apart")
+axes.bar(points[far], chances[far], color=ORANGE, label="5 points or more")
 axes.set(xlabel="points of accuracy by which they seem to differ", ylabel="chance")
 axes.spines[["top", "right"]].set_visible(False)
 axes.legend(frameon=False, fontsize="small")
+lucky = chances[far].sum() + chances[~shown].sum()
+assert 0.45 < lucky < 0.47
+assert luck(1200)[1][abs(luck(1200)[0]) > 5 - 1e-9].sum() < 0.01
 Picture(
-    figure, "Two equally good models, measured on 100 reviews each, look 5 points or more apart in 46 % of all cases."
+    figure,
+    "Two equally good models, measured on 100 reviews each, look 5 points or more "
+    f"apart in {lucky:.0%} of all cases.",
 )
 
 # %% [markdown]
-# And that is the chance of the test reviews alone; seeds add theirs. So this chapter does not ask which recipe came out
-# higher. It asks what the numbers can carry.
+# With 100 test reviews, a gain of 5 points is worth little more than a coin flip. With 1,200 it means something. And this
+# is only the luck of the test reviews: the seed of the training adds its own.
+#
+# So a score alone defends nothing. You need answers to three questions:
+#
+# 1. How far off could the score be? That takes an interval.
+# 2. What does something cheaper reach on the same rows? That takes baselines.
+# 3. Was it the recipe, or the seed? That takes pairs of runs.
 #
 # ## The formula
 #
-# The chapter has no formula of its own. It has the equation into which all formulas of the course fit; a recipe fills its
-# places. Here are four rules, and what they make of it:
+# This chapter has the equation into which all formulas of the course fit:
+#
+# $$
+# \theta_{t+1} = \Pi\Big(\theta_t - \alpha_t\,\mathrm{opt}\big(G(\nabla_\theta[J(\theta_t) + \Omega(\theta_t)])\big)\Big)
+# $$
+#
+# Each symbol is a place, and each rule has its place:
+#
+# | symbol | what goes there | when it acts | for example | chapter |
+# | --- | --- | --- | --- | --- |
+# | $\theta_0$ | a `Prepare` rule | once, before the first update | `Reinit`, `LoRA` | 3, 6 |
+# | $J$ | the argument `loss=` | every update | `CrossEntropy` | 1 |
+# | $\Omega$ | a `Penalty` | every update, added to the loss | `L2SP` | 3 |
+# | $G$ | a `GradientRule` | every update, after the backward pass | `ClipNorm` | 2 |
+# | $\mathrm{opt}$ | the argument `optimizer=` | every update | `"adamw"` | 2 |
+# | $\alpha$ | a `Schedule` | every update, before it | `Decay` | 4 |
+# | $\Pi$ | a `Project` rule | every update, after it | `SoftThreshold` | 5 |
+# | $\theta^*$ | a `Finish` rule | once, after the last update | `Interpolate` | 6 |
+#
+# A recipe is a list of rules. A symbol appears in the equation as soon as a rule stands for it. Watch the equation grow:
+
+# %%
+RULES = [
+    ClipNorm(1.0),
+    L2SP(0.01),
+    SoftThreshold(1e-6),
+    Reinit(0.15),
+    Interpolate(0.75),
+]
+for count in range(len(RULES) + 1):
+    name = f"with {type(RULES[count - 1]).__name__}" if count else "the empty recipe"
+    equation = ftlab.explain(RULES[:count]).split("\n\n")[0]
+    print(f"{name}:", *equation.splitlines(), sep="\n    ")
+
+# %% [markdown]
+# The empty recipe has a schedule, too: a recipe that names none gets 10 % warm-up and linear decay, and α becomes α_t.
+#
+# The equation is the first line of the plan. The rest of the plan says what each rule does, in the order in which the
+# rules act. Here is the recipe of this chapter:
 
 # %%
 RECIPE = [LayerwiseDecay(0.9), WarmupLinear(0.1), ClipNorm(1.0), EMA(0.8)]
 print(ftlab.explain(RECIPE))
 
 # %% [markdown]
-# Read the plan before you train. The order of the kinds is fixed by the equation, whatever order you list them in; inside
-# a kind your order holds. Where rules get in each other's way, the plan says so:
+# The equation decides the order of the kinds, whatever order you list them in. Among rules of one kind, your order counts.
+#
+# Where rules get in each other's way, the plan ends with a warning. The five rules above do:
 
 # %%
-print(ftlab.explain([LoRA(rank=4), Freeze("*.embeddings.*"), HeadFirst(0.3)]).partition("take care:\n")[2])
+print(ftlab.explain(RULES).partition("take care:\n")[2])
 
 # %% [markdown]
-# The formulas that are new here come at the two ends of the equation. *Which parameters are trained* is decided before
-# the first update:
+# Read the plan before you train. A conflict that you find here costs a second, and one that you find afterwards costs a run.
+#
+# The formulas that are new in this chapter stand at the two ends of the equation. *Which parameters are trained?* is
+# decided before the first update, by `Freeze`, `BitFit`, `HeadFirst` or LoRA:
 
 # %%
-BEFORE = (formulas.freeze, formulas.head_first, formulas.bitfit, formulas.lora)
-AFTER = (formulas.interpolate, formulas.mean_of, formulas.ema, formulas.swa)
-
-
-def typeset(functions):
-    shown = [ftlab.formula(one) for one in functions]
-    return Markdown("\n\n".join(f"**{one.name}**: {one.sentence}\n\n$$\n{one.mathematics}\n$$" for one in shown))
-
-
-typeset(BEFORE)
+ftlab.formula(formulas.lora)
 
 # %% [markdown]
-# *What is kept of the weights* is decided after the last one. `mean_of` is the formula of a **soup**:
-
-# %%
-typeset(AFTER)
-
-# %% [markdown]
-# Two of them in full:
+# *What becomes of the weights?* is decided after the last update, by an interpolation or an average:
 
 # %%
 ftlab.formula(formulas.interpolate)
@@ -141,424 +180,639 @@ ftlab.formula(formulas.interpolate)
 ftlab.formula(formulas.ema)
 
 # %% [markdown]
-# Limit cases: α = 1 keeps what was trained, α = 0 gives the loaded weights back. d = 0 keeps the last weights, d = 1 the
-# first ones for ever. A soup of one model is that model.
+# Try the limits: α = 1 keeps the trained weights, and α = 0 gives the loaded ones back. With d = 0 the average is the last
+# weights; with d = 1 it stays at the first ones for ever.
+#
+# The others in a word each; their formulas are in [Strategies](../strategies.md):
+#
+# | formula | rule | what it does |
+# | --- | --- | --- |
+# | `freeze` | `Freeze("*.embeddings.*")` | the parameters that match keep their loaded values |
+# | `bitfit` | `BitFit()` | only the biases and the head are trained |
+# | `head_first` | `HeadFirst(0.3)` | only the head is trained for the first 30 % of the updates, then everything |
+# | `swa` | `SWA(...)` | the plain mean of the weights over the end of a run |
+# | `soup` | `ftlab.soup(...)` | the plain mean of several fine-tuned models |
 #
 # ## By hand
 #
-# On paper: a quarter of the way from θ₀ to θ_T; a moving average with d = ¾ that begins at 8 and then sees 0 three times;
-# the plain mean of 2, 4 and 9.
+# Work these out on paper first:
+#
+# - a quarter of the way from θ₀ = (0, 2, 1) to θ_T = (4, 2, −1);
+# - a moving average with d = ¾ that starts at 8 and then sees 0 three times;
+# - the plain mean of 2, 4 and 9.
 
 # %%
-quarter = interpolate({"w": torch.tensor([0.0, 2.0, 1.0])}, {"w": torch.tensor([4.0, 2.0, -1.0])}, 0.25)["w"]
-print("a quarter of the way from (0, 2, 1) to (4, 2, -1):", quarter.tolist())
+origin = {"w": torch.tensor([0.0, 2.0, 1.0])}
+trained = {"w": torch.tensor([4.0, 2.0, -1.0])}
+quarter = interpolate(origin, trained, 0.25)["w"].tolist()
+print("a quarter of the way:", quarter)
 
 mean, means = {"w": torch.tensor(8.0)}, []
 for _ in range(3):
     mean = ema(mean, {"w": torch.tensor(0.0)}, 0.75)
     means.append(mean["w"].item())
-print("8, then ¾ of it three times:", means)
+print("moving average:", means)
 
-plain = {}
-for count, value in enumerate([2.0, 4.0, 9.0]):
-    plain = swa(plain, {"w": torch.tensor(value)}, count)
-soup = mean_of([{"w": torch.tensor(value)} for value in (2.0, 4.0, 9.0)])
-print("the mean of 2, 4 and 9:", plain["w"].item(), "step by step,", soup["w"].item(), "at once")
-assert quarter.tolist() == [1.0, 2.0, 0.5]
+plain, weights = {}, [{"w": torch.tensor(value)} for value in (2.0, 4.0, 9.0)]
+for count, one in enumerate(weights):
+    plain = swa(plain, one, count)
+soup = mean_of(weights)
+print("plain mean:", plain["w"].item(), "step by step,", soup["w"].item(), "at once")
+
+# %% tags=["hide-cell"]
+assert quarter == [1.0, 2.0, 0.5]
 assert means == [6.0, 4.5, 3.375]
 assert plain["w"].item() == soup["w"].item() == 5.0
 
 # %% [markdown]
 # ## Against torch
 #
-# Twenty steps of torch's SGD on a small network; beside it torch's own `AveragedModel`, once with a moving average, once
-# with the plain mean, and ours.
+# Torch has averages of its own: `AveragedModel`. We make twenty steps of SGD on a small network, and keep torch's averages
+# and ours beside it.
 
 # %%
 chance = torch.Generator().manual_seed(0)
-net = torch.nn.Sequential(torch.nn.Linear(20, 30), torch.nn.Tanh(), torch.nn.Linear(30, 3)).double()
+
+
+def draw(*shape):
+    return torch.randn(shape, generator=chance, dtype=torch.float64)
+
+
+net = torch.nn.Sequential(
+    torch.nn.Linear(20, 30), torch.nn.Tanh(), torch.nn.Linear(30, 3)
+).double()
 with torch.no_grad():
     for param in net.parameters():
-        param.copy_(torch.randn(param.shape, generator=chance, dtype=torch.float64) / 3)
-moving, plain_mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9)), AveragedModel(net)
+        param.copy_(draw(*param.shape) / 3)
+theirs = {
+    "moving average": AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9)),
+    "plain mean": AveragedModel(net),
+}
+ours = {"moving average": {}, "plain mean": {}}
 optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-ours_moving, ours_plain = {}, {}
 for count in range(20):
     optimizer.zero_grad()
-    net(torch.randn(8, 20, generator=chance, dtype=torch.float64)).square().mean().backward()
+    net(draw(8, 20)).square().mean().backward()
     optimizer.step()
-    moving.update_parameters(net)
-    plain_mean.update_parameters(net)
     params = {name: param.detach() for name, param in net.named_parameters()}
-    ours_moving, ours_plain = ema(ours_moving, params, 0.9), swa(ours_plain, params, count)
+    ours["moving average"] = ema(ours["moving average"], params, 0.9)
+    ours["plain mean"] = swa(ours["plain mean"], params, count)
+    for averaged in theirs.values():
+        averaged.update_parameters(net)
 
-
-def apart_from(averaged, ours):
-    return max(float((param.detach() - ours[name]).abs().max()) for name, param in averaged.module.named_parameters())
-
-
-print("moving average, largest difference < 1e-12:", apart_from(moving, ours_moving) < 1e-12)
-print("plain mean, largest difference < 1e-12:    ", apart_from(plain_mean, ours_plain) < 1e-12)
-assert max(apart_from(moving, ours_moving), apart_from(plain_mean, ours_plain)) < 1e-12
+for name, averaged in theirs.items():
+    largest = max(
+        float((param.detach() - ours[name][key]).abs().max())
+        for key, param in averaged.module.named_parameters()
+    )
+    print(f"{name}: largest difference from torch {round(largest, 12)}")
+    assert largest < 1e-12
 
 # %% [markdown]
-# And LoRA: a linear module with the product added to its matrix answers like one that adds the two thin products on the
-# way.
+# LoRA is usually drawn as two thin matrices beside a linear layer. Adding their product to the matrix gives the same
+# outputs, and no extra work when the model is used:
 
 # %%
-weight, a, b = (torch.randn(shape, generator=chance, dtype=torch.float64) for shape in ((30, 20), (4, 20), (30, 4)))
-texts = torch.randn(7, 20, generator=chance, dtype=torch.float64)
-linear = torch.nn.functional.linear
-beside = linear(texts, weight) + 8 / 4 * linear(linear(texts, a), b)
-apart = float((linear(texts, lora(weight, a, b, 8.0)) - beside).abs().max())
-print("merged and beside, largest difference < 1e-12:", apart < 1e-12)
-assert apart < 1e-12
+weight, a, b, inputs = draw(30, 20), draw(4, 20), draw(30, 4), draw(7, 20)
+beside = inputs @ weight.T + 8 / 4 * (inputs @ a.T) @ b.T
+merged = inputs @ lora(weight, a, b, alpha=8.0).T
+largest = float((beside - merged).abs().max())
+print(f"beside the matrix and merged: largest difference {round(largest, 12)}")
+assert largest < 1e-12
 
 # %% [markdown]
 # ## Explore
 #
-# A descent with noisy gradients on ½(x² + 8y²) never comes to rest: it wanders around the minimum at (0, 0). The moving
-# average of its path does better, if it forgets fast enough and not too fast.
+# A descent with noisy gradients never comes to rest. This one wanders around the minimum of ½(x² + 8y²) at (0, 0). The
+# moving average of its path ends closer to the minimum, if its memory is neither too short nor too long.
 
 # %%
-noises = torch.randn(400, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-bend = torch.tensor([1.0, 8.0], dtype=torch.float64)
+NOISE_CHANCE = torch.Generator().manual_seed(0)
+NOISES = torch.randn(400, 2, generator=NOISE_CHANCE, dtype=torch.float64)
+BEND = torch.tensor([1.0, 8.0], dtype=torch.float64)
 
 
-def walk(rate, decay):
+def walk(lr, decay):
     """Return the path of a noisy descent, and the path of its moving average."""
-    place, mean = {"w": torch.tensor([-2.0, 1.5], dtype=torch.float64)}, {}
-    path, means = [], []
-    for noise in noises:
-        place = formulas.gradient_descent(place, {"w": bend * place["w"] + 2 * noise}, rate)
-        mean = ema(mean, place, decay)
+    place = {"w": torch.tensor([-2.0, 1.5], dtype=torch.float64)}
+    average, path, averages = {}, [], []
+    for noise in NOISES:
+        gradient = {"w": BEND * place["w"] + 2 * noise}
+        place = formulas.gradient_descent(place, gradient, lr)
+        average = ema(average, place, decay)
         path.append(place["w"])
-        means.append(mean["w"])
-    return torch.stack(path), torch.stack(means)
+        averages.append(average["w"])
+    return torch.stack(path), torch.stack(averages)
 
 
-def paths(decay, rate):
-    path, means = walk(rate, decay)
+# %% tags=["hide-input"]
+def paths(decay, lr):
+    path, averages = walk(lr, decay)
     figure = Figure(figsize=(6, 3), layout="constrained", facecolor="white")
     axes = figure.subplots()
     axes.plot(*path.T.tolist(), color=GREY, linewidth=0.6, label="weights")
-    axes.plot(*means.T.tolist(), color=BLUE, linewidth=2, label="their moving average")
-    axes.plot(*means[-1].tolist(), "o", color=ORANGE, markersize=8, label="its end")
+    axes.plot(*averages.T.tolist(), color=BLUE, linewidth=2, label="moving average")
+    axes.plot(*averages[-1].tolist(), "o", color=ORANGE, markersize=8, label="its end")
     axes.plot(0, 0, "+", color="black", markersize=14, label="minimum")
     axes.set(xlabel="x", ylabel="y", xlim=(-2.6, 2.6), ylim=(-1.6, 1.6))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize="small", loc="upper right")
-    last, mean = float(path[-1].norm()), float(means[-1].norm())
-    said = f"The last weights are {last:.2f} away from the minimum, the average is {mean:.2f} away."
-    return figure, f"{said} Goal reached." if mean <= 0.15 else said
+    last, end = float(path[-1].norm()), float(averages[-1].norm())
+    said = (
+        f"The last weights are {last:.2f} from the minimum, the average is {end:.2f}."
+    )
+    return figure, f"{said} Goal reached." if end <= 0.15 else said
 
 
-DECAYS, RATES = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999], [0.05, 0.1, 0.15, 0.2]
+DECAYS = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]
 explore(
     paths,
-    goal="The average ends within 0.15 of the minimum, at a rate of 0.1.",
+    goal="The average ends within 0.15 of the minimum, at a learning rate of 0.1.",
     decay=slider(DECAYS, start=0.0),
-    rate=slider(RATES, start=0.1),
+    lr=slider([0.05, 0.1, 0.15, 0.2], start=0.1),
 )
 
-# %%
+# %% tags=["hide-input"]
 good = [decay for decay in DECAYS if "Goal reached" in paths(decay, 0.1)[1]]
-print("decays that reach it:", good)
+print("decays that reach the goal at a learning rate of 0.1:", good)
 assert 0.0 not in good
 assert 0.999 not in good
 
 # %% [markdown]
-# A decay of 0 averages nothing. One of 0.999 still holds much of where the path began: an update's share halves in
-# ln ½ / ln d updates, which are 693 for 0.999, and the run has 400.
+# A decay of 0 averages nothing. A decay of 0.999 still remembers where the path began: the share of an update halves every
+# ln ½ / ln d updates. That is 693 updates for 0.999, and this run has 400.
 #
 # ## On the real model
 #
-# The article's section 3.2 has six steps. Here they are under its own names.
+# The article's section 3.2 has six steps. They stand here under its own names. The task is sentiment: is a review positive
+# or negative?
 #
 # ### 1 加载预训练模型 and 2 准备新任务数据: load a pretrained model, prepare the data
 #
-# The data come first in code, since the model has to know how many labels there are. The task is the topic of a review,
-# one of six, with few reviews to learn from.
+# The data come first in code, because the model has to know how many labels there are. We take a few hundred rows, so that
+# the page runs in two minutes. The result with all rows follows in step 5.
 
 # %%
-data = ftlab.load_data("reviews", task="topic")
-for split, rows in {"train": 128, "validation": 40, "test": 100}.items():
+data = ftlab.load_data("reviews", task="sentiment")
+for split, rows in {"train": 240, "validation": 120, "test": 400}.items():
     data[split] = data[split].shuffle(seed=0).select(range(rows))
 model = ftlab.load_model("minilm", data)
 print(model)
 
 # %% [markdown]
+# Before you train, find out what you get for less. Four baselines:
+#
+# - **majority**: always give the label that is most frequent in the training rows;
+# - **zero-shot**: write each label as a sentence, and choose the sentence whose vector is nearest to the vector of the text.
+#   It uses no training row and updates no parameter;
+# - **bag of words**: logistic regression on which words occur, without the model;
+# - **probe**: logistic regression on the vectors of the frozen model.
+
+# %%
+names = data["train"].features["label"].names
+texts = {split: list(rows["text"]) for split, rows in data.items()}
+labels = {split: np.array(rows["label"]) for split, rows in data.items()}
+vectors = {split: ftlab.embed(model, texts[split]) for split in ("train", "test")}
+
+
+def zero_shot(sentences):
+    """Return the label whose sentence is nearest to each test review."""
+    return (vectors["test"] @ ftlab.embed(model, sentences).T).argmax(1).numpy()
+
+
+words = make_pipeline(CountVectorizer(), LogisticRegression(max_iter=1000))
+words.fit(texts["train"], labels["train"])
+probe = LogisticRegression(max_iter=1000).fit(vectors["train"], labels["train"])
+answers = {
+    "majority": np.full(400, np.bincount(labels["train"]).argmax()),
+    "zero-shot": zero_shot([f"a {name} review" for name in names]),
+    "bag of words": words.predict(texts["test"]),
+    "probe": probe.predict(vectors["test"]),
+}
+
+# %% [markdown]
+# You will see their scores in step 5, beside that of the fine-tuned model.
+#
 # ### 3 定义新任务损失函数: define the loss
 #
-# One label a text: cross-entropy, chapter 1. `finetune` takes it by itself; `loss=ftlab.CrossEntropy(smoothing=0.1)` or
-# a function of your own takes its place.
+# Each text has one label, so the loss is cross-entropy (chapter 1). `finetune` uses it unless you say otherwise, for example
+# `loss=ftlab.CrossEntropy(smoothing=0.1)` or a function of your own.
 #
 # ### 4 微调模型: fine-tune
 #
-# First, which parameters would be trained? `begin` prepares a training without making a step, so counting is cheap.
+# First decide which parameters are trained. `begin` prepares a training without making a step, so counting is quick:
 
 # %%
 WHICH = {
     "everything": [],
-    "all but the embeddings": [Freeze("*.embeddings.*")],
-    "biases and head": [BitFit()],
-    "LoRA of rank 4 and head": [LoRA(rank=4)],
+    "LoRA": [LoRA(rank=8)],
+    "BitFit": [BitFit()],
+    "frozen body": [Freeze(("*.embeddings.*", "*.encoder.*"))],
 }
 for name, recipe in WHICH.items():
     params = ftlab.begin(model.copy(), batches=[0], recipe=recipe).params.values()
     count = sum(param.numel() for param in params)
-    print(f"{name:24} {count:>12,} trained parameters in {len(params):3d} tensors")
+    print(f"{name:12} trains {count:>10,} numbers in {len(params):3} tensors")
 
 # %% [markdown]
-# All four end as the same ordinary model of 22.7 million parameters: LoRA's product is added to the matrices when
-# training is over. `HeadFirst` is different: it trains everything, but lets the head go ahead.
+# All four end as the same ordinary model: LoRA adds its product to the matrices when the training is over. With a frozen
+# body, the head and the pooler below it are trained.
+#
+# What do they reach? `benchmarks/defend.py` has trained all four: 512 rows, 3 epochs, three seeds, all test rows. Fewer
+# trained numbers need a higher learning rate, so each method got the better of two, chosen on the validation rows. This was
+# recorded once:
+
+# %% tags=["hide-input"]
+FILE = Path("../benchmarks/results/defend.json")
+MISSING = (
+    "The record is in the repository, benchmarks/results/defend.json, and not here."
+)
+record = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else None
+
+
+def interval(values, sign=""):
+    mean, low, high = values
+    return f"{mean:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+
+
+table = MISSING
+if record:
+    how, reached, less = (
+        record[key] for key in ("what is trained", "accuracy", "everything minus")
+    )
+    table = pd.DataFrame(
+        {
+            "numbers trained": [f"{how[arm]['trained']:,}" for arm in WHICH],
+            "learning rate": [f"{how[arm]['lr']:g}" for arm in WHICH],
+            "accuracy": [interval(reached[arm]) for arm in WHICH],
+            "everything minus it": [
+                interval(less[arm], "+") if arm in less else "" for arm in WHICH
+            ],
+        },
+        index=list(WHICH),
+    )
+table
+
+# %% [markdown]
+# TODO ARMS
 #
 # We train everything, with the recipe from above.
 
 # %% tags=["nbval-ignore-output"]
-run = ftlab.finetune(model, data, epochs=2, lr=3e-4, batch_size=8, recipe=RECIPE)
-assert len(run.history) == 32
+rows = DatasetDict({"train": data["train"], "test": data["test"]})
+run = ftlab.finetune(
+    model, rows, epochs=3, lr=3e-4, batch_size=16, recipe=RECIPE, progress=False
+)
+losses = [one["loss"] for one in run.history]
+first, last = np.mean(losses[:5]), np.mean(losses[-5:])
+assert last < 0.6 * first
 Picture(
     run.curves(),
-    f"The training loss goes from {run.history[0]['loss']:.2f} to {run.history[-1]['loss']:.2f} in 32 steps.",
+    f"The training loss goes from {first:.2f} to {last:.2f} in {len(losses)} steps, "
+    "under a learning rate that rises for 10 % of them and then falls.",
 )
 
 # %% [markdown]
 # ### 5 评估模型性能: evaluate
+#
+# `finetune` has already measured the model on the test rows: accuracy, F1 and AUC-ROC, as in the article, and the loss.
 
 # %% tags=["nbval-ignore-output"]
-metrics = run.evaluate("test").flat()
-for name in ("accuracy", "f1", "auc_roc"):
-    print(f"{name:9} {metrics[name]:.3f}   95 % interval {metrics[name + '_low']:.3f} to {metrics[name + '_high']:.3f}")
-assert metrics["accuracy"] > 1 / 6, "guessing"
+print(run.metrics)
 
 # %% [markdown]
-# The interval is wide, because 100 reviews are few: that is what "Why" has shown. So is this recipe better than none? Two
-# recipes, three seeds, 96 reviews; the same head, order and dropout in each pair. The first arm is the one against which the other
-# is held; it has what every recipe without a schedule has, warm-up and linear decay.
+# Is that good? Put the baselines beside it, on the same 400 reviews. The 95 % intervals are Wilson's, for a share of correct
+# answers:
 
 # %% tags=["nbval-ignore-output"]
-few = data.copy()
-few.pop("validation")
-few["train"], few["test"] = data["train"].select(range(96)), data["test"].select(range(60))
-found = ftlab.compare({"plain": [], "recipe": RECIPE}, few, model, seeds=3, epochs=1, lr=5e-4, batch_size=8)
-print(found)
-paired = found.against("recipe")
-assert paired.detectable > 0.02 or not paired.spread, "three pairs do not see a difference of two points"
+right = {name: int((said == labels["test"]).sum()) for name, said in answers.items()}
+right["fine-tuned"] = round(400 * run.metrics["accuracy"])
+scores = {}
+for name, count in right.items():
+    low, high = binomtest(count, 400).proportion_ci(method="wilson")
+    scores[name] = (low, high)
+    print(f"{name:12} {count / 400:.3f} ({low:.3f} to {high:.3f})")
 
-# %% tags=["nbval-ignore-output"]
-said = (
-    f"Recipe minus plain: {paired.mean:+.3f}, 95 % interval {paired.low:+.3f} to {paired.high:+.3f} over three seeds."
-)
-assert found.n == 60
-assert len(paired.differences) == 3
-Picture(found.figure(), said)
+# %% tags=["hide-cell"]
+assert scores["fine-tuned"][0] > scores["zero-shot"][1]
+assert scores["fine-tuned"][0] > scores["majority"][1]
+assert right["fine-tuned"] == max(right.values())
 
 # %% [markdown]
-# Read the last column before the mean. "Undecided" does not mean that the recipes are alike. It means that a difference as
-# great as the one named there would have been seen four times in five, and that a smaller one mostly would not: with three
-# pairs, two points of accuracy are out of sight. With `seeds=10` and all 1,104 reviews the line of code is the same, and
-# the answer sharper.
+# The interval of the fine-tuned model lies above those of the majority and of zero-shot.
+#
+# The baselines deserve your best effort, too, or the comparison is not fair. Zero-shot depends on its sentences:
+
+# %% tags=["nbval-ignore-output"]
+PAIRS = [
+    ("bad", "good"),
+    ("a negative review", "a positive review"),
+    ("I did not like it.", "I liked it."),
+    ("It was bad.", "It was good."),
+]
+for sentences in PAIRS:
+    share = (zero_shot(list(sentences)) == labels["test"]).mean()
+    print(f"{share:.3f}   {' / '.join(sentences)}")
+    assert share < right["fine-tuned"] / 400
+
+# %% [markdown]
+# None of these wordings reaches the fine-tuned model. (If you pick the best wording by its score, do it on validation rows.)
+#
+# And with all rows? `benchmarks/defend.py` has recorded that: what `make demo` trains, over three seeds, and the baselines,
+# on all test rows.
+
+# %% tags=["hide-input"]
+ORDER = ["majority", "zero-shot", "bag of words", "probe", "fine-tuned"]
+table = MISSING
+if record:
+    ahead = record["fine-tuned minus"]
+    table = pd.DataFrame(
+        {
+            "accuracy": [interval(reached[name]) for name in ORDER],
+            "fine-tuned minus it": [
+                interval(ahead[name], "+") if name in ahead else "" for name in ORDER
+            ],
+        },
+        index=ORDER,
+    )
+    print(
+        f"{record['training_rows']:,} training rows, {record['test_rows']:,} test rows;"
+        f" fine-tuned over {record['seeds']} seeds.\n"
+        "In brackets: 95 % intervals over seeds and test rows."
+    )
+table
+
+# %% tags=["hide-input"]
+figure = Figure(figsize=(7, 2.4), layout="constrained", facecolor="white")
+axes = figure.subplots()
+alt = MISSING
+if record:
+    for place, name in enumerate(ORDER):
+        mean, low, high = reached[name]
+        colour = BLUE if name == "fine-tuned" else GREY
+        axes.plot([low, high], [place, place], color=colour, linewidth=3)
+        axes.plot(mean, place, "o", color=colour, markersize=7)
+    axes.set(
+        yticks=range(len(ORDER)), xlabel="accuracy on all test rows", xlim=(0.45, 1)
+    )
+    axes.set_yticklabels(ORDER)
+    axes.spines[["top", "right"]].set_visible(False)
+    alt = "Accuracy with all rows, worst to best: " + ", ".join(
+        f"{name} {reached[name][0]:.3f}" for name in ORDER
+    )
+    assert reached["fine-tuned"][1] > max(reached[name][2] for name in ORDER[:-1])
+    assert all(low > 0 for _, low, _ in ahead.values())
+Picture(figure, alt)
+
+# %% [markdown]
+# The last column of the table is the difference on the same rows, and every interval lies above 0. This model you can
+# defend: it is better than no training, than counting words and than a linear model on frozen vectors, and you can say by how
+# much.
 #
 # ### After training: between the loaded and the trained weights
 #
-# θ* = (1 − α)·θ₀ + α·θ_T, from one end to the other. θ₀ is the body as it was loaded; the head has no θ₀ and stays as
-# trained.
+# Interpolation takes a point on the line between the loaded weights θ₀ and the trained weights θ_T. The head is new, so it
+# has no θ₀ and stays as trained. Choose α on the validation rows: test rows that have chosen something are used up.
 
 # %% tags=["nbval-ignore-output"]
-origin = {name: param.detach() for name, param in model.net.named_parameters() if name not in model.fresh}
-trained = {name: param.detach().clone() for name, param in run.model.net.named_parameters()}
+origin = {
+    name: param.detach()
+    for name, param in model.net.named_parameters()
+    if name not in model.fresh
+}
+trained = {name: param.detach() for name, param in run.model.net.named_parameters()}
 between = run.model.copy()
 
 
-def measured(params):
-    """Put weights into the model and measure it on 60 test reviews."""
+def measured(params, rows):
+    """Put weights into a copy of the model, and measure it."""
     with torch.no_grad():
         for name, param in between.net.named_parameters():
             param.copy_(params[name])
-    return ftlab.evaluate(between, few["test"], resamples=0)
+    return ftlab.evaluate(between, rows, resamples=0)
 
 
 ALPHAS = [0.0, 0.25, 0.5, 0.75, 1.0]
-line = [measured(interpolate(origin, trained, alpha)) for alpha in ALPHAS]
-accuracies, losses = ([one[name] for one in line] for name in ("accuracy", "loss"))
-print(pd.DataFrame({"α": ALPHAS, "accuracy": accuracies, "loss": losses}).round(3).to_string(index=False))
-assert losses[0] > losses[-1], "the trained end fits the new task better"
+line = [
+    measured(interpolate(origin, trained, alpha), data["validation"])
+    for alpha in ALPHAS
+]
+accuracies = [one["accuracy"] for one in line]
+losses = [one["loss"] for one in line]
+table = pd.DataFrame({"α": ALPHAS, "accuracy": accuracies, "loss": losses})
+print(table.round(3).to_string(index=False))
 
-# %% tags=["nbval-ignore-output"]
-figure = Figure(figsize=(7, 2.8), layout="constrained", facecolor="white")
-left, right_side = figure.subplots(1, 2)
-for axes, values, name in ((left, accuracies, "accuracy"), (right_side, losses, "loss")):
+# %% tags=["hide-input", "nbval-ignore-output"]
+figure = Figure(figsize=(7, 2.4), layout="constrained", facecolor="white")
+panels = (("accuracy", accuracies), ("loss", losses))
+for axes, (name, values) in zip(figure.subplots(1, 2), panels, strict=True):
     axes.plot(ALPHAS, values, "o-", color=BLUE)
-    axes.set(xlabel="α, from loaded to trained", title=name)
+    axes.set(xlabel="α, from loaded to trained", title=f"validation {name}")
     axes.spines[["top", "right"]].set_visible(False)
 assert max(losses[1:4]) < losses[0]
+assert losses[3] < losses[4]
+assert accuracies[0] < 0.6
+assert abs(accuracies[3] - accuracies[4]) < 0.05
 Picture(
     figure,
-    f"Along the line from loaded to trained weights the loss falls from {losses[0]:.2f} to {losses[-1]:.2f}, without a hill.",
+    f"Between the loaded weights (loss {losses[0]:.2f}) and the trained ones "
+    f"({losses[4]:.2f}) no point has a higher loss than both; α = 0.75 has {losses[3]:.2f}.",
 )
 
 # %% [markdown]
-# The way is smooth: there is no hill between the two ends, so points between them are models too. That is why weights of
-# one origin can be averaged at all. Which α is best cannot be told from these 60 reviews, and must not be chosen on the
-# test reviews.
+# Read the line from left to right. At α = 0 the trained head stands on a body that it does not fit, and the model guesses. At
+# α = 1 it is the model of step 5. No point in between has a higher loss than the worse end, so there is no hill on this
+# line. At α = 0.75 the accuracy is about that of the trained end, and the loss is lower: the model is less
+# overconfident (chapter 1).
+#
+# That is the loss on the new task. Going back also keeps more of what the loaded model knew; [chapter 3](03_reinit.ipynb)
+# measures how much. To have it in the saved model, put `Interpolate(0.75)` into the recipe.
 #
 # ### 6 保存微调后的模型: save
 #
-# An ordinary `transformers` folder. Whoever has it opens it with nothing of ftlab imported; the probabilities have to be
-# the same.
+# `save` writes an ordinary `transformers` folder. Anyone can open it without ftlab, and gets the same probabilities:
 
 # %% tags=["nbval-ignore-output"]
-folder = run.save(Path(workplace.name) / "topic")
-print(sorted(one.name for one in folder.iterdir()))
+folder = run.save("runs/defended")
+print(*sorted(one.name for one in folder.iterdir()))
 classifier = pipeline("text-classification", str(folder), top_k=None)
-texts = ["The room was clean and the bed was soft.", "The lessons are short, and every one ends with a task."]
-theirs = [{one["label"]: one["score"] for one in scores} for scores in classifier(texts)]
-ours = [answer["probabilities"] for answer in run.predict(texts)]
-apart = max(abs(one[label] - other[label]) for one, other in zip(theirs, ours, strict=True) for label in one)
-print("all probabilities the same to 1e-5:", apart < 1e-5)
-assert apart < 1e-5
+for text in ("a quiet little gem", "The battery died on the second day."):
+    theirs = {one["label"]: one["score"] for one in classifier([text])[0]}
+    ours = run.predict([text])[0]["probabilities"]
+    print(f"\n{text}")
+    for label in names:
+        print(f"  {label}: transformers {theirs[label]:.4f}, ftlab {ours[label]:.4f}")
+        assert abs(theirs[label] - ours[label]) < 1e-5
 
 # %% [markdown]
-# In the folder lies the model card, which says what the model is, what it reached and how it was made:
+# The folder stays for you in `runs/defended`. In it lies a model card, which says what the model is, what it reached and how
+# it was made:
 
 # %% tags=["nbval-ignore-output"]
 card = (folder / "README.md").read_text(encoding="utf-8")
 print(card)
+
+# %% tags=["hide-cell"]
 assert all(type(rule).__name__ in card for rule in RECIPE)
 assert "95 % interval" in card
 
 # %% [markdown]
 # ## Where it hurts
 #
-# An average is only as good as its memory is short. We make 32 updates by hand with `begin` and `step`, and keep three
-# means of the weights beside them: two moving averages and the plain mean of the last quarter.
-
-
-# %% tags=["nbval-ignore-output"]
-def batch_of(rows):
-    tokens = model.processor(list(rows["text"]), padding=True, truncation=True, max_length=128, return_tensors="pt")
-    return {**tokens, "labels": torch.tensor(rows["label"])}
-
-
-batches = [batch_of(data["train"].select(range(first, first + 8))) for first in range(0, 128, 8)]
-by_hand = model.copy(0)
-untrained = {name: param.detach().clone() for name, param in by_hand.net.named_parameters()}
-state = ftlab.begin(by_hand, batches, recipe=[WarmupLinear(0.1)], epochs=2, lr=3e-4, engine="auto")
-fast, slow, last_quarter = {}, {}, {}
-for count, batch in enumerate(batches * 2):
-    ftlab.step(state, batch)
-    params = {name: param.detach() for name, param in state.params.items()}
-    fast, slow = ema(fast, params, 0.8), ema(slow, params, 0.999)
-    if count >= 24:
-        last_quarter = swa(last_quarter, params, count - 24)
-
-ends = {
-    "before training": untrained,
-    "the last weights": params,
-    "EMA, decay 0.8": fast,
-    "SWA, last quarter": last_quarter,
-    "EMA, decay 0.999": slow,
-}
-losses = {name: measured(weights)["loss"] for name, weights in ends.items()}
-for name, loss in losses.items():
-    print(f"{name:18} loss on 60 test reviews {loss:.3f}")
-gain = {name: losses["before training"] - loss for name, loss in losses.items()}
-assert gain["the last weights"] > 0.1
-assert gain["EMA, decay 0.8"] > gain["the last weights"] / 2
-assert gain["EMA, decay 0.999"] < gain["the last weights"] / 4, "next to nothing of what was learned is left"
-
-# %% [markdown]
-# With decay 0.999, the usual default, the average of 32 updates holds almost only the first ones: all that was learned is
-# thrown away at the end. In a run of 10,000 updates the same number is harmless. `EMA` says so when it starts; when you
-# write the loop yourself, nobody does.
+# An average of weights helps only if its memory is much shorter than the run. To see that, we make 32 updates by hand with
+# `begin` and `step`, and keep three averages of the weights: two moving ones, and the plain mean of the last quarter. Short
+# reviews make it quick.
 
 # %%
-print(f"32 updates: {0.999**31:.1%} of the weights after the first one with decay 0.999, {0.8**31:.1%} with 0.8")
-print(f"10,000 updates: {0.999**9999:.3%} with decay 0.999")
+short = ftlab.load_data("reviews").filter(lambda row: len(row["text"]) <= 60)
+short = DatasetDict(
+    {split: short[split].shuffle(seed=0) for split in ("train", "test")}
+)
+short["test"] = short["test"].select(range(150))
+batches = []
+for first in range(0, 128, 16):
+    rows = short["train"][first : first + 16]
+    tokens = model.processor(rows["text"], padding=True, return_tensors="pt")
+    batches.append({**tokens, "labels": torch.tensor(rows["label"])})
+
+# %% tags=["nbval-ignore-output"]
+by_hand = model.copy(0)
+start = {name: one.detach().clone() for name, one in by_hand.net.named_parameters()}
+state = ftlab.begin(
+    by_hand, batches, [WarmupLinear(0.1)], epochs=4, lr=3e-4, engine="auto"
+)
+fast, slow, quarter = {}, {}, {}
+for count, batch in enumerate(batches * 4):
+    ftlab.step(state, batch)
+    params = {name: one.detach() for name, one in state.params.items()}
+    fast, slow = ema(fast, params, 0.8), ema(slow, params, 0.999)
+    if count >= 24:
+        quarter = swa(quarter, params, count - 24)
+
+ENDS = {
+    "before training": start,
+    "the last weights": params,
+    "EMA, decay 0.8": fast,
+    "SWA, last quarter": quarter,
+    "EMA, decay 0.999": slow,
+}
+ends = {name: measured(weights, short["test"]) for name, weights in ENDS.items()}
+for name, one in ends.items():
+    print(f"{name:18} accuracy {one['accuracy']:.3f}, loss {one['loss']:.3f}")
+
+# %% tags=["hide-cell"]
+gain = {
+    name: ends["before training"]["loss"] - one["loss"] for name, one in ends.items()
+}
+assert ends["the last weights"]["accuracy"] > 0.7
+assert gain["EMA, decay 0.8"] > gain["the last weights"] / 2
+assert gain["SWA, last quarter"] > gain["the last weights"] / 2
+assert gain["EMA, decay 0.999"] < gain["the last weights"] / 4
 
 # %% [markdown]
+# Decay 0.999 is the usual default. Here it throws away almost everything that was learned, because the average still consists
+# of the weights after the first update:
+
+# %%
+for updates, decay in ((32, 0.8), (32, 0.999), (10_000, 0.999)):
+    share = decay ** (updates - 1)
+    print(f"{updates:6,} updates, decay {decay}: {share:.1%} is left of the first ones")
+
+# %% [markdown]
+# In a run of 10,000 updates the same decay is harmless. The rule `EMA` warns you when it starts. In a loop that you write
+# yourself, nobody does.
+#
 # ## Also called
 #
-# - Interpolation with θ₀ is **WiSE-FT**; the mean of several fine-tuned models a **model soup**; the moving average
-#   **Polyak averaging**, and the plain mean over the end of a run **SWA**.
-# - Head first, then everything: **LP-FT**, linear probing, then fine-tuning. Training few parameters: *parameter-efficient
-#   fine-tuning*, **PEFT**; a frozen body with a new head is a *linear probe*.
-# - Layer-wise decay of the learning rate is *discriminative fine-tuning* in ULMFiT.
-# - The article's 学习率裁剪, "clipping of the learning rate", is used by it for lowering the rate over time, which is
-#   decay (chapter 4). A bound on the rate is `ClipRate`.
+# - Interpolation with θ₀ is **WiSE-FT**. The mean of several fine-tuned models is a **model soup**. The plain mean of the
+#   weights along a run is **Polyak averaging**, or **SWA** when it covers only the end of the run.
+# - Training the head first and then everything is **LP-FT** (linear probing, then fine-tuning). Training few parameters is
+#   *parameter-efficient fine-tuning*, **PEFT**.
+# - A layer-wise decay of the learning rate is *discriminative fine-tuning* in ULMFiT.
+# - The article writes 学习率裁剪, "clipping of the learning rate", for lowering the learning rate over time. That is
+#   decay (chapter 4). `ClipRate` puts a bound on the learning rate.
 #
 # ### What the article says, and what you can run here
 
-# %%
+# %% tags=["hide-input"]
 TABLE = """\
 | the article | what you can run here |
 | --- | --- |
-| *direction 1*: more efficient strategies | `LoRA`, `BitFit`, `Freeze`, `finetune` with `engine="auto"` |
-| *direction 2*: adaptive fine-tuning | `find_rate` looks for a learning rate, `Plateau` lowers it when validation stops |
-| *direction 3*: across models, BERT to GPT | `Distill`: a teacher's answers train a student that shares its labels and tokenizer |
-| *direction 4*: zero-shot, no update | `embed` texts and the names of the labels: the next cell |
-| *direction 5*: theory, stability, consistency | `compare` over seeds; the line from θ₀ to θ_T above |
-| *challenge 1*: little data | `trial` and `compare` with few rows; `SupervisedContrastive`, `Mixout`, `Reinit` |
-| *challenge 2*: little computing | `LoRA`, `accumulate=`, `doctor` says what your machine has |
-| *challenge 3*: forgetting | `L2SP`, `EWC`, `Interpolate`; `load_pairs` to measure it |
-| *challenge 4*: large models | `RemoveLayers`, `RemoveNeurons`: chapter 5 |
+| *direction 1*: more efficient strategies | `LoRA`, `BitFit`, `Freeze`: trained in step 4 |
+| *direction 2*: adaptive fine-tuning | `find_rate` looks for a learning rate; \
+`Plateau` lowers it when validation stops improving |
+| *direction 3*: across models, BERT to GPT | `Distill`: a student learns from a \
+teacher with the same labels and tokenizer. No page runs it; see \
+[Strategies](../strategies.md) |
+| *direction 4*: zero-shot, no update | a baseline in step 2, its score in step 5 |
+| *direction 5*: theory, stability, consistency | `compare` and `trial` over seeds; \
+the line from θ₀ to θ_T above |
+| *challenge 1*: little data | the learning curve in [The data](../data.md) |
+| *challenge 2*: little computing | `accumulate=` splits a batch; `doctor` says what \
+your machine has |
+| *challenge 3*: forgetting | `L2SP`, `Interpolate`, `Freeze`, measured in \
+[chapter 3](03_reinit.ipynb) |
+| *challenge 4*: large models | `RemoveLayers`, `RemoveNeurons`: \
+[chapter 5](05_sign_prune.ipynb) |
 | *challenge 5*: explosion and oscillation | `ClipNorm`, `WarmupLinear`, `EMA`, `SAM` |
-| *Q1*: fine-tuning or transfer? | `finetune` is one way to transfer; `embed` is another, without any update |
-| *Q2*: is the pretraining data needed? | no: `L2SP` and `PriorDecay` hold on to θ₀, which is in the checkpoint |
-| *Q3*: is knowledge lost? | measure it with `load_pairs`; `L2SP` and `Interpolate` hold on to θ₀, noise (`Reinit`) does not |
-| *Q4*: much computing? | `doctor`; a smaller model, fewer trained parameters |
-| *Q5*: is the gain limited? | `trial` with an interval says how much there is |
-| *Q6*: explosion, oscillation | `ClipNorm`, which the article's five answers leave out; `Decay`, `ClipWeights`, `L2Penalty` |
+| *question 1*: fine-tuning or transfer? | `finetune` is one way to transfer; the \
+probe in step 2 is another, without an update |
+| *question 2*: is the pretraining data needed? | no: `L2SP` and `PriorDecay` pull \
+towards θ₀, which is in the checkpoint |
+| *question 3*: is knowledge lost? | yes; `check_similarity` measures it, and \
+[chapter 3](03_reinit.ipynb) shows how much, and what keeps it |
+| *question 4*: much computing? | this page runs in about two minutes on one core; \
+`doctor` tells you about yours |
+| *question 5*: is the gain limited? | step 5 says how large it is, and the learning \
+curve in [The data](../data.md) how it grows with the rows |
+| *question 6*: explosion, oscillation | `ClipNorm`, which the article's five answers \
+leave out; `Decay`, `ClipWeights`, `L2Penalty` |
 """
 named = set(re.findall(r"`(\w+)`", TABLE))
 assert all(hasattr(ftlab, name) for name in named)
 Markdown(TABLE)
 
 # %% [markdown]
-# Direction 4 in three lines: the topic whose name lies nearest to the text, with no parameter updated.
-
-# %%
-names = data["test"].features["label"].names
-topics = ftlab.embed(model, [f"a review of a {name}" for name in names])
-nearest = (ftlab.embed(model, list(few["test"]["text"])) @ topics.T).argmax(1)
-zero_shot = float((nearest == torch.tensor(few["test"]["label"])).double().mean())
-print(f"without a single update: more than 40 % of 60 reviews right: {zero_shot > 0.4}")
-assert zero_shot > 0.4
-
-# %% tags=["nbval-ignore-output"]
-for name, accuracy in {"zero-shot": zero_shot, "fine-tuned on 128 reviews": accuracies[-1]}.items():
-    low, high = binomtest(round(60 * accuracy), 60).proportion_ci(method="wilson")
-    print(f"{name:26} {accuracy:.2f} ({low:.2f} to {high:.2f})")
-    assert high - low > 0.2
-
-# %% [markdown]
-# Compare with the cheapest thing that might work before you report a gain. MiniLM was pretrained to compare sentences, and
-# on 60 reviews each interval is more than 20 points wide: between the two nothing is decided here.
-#
 # ## Is your own rule better?
 #
-# A rule of three lines: take the mean out of every row of a gradient. `beside` is what both arms have.
+# Gradient centralisation is a rule of one line: it subtracts from each row of a gradient the mean of the row. `trial` trains
+# pairs of models that differ only in the rule; `beside=` holds what both have.
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 @dataclass(frozen=True)
 class Centred(ftlab.GradientRule):
     def shape(self, grads, memory, now):
-        return {
-            name: grad - grad.mean(-1, keepdim=True) if grad.ndim > 1 else grad for name, grad in grads.items()
-        }, memory
+        centred = {
+            name: grad - grad.mean(-1, keepdim=True) if grad.ndim > 1 else grad
+            for name, grad in grads.items()
+        }
+        return centred, memory
 
 
-few["test"] = data["test"].select(range(40))
-verdict = ftlab.trial(Centred(), few, model, pairs=3, rows=48, beside=RECIPE[:3], epochs=2, lr=5e-4, batch_size=8)
+# %% tags=["nbval-ignore-output"]
+few = {"pairs": 3, "rows": 96, "epochs": 3, "lr": 3e-4, "batch_size": 16}
+verdict = ftlab.trial(Centred(), short, model, beside=[ClipNorm(1.0)], **few)
 print(verdict)
+
+# %% tags=["hide-cell"]
 assert verdict.broken == ()
-assert len(verdict.with_it) == 3
+assert verdict.verdict == "undecided"
+assert min(verdict.without) > 0.6
 
 # %% [markdown]
-# Three pairs are a rehearsal, not a result: they show that the rule keeps the contract and how much the pairs scatter. From
-# the scatter the verdict tells which difference so many pairs can show. Give it `pairs=10` and more rows for an answer.
+# Undecided does not mean that the rule has no effect. It means that an effect of this size does not show with three pairs.
+# What would have shown? That is the **power** of the comparison (chapter 1). For pairs that scatter like these:
+
+# %% tags=["nbval-ignore-output"]
+for pairs in (3, 5, 10, 30):
+    seen = verdict.found.spread * detectable_effect(pairs)
+    print(f"{pairs:2} pairs detect a difference of {seen:.3f} with 80 % power")
+assert verdict.found.detectable > abs(verdict.found.mean)
+
+# %% [markdown]
+# To answer the question properly, you need more pairs: `trial(Centred(), pairs=30)`, or `compare` if there are several
+# recipes. The lines of code stay the same.
 #
 # ## Exercises
 #
@@ -576,8 +830,8 @@ ftlab.check.exercise("06.1", updates)
 # %% [markdown]
 # ### Exercise 06.2
 #
-# MiniLM has six layers; in each, LoRA stands beside two matrices of 384 by 384. How many numbers do the factors of rank 4
-# have in all? Check it against the count above: the head has 6·384 + 6.
+# MiniLM has six layers. In each of them, LoRA works on two matrices of 384 by 384. How many numbers do the factors of rank 4
+# have in all? You can check your answer with `begin`, as in step 4: the head, with its 2·384 + 2 numbers, is trained too.
 
 # %% tags=["solution"]
 factors = 6 * 2 * (4 * 384 + 384 * 4)
@@ -586,7 +840,7 @@ ftlab.check.exercise("06.2", factors)
 # %% [markdown]
 # ### Exercise 06.3
 #
-# Write `averaged(path, decay)`: the moving average at the end of a list of tensors. It begins with the first of them.
+# Write `averaged(path, decay)`: the moving average at the end of a list of tensors. It starts with the first of them.
 
 
 # %% tags=["solution"]
@@ -602,8 +856,8 @@ ftlab.check.exercise("06.3", averaged)
 # %% [markdown]
 # ### Exercise 06.4
 #
-# Over ten paired seeds a recipe is +0.021 better than another, 95 % interval −0.004 to +0.046. Better, worse, or undecided?
-# Answer in one word.
+# Over ten paired seeds, one recipe is better than another by +0.021, with a 95 % interval from −0.004 to +0.046. What is the
+# verdict: better, worse or undecided?
 
 # %% tags=["solution"]
 word = "undecided"
@@ -619,7 +873,9 @@ ftlab.check.exercise("06.4", word)
 # %% tags=["solution"]
 def go_back(origin, trained, alpha):
     return {
-        name: (1 - alpha) * origin[name] + alpha * tensor if name in origin else tensor.clone()
+        name: (1 - alpha) * origin[name] + alpha * tensor
+        if name in origin
+        else tensor.clone()
         for name, tensor in trained.items()
     }
 
@@ -629,12 +885,10 @@ ftlab.check.exercise("06.5", go_back)
 # %% [markdown]
 # ## Key points
 #
-# - A recipe is a list of rules, each with its place in one equation. `explain` shows the plan before anything is trained.
-# - Which parameters are trained is a choice: everything, the biases, thin factors. What is saved is an ordinary model.
-# - Weights of one origin can be averaged: with θ₀, along a run, over runs. A mean whose memory is longer than the run holds
-#   what was there before it.
-# - Two numbers are a result only with pairs, an interval, and what could have been seen.
-# - Six steps: load, prepare, loss, fine-tune, evaluate, save. The last is done when somebody else can open it.
-
-# %% tags=["nbval-skip"]
-workplace.cleanup()
+# - A recipe is a list of rules, and each rule has its place in one equation. `explain` shows the plan before you train.
+# - A model is defended by intervals and by cheaper methods measured on the same test rows. Fine-tuning beat them all here.
+# - You choose which parameters are trained: everything, the biases, thin factors, or only the head. Each choice needs its own
+#   learning rate.
+# - Points on the line between loaded and trained weights are models too. Choose among them on validation rows.
+# - An average of weights helps only if its memory is much shorter than the run.
+# - "Undecided" without the power of the comparison says nothing.

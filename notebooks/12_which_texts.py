@@ -1,194 +1,329 @@
 # %% [markdown]
 # # 12. Which texts does it get wrong?
 #
-# One accuracy hides where a model errs. This page looks behind it: by the manner of speaking, at the surest wrong answers,
-# and at two texts that differ in a single word.
+# A model can have a good accuracy on its test split and still fail on a whole kind of text. This page looks behind
+# the accuracy in four ways, and then at a model whose accuracy hides something worse.
 #
-# **When you are through** (about 5 minutes to read, under 1 to run) you can
+# **When you are through** (about 30 minutes to read and work through, about 1 minute to run) you can
 #
-# - group errors by another label, and hold each group against guessing and against its interval;
-# - find the wrong answers of which the model is surest, and test what it makes of a negation;
-# - say what to do about it, and on which split you may look for it.
+# - split an accuracy by kind of text, and compare each part with guessing and with its interval;
+# - test a model on a contrast set and with behavioural checks, and read its most confident mistakes;
+# - say what to do about what you find, and on which split you may look for it.
 #
 # You need the [quickstart](00_quickstart.ipynb).
 
-# %% tags=["nbval-skip"]
-import subprocess
-import sys
-
-if "google.colab" in sys.modules:  # on Colab: install your copy of the repository; its torch stays
-    REPOSITORY = ""  # the address of your copy, as in https://github.com/you/ftlab
-    assert REPOSITORY, "Write the address of your copy of the repository into REPOSITORY, then run this cell again."
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", f"ftlab[embedded] @ git+{REPOSITORY}"], check=True)
-
-# %%
+# %% tags=["hide-input"]
+import json
 import re
+from pathlib import Path
 
 import pandas as pd
-import transformers
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 import ftlab
 from ftlab import ClipNorm, Freeze
-from ftlab.plots import BLUE, ORANGE, Picture
-
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
+from ftlab.plots import BLUE, GREY, ORANGE, Picture
 
 # %% [markdown]
-# ## A model to look at
+# ## A model with a good accuracy
 #
-# Positive or negative? All 1,104 training reviews, once. To be quick, the embeddings and the two lowest layers stay as
-# they were loaded.
+# The task is sentiment: is a review positive or negative? To save time we train on 500 of the reviews, and keep the
+# embeddings and the three lowest layers as they were loaded.
 
 # %% tags=["nbval-ignore-output"]
 data = ftlab.load_data("reviews", task="sentiment")
-test, names = data["test"], data["test"].features["label"].names
+rows = data["train"].shuffle(seed=0).select(range(500))
 model = ftlab.load_model("minilm", data)
-lower = Freeze(("*.embeddings.*", "*.layer.0.*", "*.layer.1.*"))
+lower = Freeze(("*.embeddings.*", "*.layer.0.*", "*.layer.1.*", "*.layer.2.*"))
 run = ftlab.finetune(
-    model, {"train": data["train"]}, epochs=1, lr=3e-4, seed=0, recipe=[lower, ClipNorm(1.0)], progress=False
-)
-answers = run.predict(test["text"])
-table = pd.DataFrame({
-    "text": test["text"],
-    "true": [names[label] for label in test["label"]],
-    "said": [answer["label"] for answer in answers],
-    "probability": [answer["score"] for answer in answers],
-})  # fmt: skip
-table["right"] = table["true"] == table["said"]
-print(f"{len(table)} test reviews, accuracy {table['right'].mean():.3f}")
-assert table["right"].mean() > 0.6
+    model, {"train": rows}, epochs=3, lr=3e-4, batch_size=16, seed=0,
+    recipe=[lower, ClipNorm(1.0)], progress=False,
+)  # fmt: skip
+
+
+def answered(run, test):
+    """Return a table of test reviews and what the model says of them."""
+    names = test.features["label"].names
+    answers = run.predict(test["text"])
+    table = pd.DataFrame()
+    table["text"] = test["text"]
+    table["true"] = [names[label] for label in test["label"]]
+    table["said"] = [answer["label"] for answer in answers]
+    table["probability"] = [answer["score"] for answer in answers]
+    table["right"] = table["true"] == table["said"]
+    return table
+
+
+def summary(rows):
+    """Return accuracy, its 95 % interval (Wilson), and what guessing would reach."""
+    right, count = int(rows["right"].sum()), len(rows)
+    interval = binomtest(right, count).proportion_ci(method="wilson")
+    guess = rows["true"].value_counts(normalize=True).max()
+    return {
+        "accuracy": right / count,
+        "low": interval.low,
+        "high": interval.high,
+        "guess": guess,
+        "reviews": count,
+    }
+
+
+table = answered(run, data["test"])
+print(pd.DataFrame([summary(table)]).round(3).to_string(index=False))
+
+# %% tags=["hide-cell", "nbval-ignore-output"]
+whole = summary(table)
+assert whole["low"] > 0.75
+assert whole["guess"] == 0.5
 
 # %% [markdown]
-# ## By the manner of speaking
+# The column `guess` is the accuracy of always giving the more frequent label. The model is far better than that. Can you
+# rely on it?
 #
-# Each review carries a second label, its `phenomenon`, which the model never saw. A group has to be held against two
-# things: what guessing gives (the share of its commoner label, in the column `guess`), and the 95 % interval, which is
-# wide where the group is small.
+# ## 1. By the way an opinion is expressed
+#
+# Each review has a second label that the model never saw: its `phenomenon`, the way in which the opinion is expressed.
+# Split the accuracy by it. Compare each part with its own guess, and look at its interval, which is wide where
+# there are few reviews.
 
 # %% tags=["nbval-ignore-output"]
 phenomena = ftlab.load_data("reviews", task="phenomenon")["test"]
-assert list(phenomena["text"]) == list(test["text"])
-table["phenomenon"] = [phenomena.features["label"].int2str(label) for label in phenomena["label"]]
+kinds = phenomena.features["label"].names
+table["phenomenon"] = [kinds[label] for label in phenomena["label"]]
+groups = pd.DataFrame(
+    {kind: summary(part) for kind, part in table.groupby("phenomenon")}
+)
+groups = groups.T.sort_values("accuracy").astype({"reviews": int})
+print(groups.round(2).to_string())
 
-
-def of_group(rows):
-    low, high = binomtest(int(rows["right"].sum()), len(rows)).proportion_ci(method="wilson")
-    guess = rows["true"].value_counts(normalize=True).max()
-    return {"reviews": len(rows), "guess": guess, "accuracy": rows["right"].mean(), "low": low, "high": high}
-
-
-groups = pd.DataFrame({kind: of_group(rows) for kind, rows in table.groupby("phenomenon")}).T.sort_values("accuracy")
-print(groups.astype({"reviews": int}).round(2).to_string())
-assert groups["reviews"].sum() == 600
-assert groups.loc["plain", "accuracy"] < groups.loc["irony", "accuracy"]
-
-# %% tags=["nbval-ignore-output"]
-figure = Figure(figsize=(6.4, 3), layout="constrained", facecolor="white")
+# %% tags=["hide-input", "nbval-ignore-output"]
+assert list(phenomena["text"]) == list(table["text"])
+assert groups.loc["plain", "low"] > groups.loc["irony", "high"]
+assert groups.loc["irony", "low"] < groups.loc["irony", "guess"]
+figure = Figure(figsize=(6.4, 3.2), layout="constrained", facecolor="white")
 axes = figure.subplots()
 places = list(range(len(groups)))
-axes.hlines(places, groups["low"], groups["high"], color=BLUE, linewidth=2, label="95 % interval")
-axes.plot(groups["accuracy"], places, "D", color=BLUE, label="accuracy")
-axes.plot(groups["guess"], places, "|", color=ORANGE, markersize=14, markeredgewidth=2, label="guessing")
-axes.set(yticks=places, ylim=(-0.5, 5.5), xlim=(0.4, 1.0), xlabel="accuracy on the test reviews of this kind")
-axes.set_yticklabels(list(groups.index))
+axes.hlines(places, groups["low"], groups["high"], color=BLUE, linewidth=2)
+axes.plot(groups["accuracy"], places, "D", color=BLUE, label="accuracy, 95 % interval")
+axes.plot(
+    groups["guess"], places, "|", color=ORANGE, markersize=14, markeredgewidth=2,
+    label="guessing",
+)  # fmt: skip
+axes.axvline(whole["accuracy"], color=GREY, linestyle=":", label="all test reviews")
+axes.set(yticks=places, ylim=(-0.5, 5.5), xlim=(0.2, 1.0), xlabel="accuracy")
+axes.set_yticklabels(
+    [f"{kind} ({groups.loc[kind, 'reviews']})" for kind in groups.index]
+)
 axes.spines[["top", "right"]].set_visible(False)
-axes.legend(frameon=False, fontsize="small", loc="lower right")
-assert groups.loc["plain", "accuracy"] < 0.75
-assert groups.loc["irony", "guess"] > 0.65
-assert (table.loc[table["phenomenon"] == "irony", "true"] == "negative").mean() > 0.65
+figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
 Picture(
     figure,
-    "Ironic reviews are answered right more often than plain ones, but two thirds of them are negative, so guessing is "
-    "right more often there too; the intervals of most kinds overlap.",
+    "Plain reviews are answered far more accurately than ironic ones, on which the model "
+    "is no better than guessing.",
 )
 
 # %% [markdown]
-# Two surprises, and a warning for each.
+# Most reviews are plain, so the accuracy on the whole test split is mainly the accuracy on plain reviews. It hides that
+# the model is no better than guessing on the ironic ones.
 #
-# - **Irony looks easy.** But about two thirds of the ironic reviews are negative, and whoever always says "negative" is right
-#   on them without having understood a thing. Compare each accuracy with its guess, not with its neighbour.
-# - **Plain speech looks hard.** Is it? You have just picked a row because it stands out, and in any table some row does.
-#   A guess that comes from a table has to be tested on reviews that did not make the table.
+# Be careful with a row that you picked because it stands out: in any table, some row is the worst by chance. Here the
+# intervals of plain and ironic reviews lie far apart, so chance is not a good explanation. Where intervals overlap, test your
+# suspicion on reviews that were not in the table.
 #
-# ## The surest wrong answers
+# ## 2. A contrast set
 #
-# Sort the wrong answers by the probability that the model gave them, and read. Is the label wrong, or the model? What do
-# the texts share? Five are enough to have an idea, and far too few to be right about it.
+# A *contrast set* is a test set written to find out whether a model has taken a short cut. `tricky_reviews` has the same
+# task, labels and topics. But single words mislead in it: a review may praise with words of complaint, and condemn with words of
+# praise.
 
 # %% tags=["nbval-ignore-output"]
-surest = table[~table["right"]].sort_values("probability", ascending=False).head(5)
-for row in surest.itertuples():
-    print(f"{row.probability:.2f} {row.said}, but it is {row.true} ({row.phenomenon})\n     {row.text}")
-assert surest["probability"].min() > table["probability"].mean()
+tricky = answered(run, ftlab.load_data("tricky_reviews", task="sentiment")["test"])
+sets = {"reviews": whole, "tricky_reviews": summary(tricky)}
+print(pd.DataFrame(sets).T.astype({"reviews": int}).round(3).to_string())
+print("\nTwo confident mistakes on tricky_reviews:")
+mistakes = tricky[~tricky["right"]].sort_values("probability", ascending=False)
+for row in mistakes.head(2).itertuples():
+    print(f"{row.said} {row.probability:.2f}, but it is {row.true}:\n  {row.text}")
+assert sets["tricky_reviews"]["high"] < 0.55
+assert sets["tricky_reviews"]["high"] < whole["low"] - 0.2
 
 # %% [markdown]
-# ## Two texts that differ in one word
+# The same model now does no better than a coin. It has learned which words go with which label, and on `reviews` that is nearly
+# always enough, because the test split was written in the same way as the training split. To learn what else a model can do, you
+# need texts that were made in a different way.
 #
-# A `not` turns the verdict round. Does the model's answer turn with it? You know what these sentences mean, so you need no
-# labels.
+# ## 3. Behavioural checks
+#
+# A third way needs no test set of your own. `check_behaviour` asks a sentiment model about sentences whose answer any reader
+# knows, in the style of CheckList (Ribeiro et al. 2020). There are three kinds of checks:
+#
+# - *minimum*: the sentence has an obvious label ("What a lovely novel.");
+# - *invariance*: a change that carries no feeling, such as another name, must not change the label;
+# - *direction*: a change of feeling must move the probability of positive the right way.
 
 # %% tags=["nbval-ignore-output"]
-PRAISE = ["The soup was good.", "I would stay here again.", "The room was clean.", "It is worth the money."]
+behaviour = ftlab.check_behaviour(run)
+print(behaviour)
+minimum, low, high = behaviour.share("minimum")
+print(f"\nminimum checks passed: {minimum:.2f} ({low:.2f} to {high:.2f})")
+assert low > 0.7
+
+# %% [markdown]
+# Read the failures too. They are sorted by how confident the mistake is:
+
+# %% tags=["nbval-ignore-output"]
+failures = [one for one in behaviour.failures if one.kind != "direction"]
+for one in failures[:6]:
+    print(f"{one.kind} {one.capability}, expected {one.expected}:")
+    print(f"  {one.positive:.2f} {one.text}")
+    if one.changed:
+        print(f"  {one.positive_changed:.2f} {one.changed}")
+assert abs(failures[0].positive - 0.5) > 0.2
+
+# %% [markdown]
+# The number before a sentence is the probability of positive. Six failures are enough to form a suspicion, and far too few
+# to confirm it. The intervals in the table tell you how much each share can be trusted.
+#
+# ## 4. Two texts that differ in one word
+#
+# You can also write checks yourself. A `not` reverses the meaning of each of these sentences. Does the answer reverse too?
+# You know what the sentences mean, so you need no labels.
+
+# %% tags=["nbval-ignore-output"]
+PRAISE = [
+    "The soup was good.",
+    "I would stay here again.",
+    "The room was clean.",
+    "It is worth the money.",
+]
 DENIED = [
     "The soup was not good.",
     "I would not stay here again.",
     "The room was not clean.",
     "It is not worth the money.",
 ]
-positive = [answer["probabilities"]["positive"] for answer in run.predict(PRAISE + DENIED)]
-pairs = pd.DataFrame({"praise": PRAISE, "positive": positive[:4], "with not": positive[4:]})
+found = run.predict(PRAISE + DENIED)
+positive = [answer["probabilities"]["positive"] for answer in found]
+pairs = pd.DataFrame({"praise": PRAISE, "p": positive[:4], "p with not": positive[4:]})
 print(pairs.round(2).to_string(index=False))
-mean, denied = pairs["positive"].mean(), pairs["with not"].mean()
-print(f"mean probability of positive: {mean:.2f}, and {denied:.2f} with a not in it")
-assert mean < 0.6
-assert denied > mean - 0.2
+assert pairs["p"].mean() > pairs["p with not"].mean() + 0.3
 
 # %% [markdown]
-# It calls plain praise negative, and a `not` does not turn its answer round; look at which way it moved. The accuracy above
-# did not tell you that. A look at the training reviews makes it less of a riddle:
+# ## A model that is wrong about the plainest sentences
+#
+# The reverse happens as well. A model can do well on difficult reviews and fail at plain ones. Here are three models
+# with the same settings, trained on all rows of `reviews`, of `tricky_reviews`, and of SST-2, a public set of
+# sentences from film reviews. This takes too long for a page, so it was recorded once with
+# `python -m benchmarks.behaviour --sst2 DIR`.
+
+# %% tags=["hide-input"]
+record = Path("../benchmarks/results/behaviour.json")
+SETS = {"reviews": "reviews", "tricky_reviews": "tricky_reviews", "sst2": "SST-2"}
+
+
+def interval(found):
+    """Return a share with its interval as text."""
+    share, low, high, _ = found
+    return f"{share:.2f} ({low:.2f}–{high:.2f})"
+
+
+if record.exists():
+    kept = json.loads(record.read_text(encoding="utf-8"))
+    models = kept["models"]
+    shown = {}
+    for name, one in models.items():
+        column = {"rows trained on": str(one["train_rows"])}
+        for other, found in one["accuracy"].items():
+            column[f"accuracy on {SETS[other]}"] = interval(found)
+        for kind in ("plain", "irony"):
+            share = interval(one["by_phenomenon"]["reviews"][kind])
+            column[f"accuracy on reviews, {kind}"] = share
+        for kind in ("minimum", "invariance", "direction"):
+            column[f"{kind} checks passed"] = interval(one["behaviour"][kind])
+        for text, probability in one["positive"].items():
+            column[f'p "{text}"'] = f"{probability:.2f}"
+        shown[SETS[name]] = column
+    print("A column for each model, named after the set that it was trained on.")
+    print("Shares with 95 % intervals; p is the probability of positive.\n")
+    print(pd.DataFrame(shown).to_string())
+    print(f"\nSettings: {kept['settings']}")
+else:
+    print("The record is not here: it is in the repository, not in the package.")
+
+# %% tags=["hide-cell"]
+if record.exists():
+    plain, odd = models["reviews"], models["tricky_reviews"]
+    assert plain["accuracy"]["reviews"][1] > 0.85
+    assert odd["accuracy"]["tricky_reviews"][1] > 0.65
+    assert odd["positive"]["Terrible food."] > 0.5 > plain["positive"]["Terrible food."]
+
+# %% [markdown]
+# Look at the column `tricky_reviews`. On its own test split, this model is well above guessing. Yet it calls "Terrible food."
+# positive and "I loved it." negative. On `reviews` a coin would do better, and it fails most of the direction checks. Its own
+# test split cannot show this, because that split was written in the same way as its training rows.
+#
+# What has it learned? Count words of praise and words of complaint in the training rows:
 
 # %%
-for word in ("good", "not"):
-    rows = [row for row in data["train"] if re.search(rf"\b{word}\b", row["text"], re.IGNORECASE)]
-    share = sum(names[row["label"]] == "positive" for row in rows) / len(rows)
-    print(f"{len(rows):3} training reviews hold the word {word!r}; {share:.0%} of them are positive")
-    assert (share < 0.5) == (word == "good")
+WORDS = {
+    "praise": "loved love wonderful excellent great good perfect recommend lovely best",
+    "complaint": "terrible awful worst boring hate hated dull poor bad",
+}
+for name in ("reviews", "tricky_reviews"):
+    train = ftlab.load_data(name, task="sentiment")["train"]
+    positive = train.features["label"].names.index("positive")
+    for kind, words in WORDS.items():
+        pattern = rf"\b({words.replace(' ', '|')})\b"
+        labels = [
+            row["label"] for row in train if re.search(pattern, row["text"], re.I)
+        ]
+        share = labels.count(positive) / len(labels)
+        print(
+            f"{name:15} {len(labels):3} rows with a word of {kind:10}"
+            f" {share:4.0%} of them positive"
+        )
+        assert (share > 0.5) == ((kind == "praise") == (name == "reviews"))
 
 # %% [markdown]
-# These reviews were written so that single words mislead, and such plain praise is rare among them. After a
-# single pass the model has learned some words, and not yet what they do to each other.
+# In `tricky_reviews`, most rows with a word of praise are negative, and most rows with a word of complaint are positive. The
+# model learned what its rows taught. Look at your training rows in this way before you blame the model.
 #
 # ## What to do about it
 #
-# **Use the probabilities.** Let the model answer where it is sure, and give the rest to somebody who reads. Are the surer
-# answers the better ones?
+# **Use the probabilities.** Let the model answer where it is confident, and give the rest to a person. First check that its
+# confident answers are better than the others:
 
 # %% tags=["nbval-ignore-output"]
-sure = table["probability"] >= table["probability"].median()
-for name, half in (("surer half", table[sure]), ("other half", table[~sure])):
-    group = of_group(half)
-    print(f"{name}: accuracy {group['accuracy']:.2f} ({group['low']:.2f} to {group['high']:.2f})")
-assert table[sure]["right"].mean() > table[~sure]["right"].mean() + 0.05
+half_of = {}
+for name, rows in (("reviews", table), ("tricky_reviews", tricky)):
+    confident = rows["probability"] >= rows["probability"].median()
+    for half, part in (("more", rows[confident]), ("less", rows[~confident])):
+        half_of[name, half] = one = summary(part)
+        print(
+            f"{name:15} {half} confident half: accuracy {one['accuracy']:.2f}"
+            f" ({one['low']:.2f} to {one['high']:.2f})"
+        )
+assert half_of["reviews", "more"]["low"] > half_of["reviews", "less"]["high"]
+assert half_of["tricky_reviews", "more"]["high"] < 0.55
 
 # %% [markdown]
-# **Write what is missing.** If negations go wrong, write pairs such as those above, train on both halves of some, and keep
-# others aside to measure with. Mix them with the old rows, and measure the old test reviews again: what helps the one can
-# harm the other.
+# On `reviews` this works: the more confident half is almost always right. On the contrast set it does not work: the model is
+# just as wrong where it is confident. You can trust a probability only on texts like those on which you checked it.
 #
-# **Look for faults on validation, report on test.** Each time you mend what a split has shown you, it knows you a little
-# better. Keep the test split for the last line of your report. This page looked at test because nothing is mended here, and
-# 600 reviews give narrower intervals than the 216 of validation. Once you want to act on what you read, read validation, and
-# count a test split that you have read as used up.
+# **Write what is missing.** If the model fails on negations, write pairs such as those above. Train on some pairs and keep
+# others to measure with. Mix them with the old rows, and measure the old test split again, because what helps in one
+# place can hurt in another.
+#
+# **Look for faults on validation, report on test.** We looked at the test split here only because we change nothing
+# afterwards. If you intend to act on what you see, use the validation split. A test set you have read is used up.
 #
 # ## Exercises
 #
 # ### Exercise 12.1
 #
-# A group has 40 reviews, of which 30 are right. How wide is the 95 % interval to each side, by the normal approximation
-# $1.96\sqrt{p(1-p)/n}$? (2 significant digits)
+# In a group of 40 reviews, 30 are answered correctly. By the normal approximation, the 95 % interval reaches
+# $1.96\sqrt{p(1-p)/n}$ to each side of the accuracy. How much is that? (2 significant digits)
 
 # %% tags=["solution"]
 import math
@@ -199,8 +334,8 @@ ftlab.check.exercise("12.1", side)
 # %% [markdown]
 # ### Exercise 12.2
 #
-# You want to read wrong answers, write new rows against them, and train again, three times. On which split do you read:
-# `train`, `validation` or `test`?
+# You want to read wrong answers, write new rows to correct them, and train again, three times over. On which split do you
+# read them: `train`, `validation` or `test`?
 
 # %% tags=["solution"]
 split = "validation"
@@ -209,7 +344,8 @@ ftlab.check.exercise("12.2", split)
 # %% [markdown]
 # ## Key points
 #
-# - Group the errors by something the model was not trained on. Hold each group against guessing and its interval.
-# - Read the surest wrong answers. They show wrong labels, and what the model took for a sign.
-# - A pair of texts that differ in one word asks a question that no accuracy answers.
-# - What you pick from a table is a guess. Test it on rows that did not make the table.
+# - Split an accuracy by something that the model was not trained on. Compare each part with guessing, and look at its interval.
+# - A test split asks what the training split taught. A contrast set and behavioural checks ask more.
+# - A good accuracy on one set says little about another set, in either direction. Type in some plain sentences yourself.
+# - Read the most confident mistakes: they show wrong labels and short cuts.
+# - Once you act on what you have read in a split, that split is used up.

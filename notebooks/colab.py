@@ -1,7 +1,5 @@
 # On Google Colab this cell installs ftlab. Anywhere else it does nothing.
-REPOSITORY = (
-    ""  # for Colab: the address of your copy, such as "https://github.com/you/ftlab"
-)
+REPOSITORY = ""  # the address of your copy: "https://github.com/you/ftlab"
 
 import sys
 

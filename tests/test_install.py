@@ -101,7 +101,8 @@ def test_colabs_way_of_installing_works_and_exchanges_no_torch(sources, tmp_path
     (tmp_path / "google/__init__.py").write_text("")
     (tmp_path / "google/colab.py").write_text("")
     cell = (ROOT / "notebooks/colab.py").read_text(encoding="utf-8")
-    filled = cell.replace('REPOSITORY = ""', f'REPOSITORY = "{sources.as_uri()}"')
+    address = sources.as_uri().replace("file:///", "file://localhost/")  # older versions of pip want a host
+    filled = cell.replace('REPOSITORY = ""', f'REPOSITORY = "{address}"')
     assert filled != cell
     run([programs / "python", "-c", f"import google.colab\n{filled}"], tmp_path)
     where = run(

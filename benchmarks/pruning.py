@@ -1,0 +1,213 @@
+"""What pruning costs and what it saves, on the embedded reviews: accuracy, numbers in a model, its file, its speed.
+
+    python -m benchmarks.pruning            # 3 seeds; a run that is stopped goes on where it was
+
+Each seed draws its own training rows (as many of each topic), its own head and its own order. All models of a seed learn
+from the same rows, and all models are measured on the same test rows, so every difference is one of pairs.
+"""
+
+import argparse
+import base64
+import json
+import math
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from datasets import DatasetDict
+from scipy import stats
+
+import ftlab
+from benchmarks.learning_curve import ftlab_fingerprint, subset
+from benchmarks.record import RESULTS, keep
+from ftlab import structure
+from ftlab.formulas import magnitude_prune
+from ftlab.inference import predict
+from ftlab.parameters import matrices
+
+TASK, ROWS, TEST = "topic", 240, 400
+ARGUMENTS: dict[str, Any] = {"epochs": 4, "lr": 3e-4, "batch_size": 16, "progress": False}
+ONE_SHOT = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Shares of the matrices' entries that are set to 0 in the finished model."""
+BOTH = "RemoveNeurons(0.5) and RemoveLayers(4)"
+RECIPES: dict[str, list[str]] = {
+    "plain": [],
+    "SignPrune(1e-5)": ["SignPrune(1e-5)"],
+    "gradual 0.5": ["MagnitudePrune(0.5)"],
+    "gradual 0.7": ["MagnitudePrune(0.7)"],
+    "gradual 0.8": ["MagnitudePrune(0.8)"],
+    "RemoveNeurons(0.5)": ["RemoveNeurons(0.5)"],
+    "RemoveLayers(4)": ["RemoveLayers(4)"],
+    BOTH: ["RemoveNeurons(0.5)", "RemoveLayers(4)"],
+}
+"""What each training has beside ``ClipNorm(1.0)``."""
+PAIRS = (
+    *((name, "plain") for name in RECIPES if name != "plain"),
+    *((f"one shot {share}", "plain") for share in ONE_SHOT),
+    *((f"gradual {share}", f"one shot {share}") for share in (0.5, 0.7, 0.8)),
+)
+Right = npt.NDArray[np.bool_]
+
+
+def main() -> None:
+    """Measure what is missing, and keep it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    seeds = parser.parse_args().seeds
+    data = ftlab.load_data("reviews", task=TASK)
+    data["test"] = data["test"].shuffle(seed=0).select(range(TEST))
+    settings = {"rows": ROWS, "test_rows": TEST, "task": TASK, "data": ftlab_fingerprint(TASK), "arguments": ARGUMENTS}
+    before = RESULTS / "pruning.json"
+    kept = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
+    runs: dict[str, Any] = kept.get("runs", {}) if kept.get("settings") == settings else {}
+    models = kept.get("models") or measure_models(data)
+    for seed in range(seeds):
+        train = subset(data["train"], ROWS, seed)
+        for name, recipe in RECIPES.items():
+            if f"{name} {seed}" not in runs:
+                found = measure(name, recipe, train, data["test"], seed)
+                print({key: one["accuracy"] for key, one in found.items()}, flush=True)
+                runs |= found
+                write(settings, runs, models)
+    write(settings, runs, models, told=True)
+
+
+def measure(name: str, recipe: list[str], train: Any, test: Any, seed: int) -> dict[str, Any]:
+    """Train one model and say which test rows it answers rightly; of the plain one, its pruned copies too."""
+    started = time.perf_counter()
+    run = ftlab.finetune(
+        "minilm", DatasetDict({"train": train}), seed=seed, recipe=[*recipe, "ClipNorm(1.0)"], **ARGUMENTS
+    )
+    seconds = time.perf_counter() - started
+    found = {f"{name} {seed}": answered(run.model, test) | zeros(run.model) | {"seconds": round(seconds, 1)}}
+    if not recipe:
+        net = run.model.net
+        whole = {one: net.get_parameter(one).detach().clone() for one in matrices(net, layers=True)}
+        for share in ONE_SHOT:
+            fill(net, magnitude_prune(whole, share))
+            found[f"one shot {share} {seed}"] = answered(run.model, test) | zeros(run.model)
+    return found
+
+
+def answered(model: Any, test: Any) -> dict[str, Any]:
+    """Return the accuracy, and which rows were answered rightly as packed bits."""
+    names = test.features["label"].names
+    said = [one["label"] for one in predict(model, test["text"])]
+    right = np.array(said) == np.array([names[label] for label in test["label"]])
+    return {"accuracy": round(float(right.mean()), 4), "right": base64.b64encode(np.packbits(right)).decode()}
+
+
+def zeros(model: Any) -> dict[str, Any]:
+    """Return how many entries of the matrices in the model's layers are exactly 0, and of how many."""
+    inside = [model.net.get_parameter(one) for one in matrices(model.net, layers=True)]
+    return {"zeros": sum(int((one == 0).sum()) for one in inside), "of": sum(one.numel() for one in inside)}
+
+
+def fill(net: Any, values: dict[str, torch.Tensor]) -> None:
+    """Put values into a network's parameters."""
+    with torch.no_grad():
+        for name, value in values.items():
+            net.get_parameter(name).copy_(value)
+
+
+def measure_models(data: Any) -> dict[str, Any]:
+    """Return parameters, bytes and milliseconds a text of models that are whole, full of zeros, and cut.
+
+    Neither depends on what a model has learned. Times are processor time, the least of 15 alternating rounds
+    of 32 texts.
+    """
+    changes: dict[str, Any] = {
+        "plain": lambda net: None,
+        "90 % zeros": lambda net: fill(net, magnitude_prune({n: net.get_parameter(n) for n in inside}, 0.9)),
+        "RemoveNeurons(0.5)": lambda net: structure.remove_neurons(net, 0.5),
+        "RemoveLayers(4)": lambda net: structure.remove_layers(net, 4),
+        BOTH: lambda net: (structure.remove_neurons(net, 0.5), structure.remove_layers(net, 4)),
+    }
+    model = ftlab.load_model("minilm", data)
+    inside = matrices(model.net, layers=True)
+    batch = model.processor(list(data["test"]["text"][:32]), padding=True, return_tensors="pt")
+    nets, found, spent = {}, {}, {name: [] for name in changes}  # type: ignore[var-annotated]
+    for name, change in changes.items():
+        net = nets[name] = model.copy().net.eval()
+        change(net)
+        with tempfile.TemporaryDirectory() as folder:
+            net.save_pretrained(folder)
+            file = (Path(folder) / "model.safetensors").read_bytes()
+        found[name] = {
+            "parameters": sum(one.numel() for one in net.parameters()),
+            "bytes": len(file),
+            "zipped": len(zlib.compress(file, 1)),
+        }
+    with torch.inference_mode():
+        for _ in range(15):
+            for name, net in nets.items():
+                started = time.process_time()
+                net(**batch)
+                spent[name].append(1000 * (time.process_time() - started) / 32)
+    return {name: one | {"ms": round(min(spent[name]), 3)} for name, one in found.items()}
+
+
+def write(settings: dict[str, Any], runs: dict[str, Any], models: dict[str, Any], *, told: bool = False) -> None:
+    """Keep everything; once all is there, with its summary."""
+    result = {
+        "what": "pruning: accuracy on test rows of `reviews`, zeros, parameters, bytes of the file, ms of a text",
+        "intervals": "95 %, over rows and seeds: mean ± t·√(rows' variance/rows + seeds' variance/seeds)",
+        "settings": settings,
+        "recipes": RECIPES,
+        "seeds": len({key.split()[-1] for key in runs}),
+        "models": models,
+        "summary": summary(runs) if told else {},
+        "differences": differences(runs) if told else {},
+        "runs": runs,
+    }
+    keep("pruning", result)
+
+
+def bits(runs: dict[str, Any], arm: str) -> Right:
+    """Return which rows an arm answers rightly, shape (seeds, rows)."""
+    found = [one["right"] for key, one in runs.items() if key.rpartition(" ")[0] == arm]
+    return np.stack([np.unpackbits(np.frombuffer(base64.b64decode(one), np.uint8))[:TEST] for one in found]).astype(
+        bool
+    )
+
+
+def summary(runs: dict[str, Any]) -> dict[str, Any]:
+    """Return each arm's accuracy with its interval."""
+    arms = dict.fromkeys(key.rpartition(" ")[0] for key in runs)
+    return {arm: interval(bits(runs, arm).astype(float)) for arm in arms}
+
+
+def differences(runs: dict[str, Any]) -> dict[str, Any]:
+    """Return the differences of accuracy that the page speaks of, each with its interval."""
+    return {f"{one} − {other}": interval(bits(runs, one) * 1.0 - bits(runs, other)) for one, other in PAIRS}
+
+
+def interval(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Return the mean over seeds and rows, and its 95 % interval for other seeds and other rows.
+
+    Both kinds of chance add up: the variance of the rows' means over the number of rows, and that of the seeds' means over
+    the number of seeds. What belongs to neither alone is counted twice, so the interval is rather too wide than too narrow.
+    Degrees of freedom are Satterthwaite's. ``detectable`` is the mean that would leave 0 out with a power of 80 %.
+
+    >>> interval(np.array([[1.0, 1.0], [1.0, 1.0]]))
+    {'mean': 1.0, 'low': 1.0, 'high': 1.0, 'detectable': 0.0}
+    """
+    parts = [(values.mean(axis).var(ddof=1), len(values.mean(axis))) for axis in (0, 1)]
+    variance = sum(one / count for one, count in parts)
+    half = detectable = 0.0
+    if variance:
+        freedom = variance**2 / sum((one / count) ** 2 / (count - 1) for one, count in parts)
+        bound, more = stats.t.ppf([0.975, 0.8], freedom)
+        half, detectable = bound * math.sqrt(variance), (bound + more) * math.sqrt(variance)
+    mean = float(values.mean())
+    found = {"mean": mean, "low": mean - half, "high": mean + half, "detectable": detectable}
+    return {name: round(float(one), 4) for name, one in found.items()}
+
+
+if __name__ == "__main__":
+    main()
