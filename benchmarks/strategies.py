@@ -1,7 +1,7 @@
 """Measure what each strategy of the catalogue adds to an update, and write the page that lists them.
 
-    python -m benchmarks.strategies --cost                # milliseconds that a strategy adds to an update
-    python -m benchmarks.strategies --page                # the table, as book/strategies.md
+python -m benchmarks.strategies --cost                # milliseconds that a strategy adds to an update
+python -m benchmarks.strategies --page                # the table, as book/strategies.md
 """
 
 import argparse

@@ -29,7 +29,9 @@ def page(name: str, goal: str, labels: Mapping[str, list[str]], start: tuple[int
         for which, (one, place) in enumerate(zip(labels, start, strict=True))
     )
     target = f"<p><b>Goal:</b> {escape(goal)}</p>" if goal else ""
-    alone = "Here one slider moves at a time; the others go back to their start. In a running notebook all move together."
+    alone = (
+        "Here one slider moves at a time; the others go back to their start. In a running notebook all move together."
+    )
     several = f"<p><small>{alone}</small></p>" if len(labels) > 1 else ""
     asleep = '<p class="ftlab-asleep"><b>Run this cell</b> to move the sliders.</p>'
     png, words = frames[start]

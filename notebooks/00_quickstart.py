@@ -24,8 +24,8 @@ from ftlab import ClipNorm
 #
 # The task: is a review positive or negative? "The air conditioning rattled until dawn." is negative.
 #
-# The lines that do the work are `load_data`, `load_model`, `finetune`, `predict` and `save`. The others are there to be
-# quick: the model learns from 600 short reviews only.
+# The lines that do the work are `load_data`, `load_model`, `finetune`, `predict` and `save`. The other three are
+# there to be quick: the model learns from the shorter reviews, once through, and is measured on a part of the others.
 
 # %% tags=["nbval-ignore-output"]
 sentences = [
@@ -36,13 +36,13 @@ sentences = [
 ]
 
 data = ftlab.load_data("reviews", task="sentiment")
-data["train"] = data["train"].filter(lambda row: len(row["text"]) < 80)  # short
-for split, rows in {"train": 600, "validation": 120, "test": 600}.items():
-    data[split] = data[split].select(range(rows))  # and few, to be quick
+data["train"] = data["train"].filter(lambda row: len(row["text"]) < 120)
+data["validation"] = data["validation"].select(range(100))
+data["test"] = data["test"].select(range(500))
 
 model = ftlab.load_model("minilm", data)
 run = ftlab.finetune(
-    model, data, epochs=2, lr=2e-4, batch_size=16, recipe=[ClipNorm(1.0)]
+    model, data, epochs=1, lr=2e-4, batch_size=16, recipe=[ClipNorm(1.0)]
 )
 answers = run.predict(sentences)
 run.save("runs/first")
@@ -51,7 +51,7 @@ run.save("runs/first")
 labels = [one["label"] for one in answers]
 scores = [one["score"] for one in answers]
 assert labels == ["positive", "positive", "negative", "negative"]
-assert min(scores) > 0.8
+assert min(scores) > 0.6
 known = {text.lower().rstrip(".") for text in data["train"]["text"]}
 assert not known & {text.lower().rstrip(".") for text in sentences}
 pd.DataFrame({"sentence": sentences, "answer": labels, "probability": scores}).round(3)
@@ -288,12 +288,15 @@ assert abs(low - metrics["accuracy_low"]) < 0.005
 # ### The curves
 #
 # Look again at the figure above. On the left, each dot is the **loss** of one batch: how surprised the model was by
-# the right labels (chapter 1). It starts near log 2 = 0.69, which is the loss of a model that gives both labels one
-# half. The line, a running mean, falls: the model learns. One **epoch** is one pass through the training reviews.
+# the right labels (chapter 1). It starts near log 2 = 0.69, the loss of a model that gives both labels one half. The
+# line, a running mean, falls. One **epoch** is one pass through the training reviews, and this run made one. So each
+# batch was new to the model, and it got better at reviews that it had not seen before.
 #
 # In the middle is the **learning rate**, the size of the moves. It rises during the first tenth of the run and then
-# falls to 0 (chapter 4). On the right are the results on the *validation* split after each epoch. Each split has its
-# job: the model learns from *train*, you watch it on *validation*, and you measure it once, at the end, on *test*.
+# falls to 0 (chapter 4). On the right are the results on the *validation* split after each epoch: here one dot each.
+#
+# Each split has its job. The model learns from *train*. You watch it on *validation* while you try things. You
+# measure it once, at the end, on *test*.
 
 # %% tags=["nbval-ignore-output"]
 losses = np.array([record["loss"] for record in run.history])
@@ -467,9 +470,9 @@ model.save_pretrained('text_classification_model')
 """
 
 # %% [markdown]
-# We run it the way you would: start it, fix only the line at which it stops, and start it again. It gets 8 reviews
-# to train on and 34 to validate, enough to see it run. (The checkpoint that it loads, `bert-base-uncased`, is stood
-# in for by the small BERT of this page. It stops at the same lines.)
+# We run it the way you would: start it, fix only the line at which it stops, and start it again. It gets 8 reviews to
+# train on and 34 to validate, enough to see it run. (The checkpoint that it loads, `bert-base-uncased`, is stood in
+# for by the small BERT of this page. It stops at the same lines.)
 
 # %% tags=["hide-cell"]
 import contextlib

@@ -154,7 +154,7 @@ print(ftlab.explain([Reinit(0.15)]))
 ftlab.formula(redraw)
 
 # %% [markdown]
-# The usual choice is the layers next to the head, because they are the most specialised on the old task. The rule
+# The usual choice is the layers next to the head, because they are the most specialised in the old task. The rule
 # `RedrawTop(2)` re-initialises the top two and the pooler. `Redraw` takes any pattern of names.
 #
 # ### The opposite wish: stay near the start
@@ -335,8 +335,9 @@ for name, difference in apart.items():
 # %% [markdown]
 # ## Explore
 #
-# The six bars are stand-ins for six kinds of tensors in the model. On the left every tensor gets noise of one scale: λ
-# times their common spread. On the right each gets noise by its own spread. `weakest` is the spread of the key bias.
+# The six bars are stand-ins for six kinds of tensors in the model. On the left, the noise has one scale for all, measured
+# by their common spread. On the right, each tensor gets noise by its own spread. `scale` is λ, and `weakest` is the
+# spread of the key bias.
 
 # %% tags=["hide-input"]
 STANDINS = {
@@ -483,9 +484,9 @@ left.set_yticklabels(["1 %", "10 %", "100 %"])
 right.legend(frameon=False, fontsize="small")
 Picture(
     figure,
-    "With one scale the relative change goes from below 1 % for LayerNorm gains to above "
-    "200 % for every key bias and 28 % for the pooler; with each tensor's own spread all "
-    "matrices change by 4.3 % and the gains by at most 1.2 %.",
+    "With one scale the relative change goes from below 1 % for LayerNorm gains to "
+    "above 200 % for every key bias and 28 % for the pooler; with each tensor's own "
+    "spread all matrices change by 4.3 % and the gains by at most 1.2 %.",
 )
 
 # %% tags=["hide-cell"]
@@ -673,15 +674,15 @@ for found in reached.values():
     assert found.intervals["accuracy"][0] > majority + 0.05
 
 # %% [markdown]
-# After only 24 updates the plain model has forgotten much: its interval lies below that of the pretrained model. L2-SP
-# and the half-way model keep far more, and reach about the same accuracy. But this is one seed, and another seed may
-# forget less or more.
+# Even this short training makes the plain model forget: its interval lies below that of the pretrained model. L2-SP and
+# the half-way model keep far more, and reach about the same accuracy. But this is one seed, and another may forget less
+# or more.
 #
 # ### With more rows and seeds
 #
-# The full experiment takes most of an hour, so it was run once, by `python -m benchmarks.forgetting`, and recorded. Each
-# seed has its own training rows, head and order, which all its models share. In the *frozen body* only the head and the
-# pooler are trained. The table shows means over the seeds.
+# The full experiment takes more than half an hour, so it was run once, by `python -m benchmarks.forgetting`, and
+# recorded. Each seed has its own training rows, head and order, which all its models share. In the *frozen body* only the
+# head and the pooler are trained. The table shows means over the seeds.
 
 # %% tags=["hide-input"]
 file = Path("../benchmarks/results/forgetting.json")
@@ -830,7 +831,7 @@ assert far["L2SP(0.3)"] < 0.8 * far["plain"]
 assert far["plain"] < length / 2
 
 # %% [markdown]
-# No: the plain run moves less than half as far as the noise, and forgets much more. In millions of dimensions **the
+# No: the plain run moved less than half as far as the noise, and forgot much more. In millions of dimensions **the
 # direction matters more than the distance**. A gradient points where answers change. A random ε almost never does.
 #
 # ## Where it hurts
@@ -905,8 +906,8 @@ print(refused)
 assert refused.verdict == "refused"
 
 # %% [markdown]
-# `trial` refuses it. The rule draws from torch's common random numbers, so a run that stops and resumes gets other noise.
-# `now.generator` fixes that: it depends only on the seed, the step and the rule's place in the recipe.
+# `trial` refuses it. The rule draws from torch's common random numbers, so a run that is resumed gets other noise than
+# one that was never stopped. `now.generator` fixes that: it depends only on the seed, the step and the rule's place.
 #
 # Here is a rule that uses it. It is one more reading of "random": keep every number of a matrix, and shuffle their
 # places. Then the spread is exactly right. Is that enough? We shuffle the upper four layers and freeze everything below

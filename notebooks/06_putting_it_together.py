@@ -418,9 +418,9 @@ for name, recipe in WHICH.items():
 # All four end as the same ordinary model: LoRA adds its product to the matrices when the training is over. With a frozen
 # body, the head and the pooler below it are trained.
 #
-# What do they reach? `benchmarks/defend.py` has trained all four: 512 rows, 3 epochs, three seeds, all test rows. Fewer
-# trained numbers need a higher learning rate, so each method got the better of two, chosen on the validation rows. This was
-# recorded once:
+# What do they reach? `benchmarks/defend.py` trains each on 512 rows for 3 epochs, over several seeds, and measures it on all
+# test rows. Fewer trained numbers need a higher learning rate, so each gets the better of two, chosen on the validation rows.
+# This was recorded once:
 
 # %% tags=["hide-input"]
 FILE = Path("../benchmarks/results/defend.json")
@@ -437,24 +437,28 @@ def interval(values, sign=""):
 
 table = MISSING
 if record:
-    how, reached, less = (
-        record[key] for key in ("what is trained", "accuracy", "everything minus")
-    )
+    how, reached = record["what is trained"], record["accuracy"]
+    less = record["everything minus"]
+    arms = [arm for arm in WHICH if arm in how and arm in reached]
     table = pd.DataFrame(
         {
-            "numbers trained": [f"{how[arm]['trained']:,}" for arm in WHICH],
-            "learning rate": [f"{how[arm]['lr']:g}" for arm in WHICH],
-            "accuracy": [interval(reached[arm]) for arm in WHICH],
+            "numbers trained": [f"{how[arm]['trained']:,}" for arm in arms],
+            "learning rate": [f"{how[arm]['lr']:g}" for arm in arms],
+            "accuracy": [interval(reached[arm]) for arm in arms],
             "everything minus it": [
-                interval(less[arm], "+") if arm in less else "" for arm in WHICH
+                interval(less[arm], "+") if arm in less else "" for arm in arms
             ],
         },
-        index=list(WHICH),
+        index=arms,
     )
+    print(f"{record['seeds']} seeds, {record['test_rows']:,} test rows")
+    if missing := [arm for arm in WHICH if arm not in arms]:
+        print("not recorded yet:", ", ".join(missing))
 table
 
 # %% [markdown]
-# TODO ARMS
+# The brackets hold 95 % intervals over seeds and test rows. Where the interval of the last column lies above 0, training less
+# costs accuracy. Where it holds 0, no loss can be seen.
 #
 # We train everything, with the recipe from above.
 
@@ -497,9 +501,11 @@ for name, count in right.items():
 assert scores["fine-tuned"][0] > scores["zero-shot"][1]
 assert scores["fine-tuned"][0] > scores["majority"][1]
 assert right["fine-tuned"] == max(right.values())
+assert scores["fine-tuned"][0] < scores["probe"][1]
 
 # %% [markdown]
-# The interval of the fine-tuned model lies above those of the majority and of zero-shot.
+# The interval of the fine-tuned model lies above those of the majority and of zero-shot. It overlaps with that of the probe:
+# few training rows and 400 test reviews cannot decide between these two. The record below can.
 #
 # The baselines deserve your best effort, too, or the comparison is not fair. Zero-shot depends on its sentences:
 
@@ -636,7 +642,7 @@ Picture(
 folder = run.save("runs/defended")
 print(*sorted(one.name for one in folder.iterdir()))
 classifier = pipeline("text-classification", str(folder), top_k=None)
-for text in ("a quiet little gem", "The battery died on the second day."):
+for text in ("I loved every minute of it.", "The battery died on the second day."):
     theirs = {one["label"]: one["score"] for one in classifier([text])[0]}
     ours = run.predict([text])[0]["probabilities"]
     print(f"\n{text}")
@@ -659,7 +665,7 @@ assert "95 % interval" in card
 # %% [markdown]
 # ## Where it hurts
 #
-# An average of weights helps only if its memory is much shorter than the run. To see that, we make 32 updates by hand with
+# An average of weights helps only if its memory is much shorter than the run. To see that, we make 24 updates by hand with
 # `begin` and `step`, and keep three averages of the weights: two moving ones, and the plain mean of the last quarter. Short
 # reviews make it quick.
 
@@ -679,15 +685,15 @@ for first in range(0, 128, 16):
 by_hand = model.copy(0)
 start = {name: one.detach().clone() for name, one in by_hand.net.named_parameters()}
 state = ftlab.begin(
-    by_hand, batches, [WarmupLinear(0.1)], epochs=4, lr=3e-4, engine="auto"
+    by_hand, batches, [WarmupLinear(0.1)], epochs=3, lr=3e-4, engine="auto"
 )
 fast, slow, quarter = {}, {}, {}
-for count, batch in enumerate(batches * 4):
+for count, batch in enumerate(batches * 3):
     ftlab.step(state, batch)
     params = {name: one.detach() for name, one in state.params.items()}
     fast, slow = ema(fast, params, 0.8), ema(slow, params, 0.999)
-    if count >= 24:
-        quarter = swa(quarter, params, count - 24)
+    if count >= 18:
+        quarter = swa(quarter, params, count - 18)
 
 ENDS = {
     "before training": start,
@@ -714,7 +720,7 @@ assert gain["EMA, decay 0.999"] < gain["the last weights"] / 4
 # of the weights after the first update:
 
 # %%
-for updates, decay in ((32, 0.8), (32, 0.999), (10_000, 0.999)):
+for updates, decay in ((24, 0.8), (24, 0.999), (10_000, 0.999)):
     share = decay ** (updates - 1)
     print(f"{updates:6,} updates, decay {decay}: {share:.1%} is left of the first ones")
 
@@ -775,24 +781,28 @@ Markdown(TABLE)
 # %% [markdown]
 # ## Is your own rule better?
 #
-# Gradient centralisation is a rule of one line: it subtracts from each row of a gradient the mean of the row. `trial` trains
-# pairs of models that differ only in the rule; `beside=` holds what both have.
+# Suppose you have read that a little noise helps a training. Here is such a rule: `Shaken` multiplies the gradient of each
+# parameter by a random number between 0 and 2. `now.generator` draws the numbers, so the same seed gives the same run.
 
 
 # %%
 @dataclass(frozen=True)
-class Centred(ftlab.GradientRule):
+class Shaken(ftlab.GradientRule):
     def shape(self, grads, memory, now):
-        centred = {
-            name: grad - grad.mean(-1, keepdim=True) if grad.ndim > 1 else grad
-            for name, grad in grads.items()
-        }
-        return centred, memory
+        factors = 2 * torch.rand(len(grads), generator=now.generator)
+        shaken = zip(grads.items(), factors.tolist(), strict=True)
+        return {name: factor * grad for (name, grad), factor in shaken}, memory
 
+
+# %% [markdown]
+# `trial` trains pairs of models that differ only in the rule. `beside=` holds the rules that both have; a frozen
+# lower half makes it quicker.
 
 # %% tags=["nbval-ignore-output"]
-few = {"pairs": 3, "rows": 96, "epochs": 3, "lr": 3e-4, "batch_size": 16}
-verdict = ftlab.trial(Centred(), short, model, beside=[ClipNorm(1.0)], **few)
+lower = ("*.embeddings.*", "*.layer.0.*", "*.layer.1.*", "*.layer.2.*")
+both = [Freeze(lower), ClipNorm(1.0)]
+few = {"pairs": 3, "rows": 80, "epochs": 3, "lr": 3e-4, "batch_size": 16}
+verdict = ftlab.trial(Shaken(), short, model, beside=both, **few)
 print(verdict)
 
 # %% tags=["hide-cell"]
@@ -808,10 +818,10 @@ assert min(verdict.without) > 0.6
 for pairs in (3, 5, 10, 30):
     seen = verdict.found.spread * detectable_effect(pairs)
     print(f"{pairs:2} pairs detect a difference of {seen:.3f} with 80 % power")
-assert verdict.found.detectable > abs(verdict.found.mean)
+assert verdict.found.detectable >= abs(verdict.found.mean)
 
 # %% [markdown]
-# To answer the question properly, you need more pairs: `trial(Centred(), pairs=30)`, or `compare` if there are several
+# To answer the question properly, you need more pairs: `trial(Shaken(), pairs=30)`, or `compare` if there are several
 # recipes. The lines of code stay the same.
 #
 # ## Exercises

@@ -98,8 +98,8 @@ print(f"95 % interval (Wilson) {low:.3f} to {high:.3f}; always guessing film: 0.
 assert low > 0.7
 
 # %% [markdown]
-# The interval is wide because the test split is small. It still lies far above 0.5, so the model has learned the
-# task. `run.metrics` holds the other metrics, and evaluating `run` in a cell shows them with the curves.
+# The interval is wide because the test split is small. It still lies far above 0.5, so the model has learned the task. A cell
+# that ends in `run` shows all metrics and the curves.
 #
 # ## Answer a new file
 #
@@ -125,8 +125,8 @@ new.to_csv(folder / "answered.csv", index=False)
 print(new.sort_values("probability").to_string(index=False, max_colwidth=60))
 
 # %% [markdown]
-# The two texts at the top name neither a film nor a hotel. The model cannot know the desk, and its probability, close to 0.5,
-# says so. The other three are right.
+# The two texts at the top name neither a film nor a hotel. The probability of each answer is close to 0.5, which tells you that
+# the model is guessing. The other three answers are right.
 
 # %% tags=["hide-cell"]
 assert [new["desk"][place] for place in (0, 2, 3)] == ["hotel", "hotel", "film"]

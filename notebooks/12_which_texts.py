@@ -212,10 +212,10 @@ assert pairs["p"].mean() > pairs["p with not"].mean() + 0.3
 # %% [markdown]
 # ## A model that is wrong about the plainest sentences
 #
-# The reverse happens as well. A model can do well on difficult reviews and fail at plain ones. Here are three models
-# with the same settings, trained on all rows of `reviews`, of `tricky_reviews`, and of SST-2, a public set of
-# sentences from film reviews. This takes too long for a page, so it was recorded once with
-# `python -m benchmarks.behaviour --sst2 DIR`.
+# The reverse happens as well. A model can do well on difficult reviews and fail at plain ones. The table shows models that were
+# each trained on all rows of one set. This takes too long for a page, so it was recorded once with
+# `python -m benchmarks.behaviour`. With the option `--sst2 DIR` the command adds SST-2, a public set of sentences from film
+# reviews.
 
 # %% tags=["hide-input"]
 record = Path("../benchmarks/results/behaviour.json")

@@ -39,7 +39,9 @@ def page(source: Path) -> Any:
             notebook.cells.append(
                 new_code_cell(blank(cell.source), metadata=tagged(EXERCISE))
             )
-            solved = cell.source.replace("ftlab.check.exercise(", "ftlab.check.solution(")  # not kept as the reader's
+            solved = cell.source.replace(
+                "ftlab.check.exercise(", "ftlab.check.solution("
+            )  # not kept as the reader's
             cell.source = f"# @title Solution\n{solved}"
             cell.metadata = tagged(SOLUTION, "hide-cell")
         notebook.cells.append(cell)
