@@ -74,7 +74,7 @@ def main() -> None:
                 print({key: one["accuracy"] for key, one in found.items()}, flush=True)
                 runs |= found
                 write(settings, runs, models)
-    write(settings, runs, models, told=True)
+    write(settings, runs, models)
 
 
 def measure(name: str, recipe: list[str], train: Any, test: Any, seed: int) -> dict[str, Any]:
@@ -152,39 +152,45 @@ def measure_models(data: Any) -> dict[str, Any]:
     return {name: one | {"ms": round(min(spent[name]), 3)} for name, one in found.items()}
 
 
-def write(settings: dict[str, Any], runs: dict[str, Any], models: dict[str, Any], *, told: bool = False) -> None:
-    """Keep everything; once all is there, with its summary."""
+def write(settings: dict[str, Any], runs: dict[str, Any], models: dict[str, Any]) -> None:
+    """Keep everything that was measured so far, with its summary."""
     result = {
         "what": "pruning: accuracy on test rows of `reviews`, zeros, parameters, bytes of the file, ms of a text",
-        "intervals": "95 %, over rows and seeds: mean ± t·√(rows' variance/rows + seeds' variance/seeds)",
+        "intervals": "95 %, over rows and, where there are several, seeds: mean ± t·√(rows' variance/rows + seeds' variance/seeds)",
         "settings": settings,
         "recipes": RECIPES,
-        "seeds": len({key.split()[-1] for key in runs}),
         "models": models,
-        "summary": summary(runs) if told else {},
-        "differences": differences(runs) if told else {},
+        "summary": summary(runs),
+        "differences": differences(runs),
         "runs": runs,
     }
     keep("pruning", result)
 
 
-def bits(runs: dict[str, Any], arm: str) -> Right:
-    """Return which rows an arm answers rightly, shape (seeds, rows)."""
-    found = [one["right"] for key, one in runs.items() if key.rpartition(" ")[0] == arm]
-    return np.stack([np.unpackbits(np.frombuffer(base64.b64decode(one), np.uint8))[:TEST] for one in found]).astype(
-        bool
-    )
+def bits(runs: dict[str, Any], arm: str) -> dict[str, Right]:
+    """Return which rows an arm answers rightly, by seed."""
+    found = {key.rpartition(" ")[2]: one["right"] for key, one in runs.items() if key.rpartition(" ")[0] == arm}
+    return {
+        seed: np.unpackbits(np.frombuffer(base64.b64decode(one), np.uint8))[:TEST].astype(bool)
+        for seed, one in found.items()
+    }
 
 
 def summary(runs: dict[str, Any]) -> dict[str, Any]:
     """Return each arm's accuracy with its interval."""
     arms = dict.fromkeys(key.rpartition(" ")[0] for key in runs)
-    return {arm: interval(bits(runs, arm).astype(float)) for arm in arms}
+    return {arm: interval(np.stack(list(bits(runs, arm).values())) * 1.0) for arm in arms}
 
 
 def differences(runs: dict[str, Any]) -> dict[str, Any]:
-    """Return the differences of accuracy that the page speaks of, each with its interval."""
-    return {f"{one} − {other}": interval(bits(runs, one) * 1.0 - bits(runs, other)) for one, other in PAIRS}
+    """Return differences of accuracy, each with its interval, over the seeds that both arms have."""
+    found = {}
+    for one, other in PAIRS:
+        left, right = bits(runs, one), bits(runs, other)
+        if common := [seed for seed in left if seed in right]:
+            pairs = [left[seed] * 1.0 - right[seed] for seed in common]
+            found[f"{one} − {other}"] = interval(np.stack(pairs))
+    return found
 
 
 def interval(values: npt.NDArray[np.float64]) -> dict[str, float]:
@@ -194,10 +200,13 @@ def interval(values: npt.NDArray[np.float64]) -> dict[str, float]:
     the number of seeds. What belongs to neither alone is counted twice, so the interval is rather too wide than too narrow.
     Degrees of freedom are Satterthwaite's. ``detectable`` is the mean that would leave 0 out with a power of 80 %.
 
+    With one seed, the interval speaks of other rows alone.
+
     >>> interval(np.array([[1.0, 1.0], [1.0, 1.0]]))
-    {'mean': 1.0, 'low': 1.0, 'high': 1.0, 'detectable': 0.0}
+    {'mean': 1.0, 'low': 1.0, 'high': 1.0, 'detectable': 0.0, 'seeds': 2}
     """
-    parts = [(values.mean(axis).var(ddof=1), len(values.mean(axis))) for axis in (0, 1)]
+    means = [one for one in (values.mean(0), values.mean(1)) if len(one) > 1]
+    parts = [(one.var(ddof=1), len(one)) for one in means]
     variance = sum(one / count for one, count in parts)
     half = detectable = 0.0
     if variance:
@@ -206,7 +215,7 @@ def interval(values: npt.NDArray[np.float64]) -> dict[str, float]:
         half, detectable = bound * math.sqrt(variance), (bound + more) * math.sqrt(variance)
     mean = float(values.mean())
     found = {"mean": mean, "low": mean - half, "high": mean + half, "detectable": detectable}
-    return {name: round(float(one), 4) for name, one in found.items()}
+    return {name: round(float(one), 4) for name, one in found.items()} | {"seeds": len(values)}
 
 
 if __name__ == "__main__":

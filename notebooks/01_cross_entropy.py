@@ -356,11 +356,18 @@ explore(
 # never trains on them. To keep the run short, we take only reviews of at most twelve words, and we freeze the
 # embeddings and the lower three of the six layers: they stay as they were pretrained.
 
+
 # %%
+def short(rows, count=None):
+    """Return the first rows whose text has at most twelve words."""
+    places = [i for i, text in enumerate(rows["text"]) if len(text.split()) <= 12]
+    return rows.select(places[:count])
+
+
 data = ftlab.load_data("reviews", task="sentiment")
-short = data.filter(lambda text: len(text.split()) <= 12, input_columns="text")
-few = DatasetDict({"train": short["train"].select(range(160))})
-texts, truth = short["validation"]["text"], torch.tensor(short["validation"]["label"])
+few = DatasetDict({"train": short(data["train"], 160)})
+held = short(data["validation"])
+texts, truth = list(held["text"]), torch.tensor(held["label"])
 model = ftlab.load_model("minilm", few)
 names = model.task.names
 print(f"{len(few['train'])} reviews to train on, {len(texts)} held out")
@@ -489,8 +496,8 @@ assert confidence[-1].mean() > accuracy[-1] + 0.05
 assert dearest > 0.5
 
 # %% [markdown]
-# If you need only the answers, this does no harm. If you use the probabilities, for example to send doubtful cases to a
-# person, it does. There are two common remedies.
+# If you need only the answers, this does no harm. It does if you use the probabilities, for example to pass doubtful
+# cases to a person. There are two common remedies.
 #
 # **Temperature.** Divide all logits by one number $T>1$. No answer changes, but the probabilities move away from 0 and
 # 1. Choose $T$ on one half of the held-out texts and test it on the other half.
@@ -531,8 +538,8 @@ assert plain_loss[-1] < held_out[-1] - 0.05
 assert abs(right[-1].double().mean() - accuracy[-1]) < 0.05
 
 # %% [markdown]
-# The smoothed model is less confident, also where it is wrong, and its held-out loss is lower. Its accuracy is about
-# the same; one seed cannot tell which of the two models answers better.
+# The smoothed model is less confident, also where it is wrong, and its held-out loss is lower. One seed
+# cannot tell which of the two gives better answers.
 #
 # So a rising held-out loss does not prove that the answers get worse, and a steady accuracy does not prove that all is
 # well. Look at both.
@@ -541,13 +548,13 @@ assert abs(right[-1].double().mean() - accuracy[-1]) < 0.05
 #
 # - *Log loss* (scikit-learn), *negative log-likelihood*, *softmax loss*; for two classes *logistic loss*. torch's
 #   `nll_loss` is only the last step: it takes logarithms of probabilities.
-# - The *Kullback-Leibler divergence* between label and answer is the cross-entropy minus the entropy of the label. A
-#   plain label has entropy 0, so the two are equal. With smoothing they differ by a constant.
-# - *Perplexity* is $e^J$: 2 for a coin. Loss *in bits* uses the logarithm to base 2.
+# - The *Kullback-Leibler divergence* between label and answer. It differs from cross-entropy by the entropy of the
+#   label, which is a constant, and 0 without smoothing.
+# - *Perplexity* is $e^J$: 2 for a coin. A loss *in bits* uses the logarithm to base 2.
 #
 # The article calls $\hat{y}$ "the predicted probability", but its code passes logits to `F.cross_entropy`. Both are
-# right, because torch's function contains the softmax. If you take the article at its word and apply a softmax first,
-# you apply it twice. Nothing fails, but the loss can no longer reach 0:
+# right, because torch's function contains the softmax. If you follow the words and apply a softmax first, you apply it
+# twice. Nothing fails, but the loss can no longer reach 0:
 
 # %%
 perfect = torch.tensor([[1.0, 0.0]], dtype=torch.float64)  # probabilities, not logits
@@ -599,9 +606,8 @@ class NoisyGradients(GradientRule):
 
 # %% tags=["nbval-ignore-output"]
 topics = ftlab.load_data("reviews", task="topic")
-topics = topics.filter(lambda text: len(text.split()) <= 12, input_columns="text")
 topics = DatasetDict(
-    {"train": topics["train"], "test": topics["test"].select(range(150))}
+    {"train": short(topics["train"]), "test": short(topics["test"], 150)}
 )
 in_both = [ftlab.Freeze("*.embeddings.*"), ftlab.Freeze("*.layer.[0-4].*")]
 verdict = ftlab.trial(
@@ -643,9 +649,9 @@ def pairs_for(difference):
 
 print(f"the differences scatter by {100 * spread:.1f} points of accuracy")
 print(f"3 pairs detect {100 * verdict.found.detectable:.1f} points\n")
-print("difference   pairs needed")
+print("difference, points   pairs needed")
 for points in (3, 2, 1, 0.5):
-    print(f"{points:3} points{pairs_for(points / 100):15}")
+    print(f"{points:18}{pairs_for(points / 100):15}")
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 counts = range(3, 61)
@@ -673,10 +679,7 @@ Picture(
 # %% [markdown]
 # Small differences are expensive. The scatter of a mean shrinks only with the square root of the number of pairs, so in
 # the long run half the difference takes four times as many pairs. Decide *before* you start how small a difference
-# would matter to you. And read the table as a rough guide, because three pairs give only a rough estimate of the
-# scatter.
-#
-# Note what was measured, too: accuracy. An effect on the confidence would not show in it.
+# would matter to you. And read the table as a rough guide: three pairs estimate the scatter only roughly.
 #
 # ## Exercises
 #

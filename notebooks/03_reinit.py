@@ -42,16 +42,17 @@ from ftlab.plots import BLUE, GREY, ORANGE, Picture
 # Formula (3) is θ ← θ + ε. The article wants it "to avoid relying too much on the specific knowledge of the pretrained
 # model", and does not say how large ε is. Is there one size that suits a whole model?
 #
-# MiniLM is a BERT: word embeddings, six layers, a pooler, and the head. Its parameters have these names:
+# MiniLM is a BERT: word embeddings, six layers, a pooler, and the head. This chapter uses these words for its parts:
 #
 # - A **weight matrix** multiplies a vector. A **bias** is a vector that is added to the result.
 # - The attention part of each layer has three matrices. They turn the vector of each token into a **query** (what the
 #   token looks for), a **key** (what it offers) and a **value** (what it passes on). Each of the three has a bias.
-# - **LayerNorm** stands after the embeddings and twice in each layer. It rescales a vector to mean 0 and standard
+# - **LayerNorm** comes after the embeddings and twice in each layer. It rescales a vector to mean 0 and standard
 #   deviation 1, then multiplies each entry by a learned **gain** and adds a bias.
 # - The **pooler** is one more matrix with a bias, between the last layer and the head.
 #
-# How far do the entries of each tensor spread around their mean? We take the standard deviation of each.
+# Each such matrix, bias or gain is one **tensor**. How far do the entries of each tensor spread around their mean? We
+# measure this by their standard deviation, and call it the **spread** of the tensor.
 
 # %%
 data = ftlab.load_data("reviews")
@@ -126,12 +127,13 @@ for place in range(1, 7):
 ftlab.formula(reinit)
 
 # %% [markdown]
-# The article leaves open how ε is drawn. We follow a method called NoisyTune, which measures ε by the tensor itself:
-# each entry gets a uniform random number of at most λ/2 standard deviations of its own tensor. Three special cases:
+# The article leaves open how ε is drawn. We follow a method called NoisyTune, which scales ε to the tensor itself: it
+# adds to each entry a uniform random number between −λ/2 and λ/2 times the tensor's standard deviation. Three remarks:
 #
 # - λ = 0 changes nothing.
-# - A tensor whose entries are all equal has standard deviation 0, so it stays as it is. A tensor of one entry stays too.
-# - A uniform random number from −½ to ½ has standard deviation 1/√12. So the noise has λ/√12 of the tensor's own.
+# - A tensor whose entries are all equal has standard deviation 0, so it stays as it is. So does a tensor of one entry.
+# - A uniform random number from −½ to ½ has standard deviation 1/√12. So the noise has a standard
+#   deviation of λ/√12 times the tensor's own.
 
 # %%
 for scale in (0.15, 0.6, 2.0, math.sqrt(12)):
@@ -148,7 +150,7 @@ print(ftlab.explain([Reinit(0.15)]))
 # ### The other reading: re-initialise a few layers
 #
 # "Random initialisation of part of the parameters" can also mean what the words say: throw away what a layer has
-# learned, and fill it with random numbers as before the pretraining. That formula has no old θ in it:
+# learned, and fill it with random numbers, as it was before pretraining. That formula has no old θ in it:
 
 # %%
 ftlab.formula(redraw)
@@ -174,12 +176,12 @@ ftlab.formula(l2_sp)
 # | `ewc` | a spring for each weight, as strong as the weight was important for the old task |
 # | `mixout` | during training, replaces random weights by their loaded values |
 # | `rec_adam` | springs that are strong at first and let go later |
-# | `child_tuning` | updates another random part of the weights in each step |
+# | `child_tuning` | in each step, updates only a random part of the weights, drawn anew |
 # | `child_network` | updates only the weights that matter most for the new task |
 #
-# Which of the seven really end nearer to θ₀? Predict, then look. The task has two weights. θ₀ is (0, 0), the task wants
-# (1, 1), and the first weight matters sixteen times as much: $J = 2(\theta_1-1)^2 + \tfrac18(\theta_2-1)^2$. Springs
-# have strength 1. Gradient descent makes 600 steps.
+# Which of the seven really end nearer to θ₀? Predict, then look. We use a toy task with two weights, whose loss is
+# $J = 2(\theta_1-1)^2 + \tfrac18(\theta_2-1)^2$. θ₀ is (0, 0), the loss is smallest at (1, 1), and the first weight
+# matters sixteen times as much as the second. Springs have strength 1. Gradient descent makes 600 steps.
 
 # %% tags=["hide-input"]
 curvature = torch.tensor([4.0, 0.25], dtype=torch.float64)
@@ -256,11 +258,13 @@ for name in ("rec_adam", "child_tuning"):
 # %% [markdown]
 # **Five of the seven end nearer, two do not.**
 #
-# - On paper, a spring of strength α stops at $h/(h+\alpha)$ of the way, where $h$ is the curvature of the task: 4/5 and
-#   1/5. `l2_sp` ends exactly there, and `prior_decay` a little nearer.
-# - `ewc` was told that the second weight mattered for the old task, so it holds that one. `mixout` with p = ½ halves
-#   both. `child_network` trains one weight fully and the other never.
-# - `rec_adam` has let go by the end, and `child_tuning` never holds. They change the path but not where it ends.
+# - On paper, with a spring of strength α a weight stops at $h/(h+\alpha)$ of the way from θ₀ to the minimum, where $h$
+#   is the curvature of the loss for that weight: at 4/5 for the first weight and 1/5 for the second. `l2_sp` ends
+#   exactly there, and `prior_decay` a little nearer to θ₀.
+# - `ewc` was told that the second weight mattered for the old task, so it holds that one. `mixout` replaced each weight
+#   by its loaded value with probability p = ½, so both end half-way. `child_network` trains one weight fully and the
+#   other never.
+# - `rec_adam` has let go by the end, and `child_tuning` never pulls back. They change the path but not where it ends.
 #
 # Two other ways need no formula of their own. `Freeze` does not train the body at all. `Interpolate(α)` trains freely,
 # then takes the weights $(1-\alpha)\theta_0 + \alpha\theta_T$ on the line between start and end. Both are tried below.
@@ -286,8 +290,8 @@ for weight, r, found in zip(weights, drawn, by_function, strict=True):
 # ## Against torch
 #
 # `reinit` should agree with `torch.rand_like`, `redraw` with `torch.nn.init.normal_`, and the gradient of `l2_sp` with
-# $\alpha(\theta-\theta_0)$. Where θ₀ = 0, `prior_decay` must be AdamW's weight decay, and `mixout` must be dropout of a
-# layer's inputs.
+# $\alpha(\theta-\theta_0)$. Where θ₀ = 0, `prior_decay` must do the same as AdamW's weight decay, and `mixout` the same as
+# dropout on a layer's inputs.
 
 # %% tags=["hide-input"]
 layer = torch.nn.Linear(300, 200)
@@ -335,9 +339,10 @@ for name, difference in apart.items():
 # %% [markdown]
 # ## Explore
 #
-# The six bars are stand-ins for six kinds of tensors in the model. On the left, the noise has one scale for all, measured
-# by their common spread. On the right, each tensor gets noise by its own spread. `scale` is λ, and `weakest` is the
-# spread of the key bias.
+# Each of the six bars stands for one kind of tensor in the model, and shows how large the noise is compared with the
+# tensor's spread. On the left, all tensors get noise of the same size, scaled to the spread of all of them together. On
+# the right, the noise of each tensor is scaled to its own spread. `scale` is λ, and `weakest` is the spread of the key
+# bias.
 
 # %% tags=["hide-input"]
 STANDINS = {
@@ -414,7 +419,7 @@ explore(
 )
 
 # %% [markdown]
-# The right side reaches the goal with one move of λ. The left side cannot reach it at all: the largest spread is more
+# The right side reaches the goal when you change λ once. The left side cannot reach it at all: the largest spread is more
 # than four times the smallest, and 20 % is only four times 5 %.
 
 # %% tags=["hide-cell"]
@@ -428,8 +433,8 @@ for scale in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 1.2, 3.4):
 #
 # ### Where the noise goes
 #
-# We put both kinds of noise on MiniLM, with **the same total length** $\lVert\epsilon\rVert$. Only the distribution over
-# the tensors differs.
+# We add both kinds of noise to MiniLM's weights, with **the same total length** $\lVert\epsilon\rVert$. Only
+# its distribution over the tensors differs.
 
 # %%
 
@@ -502,8 +507,8 @@ assert 0.27 < by_scale[pooler] < 0.29
 
 # %% [markdown]
 # With one scale, every key bias changes by more than twice its own size. With each tensor's own spread, every matrix
-# changes by 4.3 %. The LayerNorm gains change less: they lie around 0.6 with a small spread, and the noise is measured
-# by the spread.
+# changes by 4.3 %. The LayerNorm gains change less: they lie around 0.6 with a small spread, and the noise is scaled
+# to the spread, not to the size.
 #
 # ### What the noise does to the answers
 #
@@ -557,18 +562,20 @@ assert least > 500
 assert most < 1e-4
 
 # %% [markdown]
-# Nothing happens. A key bias adds the same number to all scores of a query, and softmax is blind to a number that is
-# added to all scores. So **a large relative change need not do any damage**; it was the other tensors that moved the
-# answers. Measure damage at the output of the model, not at its weights.
+# Nothing happens. In attention, the query of a token is multiplied with the key of every token, which gives one score
+# for each, and softmax turns these scores into weights. A key bias adds the same number to all scores of a query, and
+# that does not change the result of softmax. So **a large relative change need not do any damage**; it was the other
+# tensors that moved the answers. Measure damage at the output of the model, not at its weights.
 #
 # ### Re-initialise a few layers: what is lost?
 #
-# We need a measure of what the model knows. The package has 330 sentence pairs, each with the similarity that people
-# would give it. `check_similarity` compares the model's vectors of the two sentences by their cosine, and correlates the
-# cosines with the grades. Spearman's correlation is 1 if both put the pairs in the same order, and 0 if they are
-# unrelated. Its interval says how it would vary with other pairs.
+# We need a measure of what the model knows. The package has 330 sentence pairs, each with a grade: how similar people
+# would call the two sentences. `check_similarity` takes the cosine between the model's vectors of the two sentences, and
+# correlates these cosines with the grades. Spearman's correlation is 1 if cosines and grades put the pairs in the same
+# order, and 0 if the two orders are unrelated. Its interval says how much it would vary with other pairs.
 #
-# Here is the pretrained model, with small noise, and with its top 1, 2 and 4 layers re-initialised. Nothing is trained.
+# Here is the pretrained model as it was loaded, with small noise, and with its top 1, 2 and 4 layers re-initialised.
+# Nothing is trained.
 
 # %% tags=["nbval-ignore-output"]
 
@@ -608,8 +615,8 @@ assert top_four[1] < known["pretrained"].intervals["spearman"][0]
 #
 # ### Is the original knowledge lost?
 #
-# That is the article's question 3. Its answer: perhaps in part, and random initialisation and other strategies reduce
-# the loss. We can measure it. Fine-tune MiniLM on sentiment, then check the similarity again.
+# This is question 3 of the article. The article answers: perhaps in part, and random initialisation and other
+# strategies reduce the loss. We can measure it. Fine-tune MiniLM on sentiment, then check the similarity again.
 #
 # First a small version, on 160 short reviews. We train one model without any rule ("plain") and one with L2-SP. The third
 # model stands half-way between the loaded weights and the plain ones, as `Interpolate(0.5)` in a recipe would leave it.
@@ -674,15 +681,15 @@ for found in reached.values():
     assert found.intervals["accuracy"][0] > majority + 0.05
 
 # %% [markdown]
-# Even this short training makes the plain model forget: its interval lies below that of the pretrained model. L2-SP and
-# the half-way model keep far more, and reach about the same accuracy. But this is one seed, and another may forget less
-# or more.
+# Even this short training makes the plain model forget: the interval of its similarity lies below that of the
+# pretrained model. L2-SP and the half-way model keep far more, and reach about the same accuracy. But this is one seed,
+# and another may forget less or more.
 #
 # ### With more rows and seeds
 #
 # The full experiment takes more than half an hour, so it was run once, by `python -m benchmarks.forgetting`, and
-# recorded. Each seed has its own training rows, head and order, which all its models share. In the *frozen body* only the
-# head and the pooler are trained. The table shows means over the seeds.
+# recorded. Each seed has its own training rows, its own new head and its own order of the rows, and all models of a seed
+# share them. For the row *frozen body*, only the head and the pooler were trained. The table shows means over the seeds.
 
 # %% tags=["hide-input"]
 file = Path("../benchmarks/results/forgetting.json")
@@ -736,7 +743,7 @@ missing = "The record is part of the repository: `benchmarks/results/forgetting.
 Markdown(as_table() if record else missing)
 
 # %% [markdown]
-# The intervals of the first two columns tell how the result would vary with other test rows and other pairs. To compare
+# The intervals of the first two columns say how much the result would vary with other test rows and other pairs. To compare
 # the models, use the last two columns. They hold the differences from the plain run, with intervals over seeds.
 
 # %% tags=["hide-input"]
@@ -807,17 +814,17 @@ if record:
 
 # %% [markdown]
 # - **Plain fine-tuning forgets.** A third of the correlation is gone. This answers question 3: yes.
-# - **`Interpolate` is the cheapest cure.** α = 0.75 brings back two thirds of what was lost. Three seeds show no loss of
-#   accuracy for it, and their interval rules out one above 0.03. α = 0.5 brings back everything and costs 0.03.
+# - **`Interpolate` is the cheapest cure.** α = 0.75 brings back two thirds of what was lost. With three seeds, no loss
+#   of accuracy shows, and the interval rules out a loss above 0.03. α = 0.5 brings back everything and costs 0.03.
 # - **A strong spring and a frozen body keep everything, at a price**: accuracy falls by 0.15 and 0.17.
-# - **A weak spring**, `L2SP(0.1)`, kept more similarity than the plain run in each seed. But the interval contains 0:
-#   three seeds lack the *power* to settle so small a difference.
+# - **A weak spring**, `L2SP(0.1)`, kept more similarity than the plain run in each seed. But the interval of the
+#   difference contains 0: three seeds are too few to settle so small a difference (they lack *power*).
 #
 # The article's remedy, random initialisation, cannot do any of this: noise leads away from θ₀ too.
 #
 # ### How far does fine-tuning move?
 #
-# The noise of λ = 0.15 hardly changed the similarity. Is fine-tuning a longer way?
+# The noise of λ = 0.15 hardly changed the similarity. Does fine-tuning move the weights further?
 
 # %% tags=["nbval-ignore-output"]
 far = {}
@@ -832,13 +839,14 @@ assert far["plain"] < length / 2
 
 # %% [markdown]
 # No: the plain run moved less than half as far as the noise, and forgot much more. In millions of dimensions **the
-# direction matters more than the distance**. A gradient points where answers change. A random ε almost never does.
+# direction matters more than the distance**. A gradient points in a direction that changes
+# the answers. A random ε almost never does.
 #
 # ## Where it hurts
 #
 # **One NaN is enough.** In many programs this noise is two lines: for each parameter, add noise times `torch.std`. For a
-# tensor with one entry, that standard deviation is 0 divided by 0. A regression model has such a tensor: the bias of its
-# single output.
+# tensor with one entry, that standard deviation is 0 divided by 0, which is NaN ("not a number"). A regression model has
+# such a tensor: the bias of its single output.
 
 # %%
 head = torch.nn.Linear(4, 1)
@@ -874,10 +882,11 @@ assert not any(tensor.isnan().any() for tensor in careful.values())
 # %% [markdown]
 # ## Also called
 #
-# - `reinit` is **NoisyTune**. `redraw` is **Re-init**, also *layer re-initialisation*. `neftune` (NEFTune) is a third
-#   place for noise: on the embedded words of each text, new in every step.
+# - `reinit` is **NoisyTune**. `redraw` is **Re-init**, also *layer re-initialisation*. `neftune` (NEFTune) adds
+#   noise in a third place: to the word vectors of each text, drawn anew in every step.
 # - *Random initialisation* usually means that **all** weights are random: training from scratch, the opposite of
-#   fine-tuning. The article uses the word for small noise. Before you argue whether it helps, ask which one is meant.
+#   fine-tuning. The article uses the words for small noise. Before you argue about whether it helps, ask which one is
+#   meant.
 # - `prior_decay` is also *pretrained weight decay*, EWC is *elastic weight consolidation*, `child_tuning` is
 #   Child-Tuning-F and `child_network` Child-Tuning-D. `Interpolate` is WiSE-FT; [chapter 6](06_putting_it_together.ipynb)
 #   explains it.
@@ -886,8 +895,8 @@ assert not any(tensor.isnan().any() for tensor in careful.values())
 #
 # ## Is your own rule better?
 #
-# Write the two lines from above as a rule of your own and hand it to `trial`. A rule that acts before training is a
-# `Prepare`: it gets the model and returns it.
+# Write the two lines from above as a rule of your own and hand it to `trial`, which compares runs with the rule and runs
+# without it. A rule that acts before training is a `Prepare`: it gets the model, changes it and returns it.
 
 # %%
 
@@ -906,12 +915,13 @@ print(refused)
 assert refused.verdict == "refused"
 
 # %% [markdown]
-# `trial` refuses it. The rule draws from torch's common random numbers, so a run that is resumed gets other noise than
-# one that was never stopped. `now.generator` fixes that: it depends only on the seed, the step and the rule's place.
+# `trial` refuses it. The rule draws from torch's global random generator, so a run that was stopped and resumed gets
+# different noise from one that was never stopped. `now.generator` fixes that: it depends only on the seed, the step and
+# the rule's place.
 #
-# Here is a rule that uses it. It is one more reading of "random": keep every number of a matrix, and shuffle their
-# places. Then the spread is exactly right. Is that enough? We shuffle the upper four layers and freeze everything below
-# them in both arms. The task is `topic`, with 80 short reviews to train on.
+# Here is a rule that uses it. It is one more reading of "random": keep all numbers of a matrix, but shuffle their
+# places. Then the spread stays exactly the same. Is that enough? We shuffle the upper four layers. In the runs with the
+# rule and in those without it, everything below these layers is frozen. The task is `topic`, with 80 short reviews to train on.
 
 # %% tags=["nbval-ignore-output"]
 UPPER = (".layer.2.", ".layer.3.", ".layer.4.", ".layer.5.")
@@ -948,11 +958,11 @@ assert min(verdict.without) > verdict.guessing + 0.1
 
 # %% [markdown]
 # **It hurts**: the interval of the difference lies below 0. Four layers have to be learned again, and 80 rows are far too
-# few for that. What the pretraining knows is in the places of the numbers, not in their distribution.
+# few for that. What the model learned in pretraining is in the places of the numbers, not in their distribution.
 #
-# Read the last line but one as well. It states the **power** of the trial: how large a true difference must be for three
-# such pairs to show it with a probability of 80 %. The usual small noise would end "undecided" here. That would not mean
-# "no effect", but "an effect this small would not show".
+# Read the last line but one as well. It states the **power** of the trial: how large a true difference must be for
+# three such pairs of runs to show it with a probability of 80 %. The usual small noise would end "undecided" here. That
+# would not mean "no effect", but "an effect this small would not show".
 #
 # ## Exercises
 #
@@ -987,7 +997,7 @@ ftlab.check.exercise("03.2", noisy)
 # ### Exercise 03.3
 #
 # `PriorDecay(1000.0)` runs with a learning rate of 1e-4. The gradient of the task is 0, and a weight is at distance 1
-# from its loaded value. How far from it is the weight after ten updates? To three significant digits.
+# from its loaded value. How far from that value is the weight after ten updates? To three significant digits.
 
 # %% tags=["solution"]
 left = (1 - 1e-4 * 1000) ** 10
@@ -1011,8 +1021,8 @@ ftlab.check.exercise("03.4", step_near)
 # %% [markdown]
 # ### Exercise 03.5
 #
-# Noise that is measured by each tensor's own spread changes some tensors far less than by 4.3 % of their size. Which? One
-# of the three labels of the figures above: `"matrices"`, `"biases"` or `"LayerNorm gains"`.
+# Noise that is scaled to each tensor's own spread changes some tensors by far less than 4.3 % of their size. Which? Answer
+# with one of the three labels of the figures above: `"matrices"`, `"biases"` or `"LayerNorm gains"`.
 
 # %% tags=["solution"]
 which = "LayerNorm gains"
@@ -1022,10 +1032,11 @@ ftlab.check.exercise("03.5", which)
 # ## Key points
 #
 # - Formula (3) does not say how large ε is. The spreads of MiniLM's tensors differ by a factor of 632, so ε has to be
-#   measured by each tensor's own spread. With λ = 0.15 it is 4.3 % of it, and the model hardly notices.
+#   scaled to each tensor's own spread. With λ = 0.15 it is 4.3 % of that spread, and the model hardly notices.
 # - "Random initialisation" means two things here: small noise on all weights (`Reinit`), or a few layers filled with
-#   random numbers (`Redraw`). With four of six layers the second destroys knowledge that few rows cannot replace.
+#   random numbers (`Redraw`). Re-initialising four of six layers destroys knowledge that a few rows cannot
+#   replace.
 # - Plain fine-tuning forgets: a third of the correlation on the 330 pairs was gone in the recorded runs. `Interpolate`
 #   brought most of it back without a loss of accuracy that three seeds could show. Noise brings nothing back.
-# - A large relative change need not do damage (the key biases), and a short way can do much (fine-tuning itself).
+# - A large relative change need not do damage (the key biases), and a small one can do much (fine-tuning itself).
 # - The standard deviation of one number is NaN, and one NaN among the weights spoils every answer.

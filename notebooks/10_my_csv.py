@@ -2,13 +2,13 @@
 # # 10. My own csv, also on Colab
 #
 # You have a table with a column of texts and a column of labels. On this page such a table, with the flaws that real
-# tables have, becomes a fine-tuned model that answers new rows.
+# tables have, becomes a fine-tuned model that labels new rows.
 #
 # **When you are through** (about 25 minutes to read and work through, about 1 minute to run) you can
 #
 # - load a csv file whose columns have any names, and read the notes that `load_data` prints about it;
-# - fine-tune on it, answer a file of new rows, and keep the model, on your machine or on Colab;
-# - read a refusal, and fix the file at the line that it names.
+# - fine-tune on it, label a file of new rows, and keep the model, on your machine or on Colab;
+# - read the message when `load_data` refuses a file, and fix the line that it names.
 #
 # The page writes its own files to the folder `runs/my_csv/`. They stay there, so open them in an editor as you read.
 
@@ -32,11 +32,11 @@ folder.mkdir(parents=True, exist_ok=True)
 # ## A table as people export it
 #
 # Imagine a magazine that reviews films and hotels. Its readers send in comments, and somebody has sorted 400 of them: each
-# goes to the film desk or to the hotel desk. We make this table from the embedded reviews. The columns are called `comment`
-# and `desk`.
+# goes to the film desk or to the hotel desk. We make this table from the reviews that come with
+# ftlab. The columns are called `comment` and `desk`.
 #
 # The export has three common flaws. The file begins with a *byte order mark*, three invisible bytes that some
-# spreadsheet programs write. One label has a space behind it. One row is blank.
+# spreadsheet programs write. One label has a space after it. One row is blank.
 
 # %%
 reviews = ftlab.load_data("reviews", task="topic")["train"]
@@ -82,7 +82,7 @@ assert data["train"].features["label"].names == ["film", "hotel"]
 #
 # ## Fine-tune
 #
-# Few rows make few updates, so we take smaller batches and a higher learning rate than the defaults (32 and 5e-5).
+# A small table gives few updates, so we take smaller batches and a higher learning rate than the defaults (32 and 5e-5).
 
 # %% tags=["nbval-ignore-output"]
 model = ftlab.load_model("minilm", data)
@@ -98,7 +98,8 @@ print(f"95 % interval (Wilson) {low:.3f} to {high:.3f}; always guessing film: 0.
 assert low > 0.7
 
 # %% [markdown]
-# The interval is wide because the test split is small. It still lies far above 0.5, so the model has learned the task. A cell
+# The interval says how far this accuracy may be from the accuracy on many more rows of the same kind. It is wide because
+# the test split is small. It still lies far above 0.5, so the model has learned the task. A cell
 # that ends in `run` shows all metrics and the curves.
 #
 # ## Answer a new file
@@ -162,8 +163,9 @@ for before, after in zip(answers, ftlab.predict(again, new["comment"]), strict=T
 #
 # ## On Colab: where the file goes
 #
-# First choose a GPU: *Runtime*, then *Change runtime type*. There are two ways to bring a file in. You can upload it from your
-# computer. It is then in the working directory, and it is gone when the Colab session ends:
+# Colab runs notebooks on Google's computers, in your browser. First choose a GPU: *Runtime*, then *Change runtime
+# type*. There are two ways to bring a file in. You can upload it from your computer. It is then in the working
+# directory, and it is gone when the Colab session ends:
 #
 # ```python
 # from google.colab import files
@@ -213,7 +215,8 @@ comma.write_text(
 attempt(comma, text="comment", label="desk")
 
 # %% [markdown]
-# **The file is not in UTF-8.** Older spreadsheet programs write other encodings. The first byte that does not fit is named:
+# **The file is not in UTF-8.** Older spreadsheet programs write other encodings. The message names the first byte that
+# does not fit:
 
 # %%
 latin = folder / "latin.csv"

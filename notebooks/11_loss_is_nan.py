@@ -174,8 +174,8 @@ assert 1e-5 < found.suggestion < 1e-3
 assert max(found.losses[place:]) > 0.9
 Picture(
     figure,
-    "The smoothed loss stays near 0.7 at low learning rates, falls where the dashed line "
-    "marks the suggestion, and rises again at high ones.",
+    "The smoothed loss stays near 0.7 at low learning rates, falls where the dashed "
+    "line marks the suggestion, and rises again at high ones.",
 )
 
 # %% [markdown]

@@ -2,7 +2,7 @@
 # # 12. Which texts does it get wrong?
 #
 # A model can have a good accuracy on its test split and still fail on a whole kind of text. This page looks behind
-# the accuracy in four ways, and then at a model whose accuracy hides something worse.
+# the accuracy in four ways. Then it turns to a model whose accuracy hides something worse.
 #
 # **When you are through** (about 30 minutes to read and work through, about 1 minute to run) you can
 #
@@ -119,8 +119,8 @@ axes.spines[["top", "right"]].set_visible(False)
 figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
 Picture(
     figure,
-    "Plain reviews are answered far more accurately than ironic ones, on which the model "
-    "is no better than guessing.",
+    "Plain reviews are answered far more accurately than ironic ones, on which the "
+    "model is no better than guessing.",
 )
 
 # %% [markdown]
@@ -133,9 +133,9 @@ Picture(
 #
 # ## 2. A contrast set
 #
-# A *contrast set* is a test set written to find out whether a model has taken a short cut. `tricky_reviews` has the same
-# task, labels and topics. But single words mislead in it: a review may praise with words of complaint, and condemn with words of
-# praise.
+# A *contrast set* is a test set written to find out whether a model has taken a short cut, such as going by single
+# words. `tricky_reviews` has the same task, labels and topics as `reviews`. But its single words mislead: a positive review
+# may be full of words of complaint, and a negative one full of words of praise.
 
 # %% tags=["nbval-ignore-output"]
 tricky = answered(run, ftlab.load_data("tricky_reviews", task="sentiment")["test"])
@@ -149,18 +149,18 @@ assert sets["tricky_reviews"]["high"] < 0.55
 assert sets["tricky_reviews"]["high"] < whole["low"] - 0.2
 
 # %% [markdown]
-# The same model now does no better than a coin. It has learned which words go with which label, and on `reviews` that is nearly
-# always enough, because the test split was written in the same way as the training split. To learn what else a model can do, you
-# need texts that were made in a different way.
+# The same model now does no better than tossing a coin. It has learned which words go with which label, and on
+# `reviews` that is nearly always enough, because the test split was written in the same way as the training split. To
+# learn what else a model can do, you need texts that were made in a different way.
 #
 # ## 3. Behavioural checks
 #
-# A third way needs no test set of your own. `check_behaviour` asks a sentiment model about sentences whose answer any reader
-# knows, in the style of CheckList (Ribeiro et al. 2020). There are three kinds of checks:
+# A third way needs no test set of your own. `check_behaviour` asks a sentiment model about sentences whose sentiment is clear
+# to any reader, in the style of CheckList (Ribeiro et al. 2020). There are three kinds of checks:
 #
 # - *minimum*: the sentence has an obvious label ("What a lovely novel.");
-# - *invariance*: a change that carries no feeling, such as another name, must not change the label;
-# - *direction*: a change of feeling must move the probability of positive the right way.
+# - *invariance*: a change that carries no feeling, such as a different name, must not change the label;
+# - *direction*: a change of feeling must move the probability of the label positive in the right direction.
 
 # %% tags=["nbval-ignore-output"]
 behaviour = ftlab.check_behaviour(run)
@@ -182,8 +182,8 @@ for one in failures[:6]:
 assert abs(failures[0].positive - 0.5) > 0.2
 
 # %% [markdown]
-# The number before a sentence is the probability of positive. Six failures are enough to form a suspicion, and far too few
-# to confirm it. The intervals in the table tell you how much each share can be trusted.
+# The number before a sentence is the probability of the label positive. Six failures are enough to form a suspicion,
+# and far too few to confirm it. The intervals in the table tell you how much each share can be trusted.
 #
 # ## 4. Two texts that differ in one word
 #
@@ -259,9 +259,10 @@ if record.exists():
     assert odd["positive"]["Terrible food."] > 0.5 > plain["positive"]["Terrible food."]
 
 # %% [markdown]
-# Look at the column `tricky_reviews`. On its own test split, this model is well above guessing. Yet it calls "Terrible food."
-# positive and "I loved it." negative. On `reviews` a coin would do better, and it fails most of the direction checks. Its own
-# test split cannot show this, because that split was written in the same way as its training rows.
+# Look at the column `tricky_reviews`. On its own test split, this model is well above guessing. Yet it calls "Terrible
+# food." positive and "I loved it." negative. On `reviews` a coin would do better, and the model fails most of the
+# direction checks. Its own test split cannot show this, because that split was written in the same way as its training
+# rows.
 #
 # What has it learned? Count words of praise and words of complaint in the training rows:
 
@@ -316,7 +317,8 @@ assert half_of["tricky_reviews", "more"]["high"] < 0.55
 # place can hurt in another.
 #
 # **Look for faults on validation, report on test.** We looked at the test split here only because we change nothing
-# afterwards. If you intend to act on what you see, use the validation split. A test set you have read is used up.
+# afterwards. If you intend to act on what you see, use the validation split. Once you
+# act on what you read in a test set, it no longer shows how the model does on texts that nobody has looked at: it is used up.
 #
 # ## Exercises
 #
@@ -345,7 +347,7 @@ ftlab.check.exercise("12.2", split)
 # ## Key points
 #
 # - Split an accuracy by something that the model was not trained on. Compare each part with guessing, and look at its interval.
-# - A test split asks what the training split taught. A contrast set and behavioural checks ask more.
+# - A test split asks only for what the training split taught. A contrast set and behavioural checks ask for more.
 # - A good accuracy on one set says little about another set, in either direction. Type in some plain sentences yourself.
 # - Read the most confident mistakes: they show wrong labels and short cuts.
 # - Once you act on what you have read in a split, that split is used up.

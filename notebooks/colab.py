@@ -10,8 +10,8 @@ if "google.colab" in sys.modules:
 
     if not REPOSITORY:
         raise SystemExit(
-            "Write the address of your copy of ftlab between the quotes in the second line"
-            " of this cell, then run the cell again."
+            "Write the address of your copy of ftlab between the quotes in the second"
+            " line of this cell, then run the cell again."
         )
     torch = f"torch=={version('torch')}"
     Path("keep.txt").write_text(
