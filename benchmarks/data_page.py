@@ -29,10 +29,16 @@ WORDS = {
 Bits = npt.NDArray[np.float64]
 
 
+def recorded() -> Any:
+    """Return the recorded learning curve, or nothing where none was recorded yet."""
+    file = RESULTS / "learning_curve.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
 def write() -> None:
     """Write the page and its figure, once for light and once for dark."""
-    found = json.loads((RESULTS / "learning_curve.json").read_text(encoding="utf-8"))
-    for name, ink in (("light", "#333333"), ("dark", "#d0d0d0")):
+    found = recorded()
+    for name, ink in (("light", "#333333"), ("dark", "#d0d0d0")) if found else ():
         figure(found, ink).savefig(
             BOOK / f"_static/learning_curve_{name}.svg", transparent=True, metadata={"Date": None}
         )
@@ -113,7 +119,6 @@ def page(found: Any) -> str:
     """Return the page."""
     data = ftlab.load_data("reviews")
     kinds = {name: Counter(names_of(name)) for name in ("reviews", "tricky_reviews")}
-    reached = {task: interval(right(found, task, "fine-tuned", 2000)) for task in ("sentiment", "topic")}
     shares = "\n".join(
         f"| {kind} | " + " | ".join(f"{counts[kind] / counts.total():.0%}" for counts in kinds.values()) + " |"
         for kind, _ in kinds["reviews"].most_common()
@@ -138,7 +143,41 @@ what the writer thinks, and ordinary words mean what they usually mean. The same
 data = ftlab.load_data("reviews", task="topic")
 ```
 
-## How much data does fine-tuning need?
+{curve(found) if found else NOT_YET}
+
+## `tricky_reviews`
+
+1,920 reviews with the same columns, written so that single words mislead: *terrible* stands in positive texts, *loved* in
+negative ones. It is a contrast set. A model that looks good on `reviews` can fail here, and
+[Which texts does it get wrong?](notebooks/12_which_texts.ipynb) shows how to find that out. Do not take it as a first
+training set: a model that learns from it learns that *loved* is a bad sign.
+
+| phenomenon | `reviews` | `tricky_reviews` |
+| --- | --- | --- |
+{shares}
+
+## `pairs`
+
+330 pairs of sentences with a similarity from 0 to 5, the mean of two graders. They measure what a model knows about
+meaning, and so what fine-tuning makes it forget (`ftlab.check_similarity`).
+
+## `behaviour`
+
+308 checks in the style of CheckList: plain sentences that a sentiment model must get right, changes that must not matter,
+and changes that must. `ftlab.check_behaviour(run)` gives the share passed for each kind, with the failures.
+"""
+
+
+NOT_YET = """## How much data does fine-tuning need?
+
+`python -m benchmarks.learning_curve` measures test accuracy against the number of training rows for a majority vote, a bag of
+words, the frozen model and the fine-tuned one. It has not been recorded yet."""
+
+
+def curve(found: Any) -> str:
+    """Return the section with the learning curve."""
+    reached = {task: interval(right(found, task, "fine-tuned", 2000)) for task in ("sentiment", "topic")}
+    return f"""## How much data does fine-tuning need?
 
 The curves show test accuracy against the number of training rows for four ways to learn, from {found["seeds"]} seeds each.
 Every seed draws its own training rows. The bands are 95 % intervals over seeds and test rows.
@@ -167,29 +206,7 @@ difference.
 The fine-tuned model used lr 1e-4, batches of 16, gradient clipping at 1, 10 % warm-up and linear decay. The number of
 epochs depends on the rows ({", ".join(f"{int(rows):,} rows: {epochs}" for rows, epochs in found["epochs"].items())}). These
 settings were chosen once and not tuned for any point of the curve. `python -m benchmarks.learning_curve` makes the
-numbers again; the record is `benchmarks/results/learning_curve.json`.
-
-## `tricky_reviews`
-
-1,920 reviews with the same columns, written so that single words mislead: *terrible* stands in positive texts, *loved* in
-negative ones. It is a contrast set. A model that looks good on `reviews` can fail here, and
-[Which texts does it get wrong?](notebooks/12_which_texts.ipynb) shows how to find that out. Do not take it as a first
-training set: a model that learns from it learns that *loved* is a bad sign.
-
-| phenomenon | `reviews` | `tricky_reviews` |
-| --- | --- | --- |
-{shares}
-
-## `pairs`
-
-330 pairs of sentences with a similarity from 0 to 5, the mean of two graders. They measure what a model knows about
-meaning, and so what fine-tuning makes it forget (`ftlab.check_similarity`).
-
-## `behaviour`
-
-308 checks in the style of CheckList: plain sentences that a sentiment model must get right, changes that must not matter,
-and changes that must. `ftlab.check_behaviour(run)` gives the share passed for each kind, with the failures.
-"""
+numbers again; the record is `benchmarks/results/learning_curve.json`."""
 
 
 def alt(found: Any) -> str:

@@ -24,8 +24,9 @@ from ftlab import ClipNorm
 #
 # The task: is a review positive or negative? "The air conditioning rattled until dawn." is negative.
 #
-# The lines that do the work are `load_data`, `load_model`, `finetune`, `predict` and `save`. The other three are
-# there to be quick: the model learns from the shorter reviews, once through, and is measured on a part of the others.
+# The lines that do the work are `load_data`, `load_model`, `finetune`, `predict` and `save`. The three lines in
+# between keep the run short: the model learns only from the shorter reviews, which it sees once, and is measured on
+# some of the reviews that are set aside for that.
 
 # %% tags=["nbval-ignore-output"]
 sentences = [
@@ -58,7 +59,7 @@ pd.DataFrame({"sentence": sentences, "answer": labels, "probability": scores}).r
 
 # %% [markdown]
 # It has never seen these four sentences, and it is right about all of them. Now try it on sentences of your own:
-# change the list and run the cell as often as you like. Where do you catch it out?
+# change the list and run the cell as often as you like. Which sentences does it get wrong?
 
 # %% tags=["nbval-ignore-output"]
 for answer in run.predict(["Write what you like here.", "The soup was cold again."]):
@@ -125,12 +126,12 @@ pd.DataFrame([tokenizer.convert_ids_to_tokens(ids), ids], index=["token", "id"])
 #
 # The **embedding** is a large table: for each id it holds a vector of 384 numbers. Then come six **layers**. In each
 # layer, *attention* lets every token's vector take in something from the other tokens, so that "not" can change what
-# "good" stands for; then each vector is worked on alone. At the end the vector of `[CLS]`, after one more small layer
-# called the pooler, stands for the whole text.
+# "good" stands for; then each vector is processed on its own. At the end the vector of `[CLS]`, after one more small
+# layer called the pooler, stands for the whole text.
 #
 # All of these numbers, the **parameters** of the model, were loaded from a **checkpoint**: a file with the parameters
-# of a model that somebody has trained. The model is called **pretrained**, because it had learned from a great deal
-# of English text before you met it.
+# of a model that somebody has trained. The model is called **pretrained**, because it had already learned from a
+# great deal of English text before you loaded it.
 #
 # Only the **head** is new. It turns the 384 numbers into one score for each label, and its parameters start out
 # random.
@@ -158,10 +159,10 @@ assert sum(sizes.values()) == sum(one.numel() for one in net.parameters())
 #
 # $$p_i = \frac{e^{z_i}}{\sum_j e^{z_j}}$$
 #
-# Before the training the head is random, and both labels get about one half. **Fine-tuning** is what changed that:
-# batch after batch of labelled reviews, every parameter was moved a little in the direction in which the right label
-# gets a higher probability. Chapters 1 and 2 show how. (The drawing is of another run, so its logits differ from
-# those below.)
+# Before the training the head is random, and both labels get about one half. **Fine-tuning** changed that. It takes
+# the labelled reviews in small groups, called batches. After each batch it moves every parameter a little, in the
+# direction that gives the right labels a higher probability. Chapters 1 and 2 show how. (The drawing is of another
+# run, so its logits differ from those below.)
 
 # %% tags=["nbval-ignore-output"]
 import torch
@@ -225,9 +226,9 @@ confusion
 # reviews, a model that always says "negative" has an accuracy of 0.95 and is useless.
 #
 # So look at one label, here *positive*, and ask two questions. **Precision**: of the reviews that the model calls
-# positive, which share is positive? **Recall**: of the positive reviews, which share does it find? **F1** is their
-# harmonic mean, which is high only where both are. *F1 (macro)* in the table above is the mean of the F1 of both
-# labels.
+# positive, what share really is positive? **Recall**: of the positive reviews, what share does it find? **F1** is the
+# harmonic mean of the two, and it is high only if both are high. *F1 (macro)* in the table above is the mean of the
+# two labels' F1.
 
 # %% tags=["nbval-ignore-output"]
 (true_neg, false_pos), (false_neg, true_pos) = confusion.to_numpy()
@@ -247,9 +248,10 @@ assert abs(f1 - metrics["f1"]) < 1e-9
 # ### AUC-ROC, from pairs
 #
 # **AUC-ROC** asks how well the model *ranks*. Take one positive and one negative review at random: how often does the
-# positive one get the higher probability of being positive? Chance gives 0.5 and a perfect ranking 1. No threshold is
-# involved, so a model that is right in its order but too optimistic throughout can still have a high AUC-ROC. (The
-# name comes from a curve, under which it is the area.)
+# positive one get the higher probability of being positive? Chance gives 0.5 and a perfect ranking 1. The cut-off
+# between "negative" and "positive" plays no part. So a model that gives every review too high a probability, but puts
+# the reviews in the right order, can still have a high AUC-ROC. (The name stands for the area under a curve, the ROC
+# curve.)
 
 # %% tags=["nbval-ignore-output"]
 import numpy as np
@@ -282,8 +284,8 @@ assert abs(low - metrics["accuracy_low"]) < 0.005
 
 # %% [markdown]
 # The interval tells you how the result would vary with a different test set. It says nothing about a different
-# **seed**, the number from which the random head and the order of the reviews follow. To compare two recipes you need
-# both, and from chapter 1 on you will have both.
+# **seed**, the number that determines the random head and the order of the reviews. To compare two ways of training
+# you need to know both, and from chapter 1 on you will.
 #
 # ### The curves
 #
@@ -292,8 +294,9 @@ assert abs(low - metrics["accuracy_low"]) < 0.005
 # line, a running mean, falls. One **epoch** is one pass through the training reviews, and this run made one. So each
 # batch was new to the model, and it got better at reviews that it had not seen before.
 #
-# In the middle is the **learning rate**, the size of the moves. It rises during the first tenth of the run and then
-# falls to 0 (chapter 4). On the right are the results on the *validation* split after each epoch: here one dot each.
+# In the middle is the **learning rate**, which sets how far each update moves the parameters. It rises during the
+# first tenth of the run and then falls to 0 (chapter 4). On the right are the results on the *validation* split after
+# each epoch: here one dot each.
 #
 # Each split has its job. The model learns from *train*. You watch it on *validation* while you try things. You
 # measure it once, at the end, on *test*.
@@ -320,7 +323,7 @@ print(ftlab.explain([ClipNorm(1.0)]))
 # ## Open it anywhere
 #
 # `save` left an ordinary `transformers` folder: the weights as safetensors, the names of the labels, the tokenizer,
-# and a model card. Anybody can open it without ftlab. It stays in `runs/first` for you.
+# and a model card. Anybody can open it without ftlab. You will find it in `runs/first`.
 
 # %% tags=["hide-cell"]
 import transformers
@@ -375,9 +378,9 @@ table.round(2).reset_index(drop=True)
 #
 # ## The article's loop, as it was printed
 #
-# Now that you know what a working run looks like, here is one that only looks right. It is section 4 of the article,
-# its code blocks one after the other, with not a character changed. All six steps are there. Read it once: how many
-# faults do you count?
+# Now that you know what a working run looks like, here is one that only looks right. These are the code blocks of the
+# article's section 4, one after the other, with not a character changed. All six steps are there. Read it once: how
+# many faults do you count?
 
 # %%
 PRINTED = """\
@@ -471,8 +474,8 @@ model.save_pretrained('text_classification_model')
 
 # %% [markdown]
 # We run it the way you would: start it, fix only the line at which it stops, and start it again. It gets 8 reviews to
-# train on and 34 to validate, enough to see it run. (The checkpoint that it loads, `bert-base-uncased`, is stood in
-# for by the small BERT of this page. It stops at the same lines.)
+# train on and 34 to validate, enough to see it run. (Where the listing loads the checkpoint `bert-base-uncased`, we
+# give it the small BERT of this page instead. It stops at the same lines.)
 
 # %% tags=["hide-cell"]
 import contextlib
@@ -566,8 +569,8 @@ with workbench():
         listing = listing.replace(before, after)
 
 # %% [markdown]
-# Four stops. The last is the nastiest: it comes only after a whole epoch of training, which on a large data set is an
-# evening. Now the listing runs to its end. Is it right?
+# Four stops. The last is the nastiest: it comes only after a whole epoch of training, which can take an evening on a
+# large data set. Now the listing runs to its end. Is it right?
 
 # %% tags=["nbval-ignore-output"]
 with workbench():
@@ -587,9 +590,9 @@ print(f"accuracy    {hits} / 34 reviews = {hits / 34:.2f}")
 assert hits / batches > 1 > hits / 34
 
 # %% [markdown]
-# **The model never moves, and the loss function is never used.** The batches go `.to(device)`, the model stays where
-# it was loaded; on a CPU nobody notices, and on a GPU the first batch ends the run. `compute_loss` occurs only where
-# it is defined.
+# **The model never moves, and the loss function is never used.** The batches are sent to `device`, but the model
+# stays where it was loaded. On a CPU nobody notices. On a GPU the run stops at the first batch. `compute_loss` occurs
+# only where it is defined.
 
 # %%
 for text in (".to(device)", "model.to(device)", "compute_loss"):
@@ -597,7 +600,7 @@ for text in (".to(device)", "model.to(device)", "compute_loss"):
 
 # %% [markdown]
 # **Every review is padded to 128 tokens.** All texts of a batch must have the same length, so short ones are filled
-# up with `[PAD]`. The listing fills all of them up to 128, whatever their length, and the model computes every
+# up with `[PAD]`. The listing fills all of them up to 128, whatever their length, and the model spends time on every
 # `[PAD]`.
 
 # %%
@@ -634,8 +637,9 @@ print("Not one dull minute. ->", tokens)
 assert "tokenizer.json" not in files
 
 # %% [markdown]
-# **Nothing can be repeated.** There is no seed, so every run begins with another head and another order of the
-# reviews. There is no decay of the learning rate either, although the article recommends it just above the listing.
+# **Nothing can be repeated.** There is no seed, so every run begins with a different head and a different order of
+# the reviews. There is no decay of the learning rate either, although the article recommends it just above the
+# listing.
 #
 # | fault | how it shows | what to do |
 # | --- | --- | --- |
@@ -647,12 +651,12 @@ assert "tokenizer.json" not in files
 # | padding to 128 | most tokens are padding | pad to the longest of the batch |
 # | accuracy divided by batches | above 1 | divide by samples |
 # | tokenizer not saved | the folder cannot be used, or answers nonsense | save it beside the model |
-# | no seed, no schedule | another result each time | set them, print them |
+# | no seed, no schedule | a different result each time | set them, print them |
 #
 # ## The loop as it should have been
 #
-# Here is the loop in plain PyTorch with the faults fixed. Dropout (chance inside the model during training) is off
-# and the data order is fixed, because next we compare this loop with ftlab's, loss by loss.
+# Here is the loop in plain PyTorch with the faults fixed. Dropout (during training, it sets random values inside the
+# model to 0) is off and the data order is fixed, because next we compare this loop with ftlab's, loss by loss.
 
 # %%
 by_torch, by_ftlab = model.copy().net, model.copy().net  # from the same start
@@ -712,8 +716,8 @@ assert apart < 1e-5
 # %% [markdown]
 # ## Exercises
 #
-# Put your answer in place of the three dots. A check that says no gives a hint, and the solution is folded below each
-# task.
+# Put your answer in place of the three dots. If your answer is wrong, the check gives a hint. The solution is folded
+# below each task.
 #
 # ### Exercise 00.1
 #
@@ -768,5 +772,5 @@ ftlab.check.exercise("00.4", missing)
 #   In ftlab this takes five lines.
 # - A text becomes tokens, vectors, logits and, by softmax, probabilities.
 # - A result is a number with an interval, on data that the model has not seen, with a seed that lets others repeat it.
-# - A loop that runs is not yet right. Check what the averages divide by, what is padded and what is saved. Then
+# - A loop that runs is not always right. Check what the averages divide by, what is padded and what is saved. Then
 #   compare it with a second implementation.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 1. Cross-entropy
 #
-# A model becomes whatever lowers its loss, so it pays to know what the loss measures. This chapter takes
-# cross-entropy, the loss of classification, apart term by term.
+# Training changes a model in whatever way lowers its loss, so it pays to know what the loss measures. This chapter
+# explains cross-entropy, the usual loss for classification, term by term.
 #
 # **When you are through** (about 60 minutes to read and work through, about 2 minutes to run) you can
 #
@@ -77,8 +77,8 @@ Picture(
 )
 
 # %% [markdown]
-# Accuracy is a staircase. Between two jumps its slope is 0, so it cannot tell an optimizer which way to go.
-# Cross-entropy responds to the smallest change, and here it is lowest where all four answers are right.
+# Accuracy is a staircase. Between two jumps its slope is 0, so it cannot tell the training which way to move the
+# parameters. Cross-entropy responds to the smallest change, and here it is lowest where all four answers are right.
 #
 # ## The formula
 
@@ -87,9 +87,9 @@ ftlab.formula(cross_entropy)
 
 # %% [markdown]
 # Read it from the inside out. The softmax turns the model's scores, the logits $z$, into probabilities $\hat{y}$ that
-# sum to 1. The label $y$ is 1 in the column of the true class and 0 elsewhere, so one term of the sum over classes is
-# left: $-\log$ of the probability that the model gave to the true class. The sum over samples, divided by $N$, is a
-# mean.
+# sum to 1. The label $y$ is 1 in the column of the true class and 0 elsewhere, so only one term of the sum over
+# classes is left: $-\log$ of the probability that the model gave to the true class. The sum over samples, divided by
+# $N$, is a mean.
 #
 # Three cases are worth remembering.
 
@@ -143,10 +143,10 @@ assert all(map(math.isclose, each, on_paper))
 assert math.isclose(mean, math.log(32 / 3) / 3)
 
 # %% [markdown]
-# Training needs the gradient. If you differentiate $-\log\hat{y}$ of the true class by the logits, the exponentials
-# cancel: **what the model said minus what was true** is left. With $N$ samples in the mean the gradient is
-# $(\hat{y}-y)/N$. For the first sample that is $(\frac34-1,\ \frac14-0)/3$. Autograd does not know this shortcut. Does
-# it agree?
+# Training needs the gradient. If you differentiate $-\log\hat{y}$ of the true class with respect to the logits, the
+# exponentials cancel. What is left is **what the model said minus what was true**. With $N$ samples in the mean the
+# gradient is $(\hat{y}-y)/N$. For the first sample that is $(\frac34-1,\ \frac14-0)/3$. Autograd, torch's automatic
+# differentiation, does not know this shortcut. Does it agree?
 
 # %%
 logits.requires_grad_()
@@ -165,8 +165,8 @@ assert torch.allclose(by_autograd, by_hand, rtol=0, atol=1e-12)
 #
 # ## Against torch
 #
-# Now 64 samples and 5 classes, against torch, scikit-learn and autograd. Class weights and label smoothing are
-# explained below.
+# We repeat the comparison with 64 samples and 5 classes, against torch, scikit-learn and autograd. Class weights and
+# label smoothing are explained below.
 
 # %%
 chance = torch.Generator().manual_seed(0)
@@ -241,9 +241,9 @@ assert math.isinf(two_steps(row))
 assert one_step(row) == 400
 
 # %% [markdown]
-# One `inf` makes the mean infinite, and one `nan` in the gradient turns every weight into `nan`. The remedy is never to
-# leave the logarithm: $\log\hat{y}_c = z_c - \log\sum_k e^{z_k}$, with the largest logit subtracted from all of them
-# first.
+# One `inf` makes the mean infinite, and one `nan` in the gradient turns every weight into `nan`. The remedy is to
+# work with logarithms throughout: $\log\hat{y}_c = z_c - \log\sum_k e^{z_k}$, with the largest logit subtracted from
+# all of them first.
 #
 # ### The mean over samples, not over batches
 #
@@ -276,7 +276,7 @@ assert abs(of_means - over_samples) > 0.1
 # ### Label smoothing
 #
 # Smoothing $s$ moves a little of the label to the other classes: the true class gets $1-s+\frac{s}{C}$ instead of 1.
-# The loss is then lowest at a finite margin.
+# The loss is then lowest at a finite margin, and beyond it the loss rises again.
 
 # %%
 
@@ -476,9 +476,9 @@ assert final - margin > 0.6
 assert change + half > 0  # the accuracy is not clearly lower
 
 # %% [markdown]
-# Judged by the held-out loss, the model got much worse. Judged by the accuracy, it hardly changed: the interval of the
-# change contains 0. Both are true, and the third row explains how. The wrong answers are about as many as before, but
-# they are more *confident*, and a confident wrong answer is expensive.
+# Judged by the held-out loss, the model got much worse. Judged by the accuracy, it hardly changed: the interval of
+# the change contains 0. Both are true, and the third row explains how. There are about as many wrong answers as
+# before, but they are more *confident*, and a confident wrong answer is expensive.
 #
 # ## Where it hurts
 #
@@ -496,11 +496,11 @@ assert confidence[-1].mean() > accuracy[-1] + 0.05
 assert dearest > 0.5
 
 # %% [markdown]
-# If you need only the answers, this does no harm. It does if you use the probabilities, for example to pass doubtful
-# cases to a person. There are two common remedies.
+# If you need only the answers, this does no harm. It does harm if you use the probabilities, for example to pass
+# doubtful cases to a person. There are two common remedies.
 #
-# **Temperature.** Divide all logits by one number $T>1$. No answer changes, but the probabilities move away from 0 and
-# 1. Choose $T$ on one half of the held-out texts and test it on the other half.
+# **Temperature.** Divide all logits by one number $T>1$. No answer changes, but the probabilities become less extreme.
+# Choose $T$ on one half of the held-out texts and test it on the other half.
 
 # %% tags=["nbval-ignore-output"]
 one_half, other_half = slice(0, None, 2), slice(1, None, 2)
@@ -538,8 +538,8 @@ assert plain_loss[-1] < held_out[-1] - 0.05
 assert abs(right[-1].double().mean() - accuracy[-1]) < 0.05
 
 # %% [markdown]
-# The smoothed model is less confident, also where it is wrong, and its held-out loss is lower. One seed
-# cannot tell which of the two gives better answers.
+# The smoothed model is less confident, even where it is wrong, and its held-out loss is lower. One seed cannot tell
+# which of the two gives better answers.
 #
 # So a rising held-out loss does not prove that the answers get worse, and a steady accuracy does not prove that all is
 # well. Look at both.
@@ -547,9 +547,9 @@ assert abs(right[-1].double().mean() - accuracy[-1]) < 0.05
 # ## Also called
 #
 # - *Log loss* (scikit-learn), *negative log-likelihood*, *softmax loss*; for two classes *logistic loss*. torch's
-#   `nll_loss` is only the last step: it takes logarithms of probabilities.
-# - The *Kullback-Leibler divergence* between label and answer. It differs from cross-entropy by the entropy of the
-#   label, which is a constant, and 0 without smoothing.
+#   `nll_loss` is only the last step: it expects logarithms of probabilities.
+# - The *Kullback-Leibler divergence* between label and answer is the cross-entropy minus a constant, the entropy of the
+#   label. Without smoothing the constant is 0.
 # - *Perplexity* is $e^J$: 2 for a coin. A loss *in bits* uses the logarithm to base 2.
 #
 # The article calls $\hat{y}$ "the predicted probability", but its code passes logits to `F.cross_entropy`. Both are
@@ -577,15 +577,15 @@ assert math.isclose(twice, math.log(1 + math.exp(-1)))
 # | `r_drop` | you have little data: the loss asks that two passes with different dropout agree |
 # | `smart` | the answer should not change when the input changes a little |
 # | `free_lb` | the same aim, reached by training on inputs that are made harder step by step |
-# | `distill` | a better model is there to learn from |
+# | `distill` | there is a better model to learn from |
 # | `contrastive` | you need the vectors: texts with the same label should lie close together |
 #
 # ## Is your own rule better?
 #
-# Could a little noise in the gradients keep a model from learning its training samples by heart? As a rule that is a
-# few lines. `trial` checks that the rule is well behaved. Then it trains pairs of models on the six topics of the
-# reviews. Both models of a pair share seed, data and order; only one has the rule. To save time, only the top layer and
-# the head are trained.
+# Could a little noise in the gradients keep a model from learning its training samples by heart? Such a rule takes only
+# a few lines. `trial` checks that it is well behaved. Then it trains pairs of models on the six topics of the reviews.
+# Both models of a pair share seed, data and order; only one has the rule. To save time, only the top layer and the head
+# are trained.
 
 
 # %%
@@ -632,8 +632,8 @@ assert min(verdict.without) > verdict.guessing + 0.2  # both have learned
 # few to see the effect.
 #
 # The **power** of an experiment is the probability that it detects a difference that really exists. It grows with the
-# size of the difference and with the number of pairs, and it falls when the pairs scatter more. A common aim is a power
-# of 80 %. The smallest difference that reaches it is the **minimum detectable effect**.
+# size of the difference and with the number of pairs, and it falls when the differences vary more from pair to pair.
+# A common aim is a power of 80 %. The smallest difference that reaches it is the **minimum detectable effect**.
 #
 # From the scatter of our pairs we can compute it, and also how many pairs a smaller difference needs.
 
@@ -677,9 +677,10 @@ Picture(
 )
 
 # %% [markdown]
-# Small differences are expensive. The scatter of a mean shrinks only with the square root of the number of pairs, so in
-# the long run half the difference takes four times as many pairs. Decide *before* you start how small a difference
-# would matter to you. And read the table as a rough guide: three pairs estimate the scatter only roughly.
+# Small differences are expensive. The scatter of a mean shrinks only with the square root of the number of pairs, so
+# in the long run it takes four times as many pairs to detect half the difference. Decide *before* you start how small
+# a difference would matter to you. And read the table as a rough guide: three pairs estimate the scatter only
+# roughly.
 #
 # ## Exercises
 #
@@ -722,8 +723,8 @@ ftlab.check.exercise("01.3", loss_of)
 # %% [markdown]
 # ### Exercise 01.4
 #
-# Write `gradient_of(logits, labels)`. It returns the gradient of the mean cross-entropy by the logits, in the shape of
-# the logits, without autograd. Do not change the tensors that you are given.
+# Write `gradient_of(logits, labels)`. It returns the gradient of the mean cross-entropy with respect to the logits,
+# in the shape of the logits, without autograd. Do not change the tensors that you are given.
 
 
 # %% tags=["solution"]
@@ -741,7 +742,7 @@ ftlab.check.exercise("01.4", gradient_of)
 # - Cross-entropy is minus the logarithm of the probability that the model gave to the true class, averaged over
 #   samples. It is near 0 for confident and correct answers, $\log C$ for a model with no idea, and unbounded for
 #   confident wrong answers.
-# - Its gradient by the logits is $(\hat{y}-y)/N$: what the model said minus what was true.
+# - Its gradient with respect to the logits is $(\hat{y}-y)/N$: what the model said minus what was true.
 # - Pass logits to the loss, never probabilities, and check that the first loss of a training is near $\log C$.
 # - Average over samples: weight each batch mean by the size of its batch.
 # - A model overfits when its training loss falls while its held-out loss rises. If the accuracy stays the same, the

@@ -2,7 +2,8 @@
 # # 4. Learning-rate decay
 #
 # One factor, α ← α·γ, and one question that the article leaves open: how often do you multiply? You will see how much
-# depends on the answer, and when a schedule of the learning rate rescues a run.
+# depends on the answer. You will also see when a schedule, which is a rule for how the learning rate changes during a
+# run, can rescue that run.
 #
 # **When you are through** (about 60 minutes to read and work through, about 2 minutes to run) you can
 #
@@ -50,8 +51,8 @@ from ftlab.rule import Now
 # ## Why
 #
 # A training step does not see the true gradient. It sees the gradient of a few rows, which is the true gradient plus
-# noise. To find out what the noise does, take the simplest loss there is: $J = \frac12\theta^2$, with its minimum at
-# θ = 0. Its gradient is θ, and to every gradient we add a random number with mean 0 and variance 1. We start at θ = 10.
+# noise. To find out what the noise does, take the simplest loss there is, $J = \frac12\theta^2$. It has its minimum at
+# θ = 0, and its gradient is θ. To every gradient we add a random number with mean 0 and variance 1. We start at θ = 10.
 #
 # One step with the learning rate α changes the mean $m$ and the variance $v$ of θ like this, exactly:
 #
@@ -103,9 +104,9 @@ axes.legend(frameon=False, fontsize="small", ncols=3, loc="upper right")
 axes.spines[["top", "right"]].set_visible(False)
 Picture(
     figure,
-    "With the constant learning rate 0.5 the expected loss falls in a few steps and then "
-    "stays at 0.17; with 0.02 it is still falling after 120 steps; with the decaying "
-    "learning rate it falls as fast as the first and goes on below 0.01.",
+    "With the constant learning rate 0.5 the expected loss falls in a few steps and "
+    "then stays at 0.17; with 0.02 it is still falling after 120 steps; with the "
+    "decaying learning rate it falls as fast as the first and goes on below 0.01.",
 )
 
 # %% tags=["hide-cell"]
@@ -116,9 +117,9 @@ assert ends[2] < 0.01 < 0.1 * min(ends[:2])
 
 # %% [markdown]
 # The thick lines are expected losses, and each thin line is one run. With the constant learning rate 0.5 the loss falls
-# fast and then stops at 0.17, because each step brings in as much new noise as it removes. With 0.02 there is less noise,
-# but θ needs a long time to arrive. The decaying learning rate takes **large steps first and small steps later**, and so
-# ends below both. This is what formula (4) is for.
+# fast and then stops at 0.17, because each step brings in as much new noise as it removes. With 0.02 there is less
+# noise, but θ needs a long time to arrive. The decaying learning rate takes **large steps first and small steps
+# later**, and so ends below both. This is what the article's formula (4) is for.
 #
 # The calculation is exact. Here is a check by simulation: the mean loss of 20,000 runs with the learning rate 0.5.
 
@@ -141,8 +142,9 @@ assert abs(simulated / ends[0] - 1) < 0.03
 ftlab.formula(decay)
 
 # %% [markdown]
-# With γ = 1 the learning rate stays constant, and above 1 it grows. The closer γ is to 0, the sooner the run stands
-# still. After $\log\frac12/\log\gamma$ steps half of the learning rate is left. This number of steps is the **half-life**.
+# With γ = 1 the learning rate stays constant, and above 1 it grows. The closer γ is to 0, the sooner the run comes to a
+# standstill. After $\log\frac12/\log\gamma$ steps half of the learning rate is left. This number of steps is the
+# **half-life**.
 #
 # What is a step here? It may be an update or an epoch, and the same γ then means two very different things:
 
@@ -171,9 +173,9 @@ print(ftlab.explain([Decay(0.9, per="step")]))
 # %% [markdown]
 # ### How far can the run still go?
 #
-# Adam's first step moves every weight by about α. If every update moved a weight by the full learning rate and always in
-# the same direction, the weight would travel the sum of all learning rates. With decay this sum has a limit, because it is
-# a geometric series:
+# Adam's first step moves every weight by about α. Suppose that every update moved a weight by the full learning rate and
+# always in the same direction. Then the weight would travel the sum of all learning rates. With decay this sum has a
+# limit, because it is a geometric series:
 #
 # $$
 # \sum_{t=0}^{\infty}\alpha_0\,\gamma^t = \frac{\alpha_0}{1-\gamma}
@@ -192,7 +194,8 @@ print(f"γ = 0.9: the first 44 updates use up {used:.0%} of that")
 assert 0.99 < used < 0.995
 
 # %% [markdown]
-# With γ = 0.9 per update, a run of any length goes no farther than ten updates at the first learning rate.
+# With γ = 0.9 per update, a run of any length takes the weight no farther than ten updates at the first learning rate
+# would.
 #
 # ## By hand
 #
@@ -212,8 +215,9 @@ assert math.isclose(ends[0], 1 / 6)
 # %% [markdown]
 # ## Against torch
 #
-# A schedule needs no model: it gives the learning rate of every update once it knows the number of updates and of those
-# in an epoch. So we can compare whole runs with the schedulers of torch and transformers, here 60 or 120 updates each.
+# A schedule needs no model: it gives the learning rate of every update once it knows how many updates there are in the
+# run and in one epoch. So we can compare whole runs with the schedulers of torch and transformers, here 60 or 120
+# updates each.
 
 # %%
 
@@ -311,8 +315,9 @@ print(f"the first rate of transformers' warm-up: {by_torch(linear, 1, 1)[0]}")
 print(f"the first rate of WarmupLinear: {rates_of(WarmupLinear(0.1), 60, 20)[0]:.3f}")
 
 # %% [markdown]
-# In transformers a warm-up begins with the learning rate 0, so the first batch changes nothing. ftlab counts from 1.
-# Apart from this shift by one update, the schedules are the same.
+# A **warm-up** lets the learning rate rise from a low value at the start of a run. In transformers it begins with the
+# learning rate 0, so the first batch changes nothing. ftlab counts from 1. Apart from this shift by one update, the
+# schedules are the same.
 #
 # ## Explore
 #
@@ -357,7 +362,7 @@ explore(
 
 # %% [markdown]
 # With γ = 1 no number of steps is enough, because the noise stays. With γ = 0.7 no number is enough either, because the
-# run stands still before it has arrived. The more steps you have, the closer γ may be to 1:
+# run comes to a standstill before it has arrived. The more steps you have, the closer γ may be to 1:
 
 # %%
 reached = {
@@ -374,19 +379,20 @@ assert max(reached[320]) > max(reached[40])
 
 # %% [markdown]
 # The article says that decay avoids "premature convergence and oscillation". Decay does reduce the oscillation. But
-# standing still before the minimum *is* premature convergence, and a γ that is too small causes it.
+# coming to a standstill before the minimum *is* premature convergence, and a γ that is too small causes it.
 #
 # ## On the real model
 #
-# A schedule matters when a run has time to arrive, and when its learning rate is too high to settle. So we give MiniLM
-# four epochs of 15 updates, once with a usual peak of the learning rate, 2·10⁻⁴, and once with a peak of 10⁻³, which is
-# five times as high.
+# A schedule matters when a run has time to get near a minimum, but its learning rate is too high to settle there. So we
+# give MiniLM four epochs of 15 updates. The **peak** is the highest learning rate of a run. We use a usual peak,
+# 2·10⁻⁴, and one that is five times as high, 10⁻³.
 #
 # ### A recorded experiment
 #
-# All schedules with several seeds take about half an hour. So we ran them once, with `python -m benchmarks.schedules`,
-# and kept the results. The task is `topic`. Each seed draws its own 240 training reviews (of at most 20 words), its own
-# head and its own order, and all schedules of a seed share them. All are measured on the same 300 test reviews.
+# All schedules with several seeds take too long for a page. So we ran them once, with `python -m benchmarks.schedules`,
+# and recorded the results. The task is `topic`. Each seed draws its own 240 training reviews (of at most 20 words), its
+# own new head and its own order of the rows, and all schedules with that seed share them. All runs are measured on the
+# same 300 test reviews.
 
 # %%
 RECORD = Path("../benchmarks/results/schedules.json")
@@ -448,16 +454,18 @@ def table(peak):
 table(HIGH)
 
 # %% [markdown]
-# This table is for the **high peak**, 10⁻³. "Minus constant" is the mean difference in accuracy from the constant
-# learning rate with the same seeds, and its 95 % interval over seeds. With so few seeds the intervals are wide.
-# "Warm-up only" rises like `WarmupLinear(0.1)` and then stays at the peak; `WarmupLinear(0.0)` falls without rising first.
+# This table is for the **high peak**, 10⁻³. "Sum of rates, in peaks" is the sum of all learning rates of a run, divided
+# by the peak. "Log loss" is the cross-entropy on the test reviews. "Minus constant" is the mean difference in accuracy
+# from the constant learning rate with the same seeds, and its 95 % interval over seeds. With so few seeds the intervals
+# are wide. "Warm-up only" rises like `WarmupLinear(0.1)` and then stays at the peak; `WarmupLinear(0.0)` falls without
+# rising first.
 #
 # - **Decay rescues the run.** With the constant learning rate the model gets about a third of the reviews right. With
 #   `WarmupLinear(0.1)` it gets about seven in ten, and the interval of the difference lies above 0.
 # - The decay does most of the work here, not the warm-up: the straight line without warm-up does about as well as the
 #   one with it, and warm-up alone stays behind both.
-# - The fastest decay, 0.9 per update, does well. Its learning rates add up to a sixth of the constant ones, and at this
-#   high peak that is enough.
+# - The fastest decay, 0.9 per update, does well. Its learning rates add up to a sixth of what the constant ones add up
+#   to, and at this high peak that is enough.
 #
 # Now the same at the **usual peak**, 2·10⁻⁴:
 
@@ -476,12 +484,12 @@ for peak, words in ((USUAL, "the same peak"), (HIGH, "the high peak")):
 # - At this peak the constant learning rate works too. `WarmupLinear(0.1)` differs from it by a few hundredths, and the
 #   interval includes 0. The first comparison above also says how large a true difference must be for these pairs to show
 #   it with 80 % power; a smaller one may exist.
-# - The same γ = 0.9 per update that did well at the high peak now **stops the run short**: its log loss is far higher than
-#   that of the constant learning rate. A γ is neither good nor bad by itself. What counts is how far all learning rates
-#   together let the run go.
-# - The second comparison gives each schedule a peak that it can use: warm-up and linear decay the high one, the constant
-#   learning rate the usual one. Now the large gap is gone. "It got better with decay" may only mean that the peak was too
-#   high without it. **Compare two schedules at the peak that suits each.**
+# - The same γ = 0.9 per update that did well at the high peak now **stops the run short**: its log loss is far higher
+#   than that of the constant learning rate. A γ is neither good nor bad by itself. What counts is the sum of all
+#   learning rates, which limits how far the run can go.
+# - In the second comparison each schedule has a peak that it can use: warm-up with linear decay has the high one, and
+#   the constant learning rate has the usual one. Now the large gap is gone. "It got better with decay" may only mean
+#   that the peak was too high for a run without decay. **Compare two schedules at the peak that suits each.**
 
 # %% tags=["hide-input"]
 figure = Figure(figsize=(7.6, 3.3), layout="constrained", facecolor="white")
@@ -498,9 +506,9 @@ axes_of[HIGH].set(ylabel="training loss, mean of the seeds")
 axes_of[USUAL].legend(frameon=False, fontsize="small", loc="lower left")
 Picture(
     figure,
-    "Training loss by update. At the high peak that of the constant learning rate stays "
-    "above 1, while the two decays fall below 0.7; at the usual peak constant and "
-    "warm-up with linear decay fall, and 0.9 per update goes flat near 1.5.",
+    "Training loss by update. At the high peak that of the constant learning rate "
+    "stays above 1, while the two decays fall below 0.7; at the usual peak constant "
+    "and warm-up with linear decay fall, and 0.9 per update goes flat near 1.5.",
 )
 
 # %% tags=["hide-cell"]
@@ -527,8 +535,8 @@ if recorded_runs:
 # %% [markdown]
 # ### A small version
 #
-# Here are two such runs on a smaller scale, both with the peak 10⁻³: 64 short reviews, three epochs of eight updates. In
-# each the batches, the head and the dropout are the same.
+# Here are two such runs on a smaller scale, both with the peak 10⁻³: 64 short reviews, three epochs of eight updates. The
+# two runs share the head, the batches and the dropout; only γ differs.
 
 # %% tags=["nbval-ignore-output"]
 data = ftlab.load_data("reviews", task="topic")
@@ -562,8 +570,8 @@ without, with_it = scores.values()
 assert with_it["accuracy"] > without["accuracy"] + 0.1
 Picture(
     figure,
-    "Training loss of 24 updates at the peak 1e-3: with decay it ends lower than with the "
-    "constant learning rate.",
+    "Training loss of 24 updates at the peak 1e-3: with decay it ends lower than with "
+    "the constant learning rate.",
 )
 
 # %% tags=["hide-cell"]
@@ -596,9 +604,9 @@ if recorded_runs:
     assert rates[2] < 1 / 20
 
 # %% [markdown]
-# There is no error, and the loss curve goes flat as if the run had converged. In fact it has stopped: in the third epoch
-# less than a twentieth of the learning rate is left. Only the plan that `explain` prints has warned. If a loss goes flat
-# early, **look at the learning rate before you look at the model**.
+# There is no error, and the loss curve goes flat as if the run had converged. In fact it has stopped: in the third
+# epoch less than a twentieth of the learning rate is left. The only warning is in the plan that `explain` prints. If a
+# loss goes flat early, **look at the learning rate before you look at the model**.
 #
 # ## Also called
 #
@@ -635,15 +643,17 @@ assert (min(bounded), max(bounded)) == (2e-5, 4e-5)
 # | `slanted_triangular` | the triangle of ULMFiT: a short rise and a long fall that does not end at 0 |
 # | `plateau` | multiplies by a factor when the validation loss has stopped falling |
 # | `clip_rate` | keeps the learning rate between two bounds |
-# | `adabound` | an optimizer: Adam whose step sizes are kept between two bounds that close with time |
+# | `adabound` | an optimizer: Adam with step sizes kept between two bounds that move closer together over time |
 # | `layerwise_decay` | lower layers learn with a lower learning rate than upper ones |
 # | `gradual_unfreezing` | lower layers begin to learn later than upper ones |
 #
 # ## Is your own rule better?
 #
-# A γ is hard to judge by eye; a half-life is easier. So here is a decay that is told its half-life, in three lines. A
-# recipe without a schedule gets warm-up and linear decay by default, so the arm without your rule would not be constant.
-# `beside=` gives both arms a constant learning rate first. Rules apply one after the other, so your rule multiplies it.
+# A half-life is easier to choose than a γ. So here is a rule that takes its half-life, in updates, and decays accordingly.
+#
+# What is it compared with? A recipe without a schedule gets warm-up and linear decay by default, so the runs without
+# your rule would not have a constant learning rate. `beside=` gives the runs with and without your rule a constant one
+# first. Rules apply one after the other, so your rule then multiplies it.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -668,8 +678,9 @@ assert verdict.verdict == "better"
 assert verdict.found.low > 0
 
 # %% [markdown]
-# At this high learning rate your rule **helps**, and even four pairs are enough to show it: the interval lies above 0. At
-# a learning rate that suits a constant schedule you would need many more pairs, as the recorded experiment shows.
+# At this high learning rate your rule **helps**, and four pairs are enough to show it: the interval lies above 0. The last
+# sentence but one of the verdict states the power. At a learning rate that suits a constant schedule the effect of decay
+# is much smaller, as the recorded experiment shows.
 #
 # ## Exercises
 #
@@ -748,8 +759,8 @@ ftlab.check.exercise("04.6", really)
 #
 # - γ means nothing without its step. 0.9 per epoch leaves 0.729 of the learning rate after three epochs; 0.9 per update
 #   leaves 2.7·10⁻⁵ of it after a hundred updates.
-# - With noisy gradients a constant learning rate does not settle. A decaying one does, unless it stops the run first: the
-#   sum of a geometric series is finite.
+# - With noisy gradients a constant learning rate does not settle. A decaying one does settle, unless it stops the run
+#   first: the sum of a geometric series is finite.
 # - At a peak that is too high to stay at, decay rescues the run. At a usual peak it makes little difference, and a decay
 #   that is too fast stops the run short.
 # - Compare two schedules at the peak that suits each, in pairs of seeds, and state the power.

@@ -219,12 +219,12 @@ assert list(made.values()) == [0, 0, 0, 0, 0, 0, 0, 904, 500, 500]
 Markdown(head + "\n".join(lines))
 
 # %% [markdown]
-# Only three of the ten make zeros. (Two more, `neuron_importance` and `remove_layers`, remove whole parts of a model. You
-# will use them on the real one.)
+# Only three of the ten make zeros. (Two more, `neuron_importance` and `remove_layers`, remove whole parts of a model.
+# You will use them on the real model.)
 #
 # Look at `l1_penalty`. Its gradient is λ·sign(**θ**): the sign of the weight, where formula (5) has the sign of the
-# **gradient**. It does pull every weight towards 0. But a weight close to 0 is carried past 0, and back at the next
-# step. The soft threshold is the same pull, except that it stops at 0.
+# **gradient**. It does pull every weight towards 0. But it carries a weight that is close to 0 past it, and back
+# again at the next step. The soft threshold is the same pull, except that it stops at 0.
 #
 # What is a zero worth? By itself, nothing: in a file it takes as much room as any other number.
 
@@ -264,8 +264,8 @@ assert shrunk[2] == 0
 #
 # ## Against torch
 #
-# **Adam's first step is a sign step.** Adam divides each gradient by its own absolute value there, so only the sign is
-# left. Formula (5) with β = α must therefore give the same weights as one step of `torch.optim.Adam`.
+# **Adam's first step is a sign step.** In this step Adam divides each gradient by its own absolute value, so only the
+# sign is left. Formula (5) with β = α must therefore give the same weights as one step of `torch.optim.Adam`.
 
 # %%
 net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1))
@@ -287,8 +287,8 @@ after_adam = net.state_dict()
 assert all((ours[name] - after_adam[name]).abs().max() < 1e-6 for name in ours)
 
 # %% [markdown]
-# From its second step on, Adam remembers earlier gradients and differs. Three of the other formulas have a counterpart in
-# torch. The next cell applies both to the same 60,000 weights.
+# From its second step on, Adam also uses the gradients it remembers, and the results differ. Three of the other
+# formulas have a counterpart in torch. The next cell applies both to the same 60,000 weights.
 
 # %%
 from torch.nn.utils import prune
@@ -324,9 +324,9 @@ assert all(float((one - other).abs().max()) < 1e-12 for one, other in pairs.valu
 # %% [markdown]
 # ## Explore
 #
-# Here are 2,000 weights: a quarter is large, the rest are small. The slider moves all of them by `size`, once with a sign
-# step and once with the soft threshold. The loss for the sign step is ½‖θ‖², whose gradient points away from 0. So
-# every sign step goes towards 0, which is as good as it gets for formula (5).
+# Here are 2,000 weights: a quarter of them are large, the rest are small. The slider moves all of them by `size`,
+# once with a sign step and once with the soft threshold. The loss for the sign step is ½‖θ‖², whose gradient points
+# away from 0. So every sign step goes towards 0, which is the best case for formula (5).
 #
 # Predict before you move the slider: can both reach the goal?
 
@@ -417,9 +417,10 @@ print(f"always giving the most frequent topic: {majority:.2f}")
 assert run.metrics.intervals["accuracy"][0] > majority + 0.2
 
 # %% [markdown]
-# The model has learned. Now change the matrices of its six layers, and leave the embeddings and the head as they are.
-# Either take one step of formula (5), on the gradient of 16 training reviews. Or set the smallest 50 %, 70 % or 90 % of
-# the entries to 0, without training any further. Pruning a finished model in one go is called *one-shot* pruning.
+# The model has learned. Now we change the matrices of its six layers, and leave the embeddings and the head as they
+# are. One version takes a single step of formula (5), with the gradient of 16 training reviews. In the others the
+# smallest 50 %, 70 % or 90 % of the entries are set to 0, without any further training. Pruning a finished model in
+# one go is called *one-shot* pruning.
 
 # %% tags=["nbval-ignore-output"]
 names = matrices(run.model.net, layers=True)
@@ -579,8 +580,9 @@ else:
     print(MISSING)
 
 # %% [markdown]
-# At 80 % gradual pruning keeps more accuracy: the interval lies above 0. At 50 % and 70 % nothing is decided. The column
-# *detectable* gives the power of the comparison: a true difference of that size is found with a power of 80 %.
+# At 80 % gradual pruning keeps more accuracy: the interval lies above 0. At 50 % and 70 % nothing is decided. The
+# column *detectable* says how small a difference the comparison can show: a true difference of that size is detected
+# with a power of 80 %.
 #
 # ### What makes a model smaller and faster
 #
@@ -601,12 +603,13 @@ for name, folder in {
     print(f"{name:12} {megabytes(versions[name].net, folder):.1f} MB")
 
 # %% [markdown]
-# Nothing. A zero is stored in four bytes, and multiplied, like any other number. To save room and time, the matrices
-# themselves have to shrink.
+# You have gained nothing. A zero is stored in four bytes and multiplied like any other number. To save room and time,
+# the matrices themselves have to shrink.
 #
-# `RemoveNeurons` takes neurons out of every feed-forward block. It removes those with the smallest ‖w_in‖·‖w_out‖, the
-# norms of the weights that a neuron reads and writes with (`neuron_importance`). `RemoveLayers` takes out whole
-# layers, here the top two (`remove_layers`). What is left is an ordinary model with smaller matrices.
+# `RemoveNeurons` takes neurons out of the feed-forward block of every layer, the part that processes each vector on
+# its own. It removes the neurons with the smallest ‖w_in‖·‖w_out‖: the norm of the weights that lead into a neuron,
+# times the norm of those that lead out of it (`neuron_importance`). `RemoveLayers` takes out whole layers, here the
+# top two (`remove_layers`). What is left is an ordinary model with smaller matrices.
 
 # %%
 CUTS = {
@@ -632,9 +635,9 @@ print(f"the embedding of {len(words):,} tokens alone has {words.numel():,} param
 assert words.numel() > parameters / 2
 
 # %% [markdown]
-# The embedding makes up most of the smallest model, and no cut touches it. But looking up a token takes almost no time.
-# So you gain more time than room. The next cell times the four models, and the model with 90 % zeros, on the same 16
-# reviews, alternating.
+# The embedding makes up most of the smallest model, and no cut touches it. But looking up a token takes almost no
+# time. So the cuts save more time than room. The next cell times the four models, and the model with 90 % zeros, on
+# the same 16 reviews, alternating.
 
 # %% tags=["nbval-ignore-output"]
 import time
@@ -748,9 +751,9 @@ assert after_step[3e-2].intervals["accuracy"][0] < majority
 # it already costs much of the accuracy, because *every* weight takes it at once. A step of 0.03 leaves nothing. So
 # choose β like Adam's learning rate, far below the size of the weights.
 #
-# There is a second harm. The article lists formula (5) beside the decay of the learning rate, formula (4). But the sign
-# step does not depend on α: it keeps its length β when the learning rate has fallen to 0. On J = ½θ² it never comes to
-# rest:
+# There is a second harm. The article lists formula (5) beside the decay of the learning rate, formula (4). But the
+# sign step does not depend on α: it keeps its length β even when the learning rate has fallen to 0. On J = ½θ² it
+# never comes to rest:
 
 # %%
 place, path = {"w": torch.tensor([1.0], dtype=torch.float64)}, []
@@ -771,15 +774,15 @@ assert path[-2:] == path[-4:-2]
 #   the weights (`clip_weights`). *Pruning*, usually written 剪枝, removes weights. Formula (5) is none of the three.
 # - The soft threshold is also called *shrinkage*, or the *proximal step* of the L1 norm. With gradient descent it is
 #   **ISTA**, an algorithm for the Lasso.
-# - Scattered zeros are *unstructured* pruning. Removing neurons, heads or layers is *structured* pruning.
+# - Scattered zeros are *unstructured* pruning. Removing neurons, attention heads or layers is *structured* pruning.
 # - `weight_decay` is *decoupled* and `l2_penalty` *coupled* weight decay. The article counts L1 and L2 among the methods
 #   that reduce the number of parameters. Neither does.
 #
 # ## Is your own rule better?
 #
-# Suppose you take formula (5) at its word and choose β = 0.001, which looks small. `trial` first checks that the rule
-# is well behaved. Then it trains pairs of models that differ only in this rule, and compares their accuracy. To save
-# time it uses short reviews only.
+# Suppose you trust the article, and use formula (5) with β = 0.001, which looks small. `trial` first checks that the
+# rule is well behaved. Then it trains pairs of models that differ only in this rule, and compares their accuracy. To
+# save time it uses short reviews only.
 
 # %% tags=["nbval-ignore-output"]
 reviews = ftlab.load_data("reviews", task="topic")
@@ -800,7 +803,8 @@ assert verdict.rows * 3 // 8 == 36
 # %% [markdown]
 # The rule hurts: the interval lies below 0. Every update moves every weight by 0.001, whether its gradient matters or
 # is noise. The run makes 36 updates, so a weight whose gradient keeps its sign moves by 0.036. That is as much as a
-# typical weight of MiniLM (0.035). So the weights walk away from the pretrained ones, and what the model knew is lost.
+# typical weight of MiniLM (0.035). So the weights drift away from their pretrained values, and what the model knew is
+# lost.
 #
 # ## Exercises
 #
@@ -884,8 +888,9 @@ ftlab.check.exercise("05.5", movement)
 #
 # - Formula (5) is signSGD, a sign step. It moves every weight that has a gradient by exactly β. It makes no zeros and
 #   removes nothing.
-# - The L1 penalty uses the sign of the weight. Only the soft threshold, which stops at 0, makes exact zeros out of it.
-#   Magnitude and movement pruning choose the zeros by rank.
+# - The L1 penalty uses the sign of the weight, and makes no exact zeros either. The soft threshold pulls in the same
+#   way but stops at 0, so it does make them. Magnitude and movement pruning rank the weights, and turn the lowest
+#   into zeros.
 # - The fine-tuned MiniLM can lose half of its matrix entries at a cost of about one point. At 80 % it collapses, less so
 #   if it is pruned gradually.
 # - Zeros save neither room nor time. Smaller matrices save both, and any program that uses `transformers` can open them.

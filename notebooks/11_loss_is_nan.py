@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11. My loss is NaN, or does not fall
 #
-# Most failed trainings have one of seven faults. On this page you cause each of them on purpose, see it within ten
+# Most failed training runs have one of seven faults. On this page you cause each of them on purpose, see it within ten
 # updates, and fix it.
 #
 # **When you are through** (about 35 minutes to read and work through, about 1 minute to run) you can
@@ -20,8 +20,8 @@
 # | it grows without end under plain gradient descent | gradient clipping | 7 |
 # | it falls in training, but validation accuracy stays at guessing | the labels | 8 |
 #
-# **NaN** means "not a number": it is the result of a computation that has none, such as ∞ − ∞. Whatever is computed from a NaN
-# is NaN too, so one update with it ruins the whole model.
+# **NaN** means "not a number": you get it from a computation that has no defined result, such as ∞ − ∞. Whatever is
+# computed from a NaN is NaN too, so one update with it ruins the whole model.
 
 # %% tags=["hide-input"]
 import hashlib
@@ -102,8 +102,9 @@ assert max(high) > 10
 assert "stay finite" in said
 
 # %% [markdown]
-# **A model that you saved before is not lost.** The first run below leaves a model in a folder. The second run is told to
-# replace it, and diverges. The weights in the folder have the same fingerprint (SHA-256) before and after.
+# **A model that you saved before is not lost.** The first run below leaves a model in a folder. The second run is told
+# to replace it, and diverges. The weights in the folder have the same fingerprint (SHA-256, a short code computed from
+# the whole file) before and after.
 
 # %% tags=["nbval-ignore-output"]
 folder = Path("runs/loss_is_nan")
@@ -185,7 +186,7 @@ Picture(
 # ## 4. The body is frozen
 #
 # The *body* is the pretrained model without its new head. If it is frozen, by a rule of the recipe or by a
-# `requires_grad = False` in some cell above, only the head learns. Its input stays the same, and so, nearly, does the loss:
+# `requires_grad = False` in some cell above, only the head learns. At this learning rate the loss then hardly changes:
 
 # %% tags=["nbval-ignore-output"]
 frozen = losses("body frozen", sixteen, recipe=[Freeze("bert.*")], updates=5)
@@ -212,8 +213,8 @@ assert head_alone[-1] < frozen[-1] - 0.1
 # %% [markdown]
 # ## 5. The model reads nothing
 #
-# A text with more than `max_length` tokens is cut off at its end. If the limit is too low, the words that decide the label are
-# gone. To see this, decode what the model reads:
+# A text with more than `max_length` tokens is cut off at its end. If the limit is too low, the words that decide the
+# label are gone. To see this, turn the tokens that the model reads back into text:
 
 # %%
 cut = batch_of(short[:16], max_length=2)
@@ -243,9 +244,10 @@ assert blind[-1] > lowest - 0.05
 #
 # ## 6. No warm-up
 #
-# Adam divides each gradient by its own size, so its first updates change every number by the full learning rate. With a
-# high learning rate, these first updates can ruin the model before it has learned anything. Warm-up begins with small steps.
-# In the second row, the learning rate rises to the same height over the first five updates, and then falls:
+# Adam divides each gradient by its own size, so its first updates change every weight by about the full learning rate.
+# With a high learning rate, these first updates can ruin the model before it has learned anything. Warm-up begins with
+# small steps. In the second row, the learning rate rises to the same height over the first five updates, and then
+# falls:
 
 # %% tags=["nbval-ignore-output"]
 rise = [WarmupLinear(0.625)]
@@ -255,8 +257,8 @@ assert max(without[3:]) > 0.7 > max(warm[3:])
 assert without[-1] > 0.2 > warm[-1]
 
 # %% [markdown]
-# `finetune` warms up over the first 10 % of the updates, unless your recipe has a schedule of its own. Then it adds no
-# warm-up, and `ftlab.explain(recipe)` warns you.
+# `finetune` warms up over the first 10 % of the updates, unless your recipe has a schedule of its own. With such a
+# recipe `finetune` adds no warm-up, and `ftlab.explain(recipe)` warns you.
 #
 # ## 7. Gradients that grow: clipping
 #
@@ -290,9 +292,9 @@ assert by_heart[-1] < 0.1
 # %% [markdown]
 # Two checks do notice. The first is to read ten rows with their labels before you train.
 #
-# The second needs no training either. The pretrained model turns each text into a vector, and texts with similar meaning get
-# similar vectors. So a text should often have the same label as its nearest neighbour. With shuffled labels it has the
-# same label only by chance. We use the topics, which these vectors represent well:
+# The second needs no training either. The pretrained model turns each text into a vector, and texts with similar
+# meaning get similar vectors. So a text should often have the same label as its nearest neighbour. With shuffled labels
+# it has the same label only by chance. We use the topic labels, because these vectors represent topics well:
 
 # %% tags=["nbval-ignore-output"]
 topics = ftlab.load_data("reviews", task="topic")["train"]
@@ -316,8 +318,8 @@ assert agree["as they are"] > 0.5 > 0.25 > agree["shuffled"]
 #
 # ### Exercise 11.1
 #
-# A model for 20 classes, with equally many rows in each, stays at one loss from the first update on. It has learned nothing.
-# What is that loss? (3 significant digits)
+# A model for 20 classes, with equally many rows in each, has the same loss from the first update on. It has learned
+# nothing. What is that loss? (3 significant digits)
 
 # %% tags=["solution"]
 import math
@@ -343,4 +345,4 @@ ftlab.check.exercise("11.2", cause)
 # - A loss that stays at log C: the learning rate is too low, the body is frozen, or the model reads nothing.
 # - A loss that jumps, or NaN: the learning rate is too high, or warm-up or clipping is missing.
 # - The test cannot see a fault in the data. Read ten rows with their labels.
-# - Change one thing at a time, and keep the row of losses that you compare with.
+# - Change one thing at a time, and keep the healthy row of losses to compare with.

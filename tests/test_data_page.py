@@ -1,48 +1,54 @@
-"""The page about the data is made from the recorded learning curve, and the record shows what the page says."""
+"""The page about the data is made from what is recorded; intervals and subsets are what they say."""
 
-import json
-from pathlib import Path
+import base64
 
 import numpy as np
 import pytest
 
-from benchmarks.data_page import BOOK, WORDS, interval, page, right
-from benchmarks.learning_curve import EPOCHS, TASKS, ftlab_fingerprint, subset
-from benchmarks.record import RESULTS
+from benchmarks.data_page import BOOK, WORDS, gains, interval, page, recorded, right, table
+from benchmarks.learning_curve import EPOCHS, TASKS, subset
 from ftlab.data import load_data
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def found():
-    return json.loads((RESULTS / "learning_curve.json").read_text(encoding="utf-8"))
+def made_up():
+    """A record in which every method is better than the one before it."""
+    chance, shares = np.random.default_rng(0), dict(zip(WORDS, (0.5, 0.7, 0.8, 0.9), strict=True))
+    runs = {
+        f"{task} {method} {rows} {seed}": {
+            "right": base64.b64encode(np.packbits(chance.random(400) < share)).decode(),
+        }
+        for task in TASKS
+        for method, share in shares.items()
+        for rows in EPOCHS
+        for seed in range(3)
+    }
+    return {"seeds": 3, "epochs": EPOCHS, "test_rows": dict.fromkeys(TASKS, 400), "runs": runs}
 
 
-def test_the_page_is_the_one_that_is_made(found):
-    assert (BOOK / "data.md").read_text(encoding="utf-8") == page(found), (
-        "run: python -m benchmarks.learning_curve --page"
-    )
+def test_the_page_is_the_one_that_is_made():
+    made = page(recorded())
+    assert (BOOK / "data.md").read_text(encoding="utf-8") == made, "run: python -m benchmarks.learning_curve --page"
 
 
-def test_the_record_is_of_the_data_that_are_there_and_whole(found):
-    assert found["data"] == {task: ftlab_fingerprint(task) for task in TASKS}
-    assert {int(rows) for rows in found["epochs"]} == set(EPOCHS)
-    for task in TASKS:
-        for method in WORDS:
-            for rows in EPOCHS:
-                bits = right(found, task, method, rows)
-                assert bits.shape == (found["seeds"], found["test_rows"][task])
-                for seed, share in enumerate(bits.mean(axis=1)):
-                    assert share == pytest.approx(found["runs"][f"{task} {method} {rows} {seed}"]["accuracy"], abs=1e-4)
+def test_a_record_becomes_tables_with_intervals_and_paired_gains(made_up):
+    lines = table(made_up, "topic")
+    assert len(lines) == 2 + len(WORDS)
+    assert all(line.count("|") == len(EPOCHS) + 2 for line in lines)
+    shown = page(made_up)
+    assert "learning_curve_light.svg" in shown
+    assert gains(made_up, "topic", "bag of words") in shown
+    mean = right(made_up, "topic", "fine-tuned", 2000).mean() - right(made_up, "topic", "bag of words", 2000).mean()
+    assert gains(made_up, "topic", "bag of words").startswith(f"{mean:+.3f} (+")
 
 
-@pytest.mark.parametrize(("task", "least"), [("sentiment", 0.9), ("topic", 0.92)])
-def test_fine_tuning_gets_there_and_not_all_the_way(found, task, least):
-    reached = interval(right(found, task, "fine-tuned", 2000))
-    assert least <= reached[0] < 0.99
-    gain = interval(right(found, task, "fine-tuned", 2000) - right(found, task, "bag of words", 2000))
-    assert gain[1] > 0
+def test_an_interval_is_over_seeds_and_rows_together():
+    bits = (np.random.default_rng(1).random((5, 300)) < 0.8).astype(float)
+    mean, low, high = interval(bits)
+    assert low < mean < high
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / 300 / 5 * 3), rel=0.5)
+    apart = np.repeat([[1.0], [0.0]], 300, axis=1)  # seeds that disagree in every row
+    assert interval(apart)[1:] == (0.0, 1.0)
 
 
 def test_a_subset_has_as_many_of_each_class_and_depends_on_the_seed():
@@ -51,5 +57,5 @@ def test_a_subset_has_as_many_of_each_class_and_depends_on_the_seed():
     counts = np.bincount(few["label"])
     assert len(few) == 64
     assert counts.max() - counts.min() <= 1
-    assert few["text"] == subset(rows, 64, 0)["text"]
-    assert few["text"] != subset(rows, 64, 1)["text"]
+    assert list(few["text"]) == list(subset(rows, 64, 0)["text"])
+    assert list(few["text"]) != list(subset(rows, 64, 1)["text"])
