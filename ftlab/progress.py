@@ -14,7 +14,7 @@ class Progress:
     def __init__(self, samples: int, done: int, shown: bool | None) -> None:
         from tqdm.auto import tqdm
 
-        self._lines = shown is None and not in_notebook() or bool(shown)
+        self._lines = (shown is None and not in_notebook()) or bool(shown)
         shown = watched() if shown is None else shown
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} samples, {rate_fmt}, {remaining} left{postfix}"
         self._bar = tqdm(

@@ -24,7 +24,7 @@ from ftlab import ClipNorm
 #
 # The task: is a review positive or negative? "The air conditioning rattled until dawn." is negative.
 #
-# The lines that do the work are `load_data`, `load_model`, `finetune`, `predict` and `save`. The three lines in
+# The lines that do the work are `load_data`, `load_model`, `finetune`, `predict` and `save`. The four lines in
 # between keep the run short: the model learns only from the shorter reviews, which it sees once, and is measured on
 # some of the reviews that are set aside for that.
 
@@ -37,7 +37,8 @@ sentences = [
 ]
 
 data = ftlab.load_data("reviews", task="sentiment")
-data["train"] = data["train"].filter(lambda row: len(row["text"]) < 120)
+short = [place for place, text in enumerate(data["train"]["text"]) if len(text) < 120]
+data["train"] = data["train"].select(short)
 data["validation"] = data["validation"].select(range(100))
 data["test"] = data["test"].select(range(500))
 
@@ -52,14 +53,16 @@ run.save("runs/first")
 labels = [one["label"] for one in answers]
 scores = [one["score"] for one in answers]
 assert labels == ["positive", "positive", "negative", "negative"]
-assert min(scores) > 0.6
+assert min(answers, key=lambda one: one["score"]) is answers[0]
+assert sum("gem" in text.lower().split() for text in data["train"]["text"]) < 10
 known = {text.lower().rstrip(".") for text in data["train"]["text"]}
 assert not known & {text.lower().rstrip(".") for text in sentences}
 pd.DataFrame({"sentence": sentences, "answer": labels, "probability": scores}).round(3)
 
 # %% [markdown]
-# It has never seen these four sentences, and it is right about all of them. Now try it on sentences of your own:
-# change the list and run the cell as often as you like. Which sentences does it get wrong?
+# It has never seen these four sentences, and it is right about all of them. It is least confident about the first,
+# and "gem" is rare in the reviews that it learned from. Now try it on sentences of your own: change the list and run
+# the cell as often as you like. Which sentences does it get wrong?
 
 # %% tags=["nbval-ignore-output"]
 for answer in run.predict(["Write what you like here.", "The soup was cold again."]):
@@ -369,12 +372,15 @@ for kind in np.unique(kinds):
     rows.append([kind, len(hits), hits.mean(), between])
 columns = ["phenomenon", "reviews", "accuracy", "95 % interval"]
 table = pd.DataFrame(rows, columns=columns).sort_values("accuracy", ascending=False)
+low = {one[0]: float(one[3].split(" to ")[0]) for one in rows}
+high = {one[0]: float(one[3].split(" to ")[1]) for one in rows}
+assert low["plain"] > high["irony"]
 table.round(2).reset_index(drop=True)
 
 # %% [markdown]
-# Plain reviews are easy. With irony and negation the model is still lost: it has seen too few of them. The intervals
-# are wide where there are few reviews, so before you call one phenomenon harder than another, see whether their
-# intervals overlap. [Which texts it gets wrong](12_which_texts.ipynb) goes on from here.
+# Plain reviews are easy, and the model does far worse on ironic ones. The intervals are wide where there are few
+# reviews, so before you call one phenomenon harder than another, see whether their intervals overlap. [Which texts it
+# gets wrong](12_which_texts.ipynb) goes on from here.
 #
 # ## The article's loop, as it was printed
 #

@@ -106,8 +106,8 @@ Picture(
     figure,
     "Three ways through a narrow valley from the same start. With a learning rate of "
     "0.01 forty steps end far from the minimum. With 0.09 the path oscillates across "
-    "the valley and arrives. With 0.105 each swing is wider than the last, and the path "
-    "leaves the map.",
+    "the valley and arrives. With 0.105 each swing is wider than the last, and the "
+    "path leaves the map.",
 )
 
 # %% [markdown]

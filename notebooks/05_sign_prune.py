@@ -393,6 +393,13 @@ assert good == [0.006, 0.008, 0.01]
 #
 # Now the embedded MiniLM. It learns the topic of a review, one of six, from 240 reviews.
 
+# %% tags=["hide-cell"]
+import datasets
+import transformers
+
+datasets.disable_progress_bars()
+transformers.utils.logging.disable_progress_bar()
+
 # %%
 data = ftlab.load_data("reviews", task="topic")
 data.pop("validation")
@@ -523,16 +530,15 @@ def curve():
         ylim=(0, 1),
     )
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower left")
+    axes.legend(frameon=False, loc=(0.03, 0.25))
     return figure, one_shot, gradual
 
 
 if record:
     drawing, one_shot, gradual = curve()
     texts = [f"{share:.0%}: {one['mean']:.2f}" for share, one in one_shot.items()]
-    display(
-        Picture(drawing, f"Accuracy by sparsity, pruned at once: {', '.join(texts)}.")
-    )
+    words = f"Accuracy holds up to about half zeros, then falls: {', '.join(texts)}."
+    display(Picture(drawing, words))
     lines = []
     for share, one in one_shot.items():
         slowly = between(gradual[share]) if share in gradual else ""
@@ -546,15 +552,15 @@ if record:
     mean = {name: one["mean"] for name, one in record["summary"].items()}
     assert mean["plain"] - mean["one shot 0.5"] < 0.03
     assert mean["plain"] - mean["one shot 0.7"] > 0.05
-    assert mean["one shot 0.8"] < 0.6
+    assert mean["plain"] - mean["one shot 0.8"] > 0.2
     assert mean["one shot 0.9"] < 0.35
 else:
     print(MISSING)
 
 # %% [markdown]
-# With half of the entries gone, the accuracy falls by about a point. At 70 % it falls by more. At 80 % the model
-# collapses, and at 90 % it is close to guessing. Does it help to prune gradually? Compare both ways on the same reviews
-# and seeds:
+# With half of the entries gone, the accuracy is within three points of the whole model's. At 70 % it has fallen by more
+# than five points, and at 80 % by more than twenty. At 90 % the model is close to guessing. Does it help to prune
+# gradually? Compare both ways on the same reviews and seeds:
 
 
 # %% tags=["hide-input"]
@@ -564,10 +570,14 @@ def compared(pairs, first):
     for name, words in pairs.items():
         found = record["differences"][name]
         ends_of = f"{found['low']:+.3f} to {found['high']:+.3f}"
-        row = [words, f"{found['mean']:+.3f}", ends_of, f"{found['detectable']:.3f}"]
-        rows.append(f"| {' | '.join([*row, str(found['seeds'])])} |")
-    head = f"| {first} | difference | 95 % interval | detectable | seeds |\n"
-    return Markdown(head + "| --- | ---: | ---: | ---: | ---: |\n" + "\n".join(rows))
+        above, below = found["low"] > 0, found["high"] < 0
+        verdict = "better" if above else "worse" if below else "undecided"
+        row = [words, f"{found['mean']:+.3f}", ends_of, verdict]
+        row += [f"{found['detectable']:.3f}", str(found["seeds"])]
+        rows.append(f"| {' | '.join(row)} |")
+    head = f"| {first} | difference | 95 % interval | verdict | detectable | seeds |\n"
+    head += "| --- | ---: | ---: | --- | ---: | ---: |\n"
+    return Markdown(head + "\n".join(rows))
 
 
 if record:
@@ -575,14 +585,14 @@ if record:
         f"gradual 0.{one} − one shot 0.{one}": f"{one}0 % zeros" for one in (5, 7, 8)
     }
     display(compared(slow, "gradually − all at once"))
-    assert record["differences"]["gradual 0.8 − one shot 0.8"]["low"] > 0
+    gains = [record["differences"][name]["mean"] for name in slow]
+    assert max(gains) == gains[2] > 0.03
 else:
     print(MISSING)
 
 # %% [markdown]
-# At 80 % gradual pruning keeps more accuracy: the interval lies above 0. At 50 % and 70 % nothing is decided. The
-# column *detectable* says how small a difference the comparison can show: a true difference of that size is detected
-# with a power of 80 %.
+# Pruning gradually gains most where most is pruned, at 80 %. The column *detectable* gives the power of the comparison: a
+# true difference of that size is detected with a power of 80 %.
 #
 # ### What makes a model smaller and faster
 #
@@ -702,7 +712,7 @@ else:
 # ### Does pruning improve generalisation?
 #
 # That is the article's second promise. Generalisation is accuracy on reviews that the model has not seen. Each row of the
-# table compares one way of pruning with plain fine-tuning, on the same three seeds and the same 400 test reviews.
+# table compares one way of pruning with plain fine-tuning, on the same seeds and the same 400 test reviews.
 
 # %% tags=["hide-input"]
 WORDS = {
@@ -716,14 +726,15 @@ WORDS = {
 if record:
     display(compared(WORDS, "compared with plain fine-tuning"))
     assert all(record["differences"][name]["low"] <= 0 for name in WORDS)
-    assert all(record["differences"][name]["mean"] < 0 for name in WORDS)
+    small = [abs(record["differences"][name]["mean"]) for name in list(WORDS)[:3]]
+    assert max(small) < 0.03
 else:
     print(MISSING)
 
 # %% [markdown]
-# The verdict: no improvement. Every difference is negative, and no interval lies above 0. For formula (5) and for 50 %
-# zeros the intervals contain 0, so nothing is decided there; *detectable* says how large an improvement would have shown.
-# This is a verdict on this model and these reviews, not on pruning everywhere.
+# The verdict: no improvement. No interval lies above 0. For formula (5) with a small β and for 50 % zeros the difference
+# is below three points either way. Where a row says "undecided", *detectable* says how large an improvement would have
+# shown. This is a verdict on this model and these reviews, not on pruning everywhere.
 #
 # ## Where it hurts
 #
@@ -891,8 +902,8 @@ ftlab.check.exercise("05.5", movement)
 # - The L1 penalty uses the sign of the weight, and makes no exact zeros either. The soft threshold pulls in the same
 #   way but stops at 0, so it does make them. Magnitude and movement pruning rank the weights, and turn the lowest
 #   into zeros.
-# - The fine-tuned MiniLM can lose half of its matrix entries at a cost of about one point. At 80 % it collapses, less so
-#   if it is pruned gradually.
+# - The fine-tuned MiniLM can lose half of its matrix entries for less than three points of accuracy. At 80 % it loses more
+#   than twenty, and fewer if it is pruned gradually.
 # - Zeros save neither room nor time. Smaller matrices save both, and any program that uses `transformers` can open them.
 # - No kind of pruning improved the accuracy on new reviews here.
 # - β is a step. Choose it like Adam's learning rate, far below the size of the weights.

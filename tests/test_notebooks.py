@@ -156,13 +156,6 @@ def test_the_book_promises_the_minutes_that_the_page_does(stem):
     assert f"(notebooks/{stem}.ipynb) | {minutes} minutes |" in (ROOT / "book/index.md").read_text(encoding="utf-8")
 
 
-def test_the_index_tells_how_long_all_pages_ran():
-    kept = json.loads((ROOT / "benchmarks/results/pages.json").read_text(encoding="utf-8"))
-    assert set(kept) == set(STEMS)
-    minutes = round(sum(one["seconds"] for one in kept.values()) / 60)
-    assert f"Running all ten pages takes {minutes} minutes" in (ROOT / "book/index.md").read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_notebook_is_tidy(stem):
     notebook = pair(stem)[1]
