@@ -64,7 +64,8 @@ ends = {
 for name, weights in ends.items():
     zeros, error = int((weights == 0).sum()), float((weights - truth).norm())
     print(
-        f"{name:22}  {zeros:3d} weights are exactly 0; distance to the truth {error:.2f}"
+        f"{name:22}  {zeros:3d} weights are exactly 0; distance to"
+        f" the truth {error:.2f}"
     )
 
 # %% tags=["hide-cell"]
@@ -159,7 +160,7 @@ def scored(params, grads):
 
 
 def penalised(penalty):
-    """Return the rule of a penalty: a step against its gradient, which autograd finds."""
+    """Return a penalty's rule: a step against the gradient that autograd finds."""
 
     def after(params, grads):
         leaf = {"w": params["w"].clone().requires_grad_()}
