@@ -703,8 +703,9 @@ assert found.verdict == "undecided"
 # The two are close, and these reviews do not tell which is better. The last line is the *power* of chapter 1: it says
 # how large a difference 200 reviews can show. So does the optimizer not matter?
 #
-# The learning rate 0.2 took some searching. The next figure shows half and twice each learning rate, from a recorded
-# experiment (`python -m benchmarks.optimizers`) with the same reviews, the same number of updates and three seeds.
+# The learning rate 0.2 took some searching. The next figure shows half and twice each learning rate. It comes from a
+# recorded experiment with the same reviews and the same number of updates (`python -m benchmarks.optimizers`). The
+# cell prints how many seeds the record has.
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 
@@ -754,7 +755,7 @@ def difference(record, place):
 file = Path("../benchmarks/results/optimizers.json")
 if file.exists():
     record = json.loads(file.read_text(encoding="utf-8"))
-    rows_and_seeds = f"{record['test_rows']} reviews, {record['seeds']} seeds"
+    rows_and_seeds = f"{record['test_rows']} reviews, seeds: {record['seeds']}"
     print(f"AdamW minus plain descent ({rows_and_seeds})")
     by_place = [difference(record, place) for place in range(3)]
     for place, one in zip(("lowest", "middle", "highest"), by_place, strict=True):
