@@ -79,6 +79,7 @@ claims: setup
 	$(BIN)/python -m benchmarks.learning_curve
 	$(BIN)/python -m benchmarks.learning_curve --page
 	$(BIN)/python -m benchmarks.forgetting
+	$(BIN)/python -m benchmarks.optimizers
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.pruning
 	$(BIN)/python -m benchmarks.defend

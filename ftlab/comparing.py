@@ -62,7 +62,7 @@ class Comparison:
                 lines.append((arm, mean, "", "", ""))
             elif arm in found:
                 one, p = found[arm], adjusted[arm]
-                seen = f"undecided (sees {one.visible(0.05 / len(found)):.3f})" if one.spread else "undecided"
+                seen = f"undecided (detects {one.visible(0.05 / len(found)):.3f})" if one.spread else "undecided"
                 difference = f"{one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
                 lines.append((arm, mean, difference, f"{p:.3f}", one.verdict if p < 0.05 else seen))
             else:
@@ -84,8 +84,8 @@ class Comparison:
         ]
         if len(self.whole) > 1:
             said.append(f"p and verdict allow for {len(self.whole)} comparisons at once.")
-        if any("sees" in row[4] for row in self.rows()):
-            said.append("An undecided arm sees, four times in five, a true difference as great as it says.")
+        if any("detects" in row[4] for row in self.rows()):
+            said.append("Beside an undecided arm stands its minimum detectable effect, at a power of 80 %.")
         return "\n".join(said)
 
     def __str__(self) -> str:

@@ -82,7 +82,7 @@ class Trial:
             return ""
         return (
             f"Neither arm does better than always saying the most frequent label ({self.guessing:.4f}): "
-            "give more rows, epochs or a greater lr before judging the rule."
+            "use more rows, more epochs or a higher learning rate before you judge the rule."
         )
 
     __repr__ = __str__
@@ -112,8 +112,8 @@ def _in_words(found: Paired, metric: str) -> list[str]:
         "undecided": "Undecided: the interval holds 0.",
     }[found.verdict]
     if found.spread:
-        seen = f"a true difference of {found.detectable:.4f} four times in five, and a smaller one less often."
-        return [said, f"{pairs} pairs that scatter like these show {seen}"]
+        seen = f"{found.detectable:.4f} (minimum detectable effect)"
+        return [said, f"With this spread, {pairs} pairs detect a true difference of {seen} with a power of 80 %."]
     alike = f"All {pairs} pairs differ alike, which chance alone does with a probability of {found.p:.2g}"
     return [f"{alike}: too few to decide." if found.verdict == "undecided" else f"{said} {alike}."]
 
@@ -216,7 +216,7 @@ def _note(rule: Rule, shared: Sequence[Rule]) -> str:
     if not isinstance(rule, Schedule) or any(isinstance(one, Schedule) for one in shared):
         return ""
     (usual,) = complete([])
-    return f"It is a schedule, so it stands in the place of the usual one; beside=[{str(usual)!r}] keeps that in both arms."
+    return f"It is a schedule, so it replaces the default one; beside=[{str(usual)!r}] keeps that in both arms."
 
 
 def _guessing(rows: Any) -> float:

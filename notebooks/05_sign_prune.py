@@ -418,8 +418,9 @@ def said_of(metrics):
     return f"{metrics['accuracy']:.2f} ({lower:.2f} to {upper:.2f})"
 
 
-HOW = {"epochs": 4, "lr": 3e-4, "batch_size": 8}
-run = ftlab.finetune(model, data, recipe=[ftlab.ClipNorm(1.0)], **HOW)
+run = ftlab.finetune(
+    model, data, recipe=[ftlab.ClipNorm(1.0)], epochs=5, lr=3e-4, batch_size=16
+)
 topics = data["test"]["label"]
 majority = max(topics.count(label) for label in set(topics)) / len(topics)
 print("accuracy", said_of(run.metrics))
@@ -465,7 +466,7 @@ empty, measured = {}, {}
 print(f"{'':24}{f'zeros of {total:,}':>22}   accuracy on 200 reviews")
 for name, one in versions.items():
     empty[name] = sum(int((one.net.get_parameter(part) == 0).sum()) for part in names)
-    measured[name] = ftlab.evaluate(one, data["test"])
+    measured[name] = ftlab.evaluate(one, data["test"], resamples=200)
     print(f"{name:24}{empty[name]:>22,}   {said_of(measured[name])}")
 
 # %% tags=["hide-cell"]
@@ -750,7 +751,8 @@ print(f"a typical weight of the matrices: {sizes.median():.3f}")
 after_step = {}
 for beta in (0.0, 1e-5, 1e-3, 3e-2):
     stepped_model = with_weights(sign_prune(trained, slope, beta))
-    after_step[beta] = ftlab.evaluate(stepped_model, data["test"].select(range(100)))
+    hundred = data["test"].select(range(100))
+    after_step[beta] = ftlab.evaluate(stepped_model, hundred, resamples=200)
     print(f"β = {beta:<6g}  accuracy on 100 reviews {said_of(after_step[beta])}")
 
 # %% tags=["hide-cell"]

@@ -22,6 +22,7 @@ from notebooks.pages import HERE, page, sources, tidy
 SURROUNDINGS = {
     "OMP_NUM_THREADS": "1",
     "TQDM_DISABLE": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONHASHSEED": "0",
 }

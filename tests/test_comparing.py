@@ -48,7 +48,7 @@ def test_the_table_says_what_the_pairs_say(three):
     assert rows["plain"] == ("plain", "0.538", "", "", "")
     assert rows["good"][4] == "better"
     seen = three.against("same").visible(0.05 / 2)  # two arms share the level
-    assert rows["same"][4] == f"undecided (sees {seen:.3f})"
+    assert rows["same"][4] == f"undecided (detects {seen:.3f})"
     assert "4 paired seeds, 100 test rows; each interval is of 95 %, over seeds, for its arm alone." in str(three)
     assert "p and verdict allow for 2 comparisons at once." in str(three)
     assert "<th>p (Holm)</th>" in three._repr_html_()

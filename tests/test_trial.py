@@ -91,7 +91,7 @@ def test_arms_that_have_learnt_nothing_are_said_to_have(small, bert):
 def test_a_schedule_stands_in_the_place_of_the_usual_one_and_the_trial_says_so(small, bert):
     model, how = load_model(bert, small), {"pairs": 2, "rows": 16, "epochs": 1}
     alone = trial("LayerwiseDecay(0.5)", small, model, **how)
-    assert "It is a schedule, so it stands in the place of the usual one" in str(alone)
+    assert "It is a schedule, so it replaces the default one" in str(alone)
     assert "beside=['WarmupLinear(warmup=0.1)']" in str(alone)
     beside = trial("LayerwiseDecay(0.5)", small, model, beside=["WarmupLinear(warmup=0.1)"], **how)
     assert beside.note == ""
@@ -129,7 +129,7 @@ def test_a_rule_that_looks_at_validation_finds_one(small, bert):
             [0.01, 0.02, 0.03],
             [
                 "Undecided: the interval holds 0.",
-                "3 pairs that scatter like these show a true difference of 0.0326 four times in five, and a smaller one less often.",
+                "With this spread, 3 pairs detect a true difference of 0.0326 (minimum detectable effect) with a power of 80 %.",
             ],
         ),
     ],

@@ -66,7 +66,7 @@ class BitFit(Prepare):
         return "train the biases and the head alone, and keep everything else as it was loaded"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return ["BitFit moves few numbers, and usually wants a greater learning rate than full fine-tuning."]
+        return ["BitFit trains few parameters, and usually needs a higher learning rate than full fine-tuning."]
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())

@@ -84,7 +84,7 @@ class EMA(Project):
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         later = overwritten(self, recipe)
-        return [f"The average is put in last, over what {later} did: list EMA after it."] if later else []
+        return [f"EMA sets its average last, which overwrites the work of {later}: list EMA after it."] if later else []
 
     def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:
         left = self.decay ** (now.steps - 1)

@@ -98,7 +98,9 @@ class LoRA(Prepare):
         return f"train, in place of {where}, an addition of rank {self.rank}, and the head; freeze everything else"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return ["LoRA wants a greater rate than full fine-tuning: its authors' scripts for GLUE have 4e-4 to 5e-4."]
+        return [
+            "LoRA needs a higher learning rate than full fine-tuning: its authors' scripts for GLUE use 4e-4 to 5e-4."
+        ]
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         from peft import inject_adapter_in_model

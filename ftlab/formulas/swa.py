@@ -58,7 +58,7 @@ class SWA(Project):
 
     The first set is that after update ⌈start·T⌉, or after the first, then every ``every`` updates one. The validation
     during the run sees the weights themselves. Departures from the paper: the learning rate is whatever the recipe makes
-    it, where the paper keeps it constant or lets it go up and down; batch normalisation is not measured anew.
+    it, where the paper keeps it constant or cycles it; the statistics of batch normalisation are not recomputed.
     """
 
     example: ClassVar[str] = "SWA(0.75)"
@@ -84,11 +84,13 @@ class SWA(Project):
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         found = []
         if later := overwritten(self, recipe):
-            found.append(f"The mean is put in last, over what {later} did: list SWA after it.")
+            found.append(f"SWA sets its mean last, which overwrites the work of {later}: list SWA after it.")
         falling = [rule for rule in recipe if type(rule).__name__ in ("WarmupLinear", "WarmupCosine")]
         if falling and self.start_at < 1:
             what = type(falling[0]).__name__
-            found.append(f"SWA wants a rate that stays up; under {what} the weights that it averages hardly differ.")
+            found.append(
+                f"SWA needs a learning rate that stays high; under {what} the weights that it averages hardly differ."
+            )
         return found
 
     def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:

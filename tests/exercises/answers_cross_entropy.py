@@ -105,7 +105,7 @@ ANSWERS = {
         right=loss_of,
         wrong=(
             (loss_that_overflows, "exponentials overflow"),
-            (loss_in_two_steps, "never leave the logarithm"),
+            (loss_in_two_steps, "work with logarithms throughout"),
             (loss_summed, "the formula has their mean"),
             (loss_with_the_sign_turned, "never below 0"),
             (loss_down_the_columns, "not along a column"),

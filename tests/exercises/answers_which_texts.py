@@ -19,7 +19,7 @@ ANSWERS = {
         right="validation",
         hint="The answer is one of the three names.",
         wrong={
-            "test": "Then your last number speaks of reviews that you have mended the model for.",
+            "test": "Then your last number is measured on reviews that you fixed the model for.",
             "train": "The model has seen these; its errors there are not those that it makes elsewhere.",
         },
     ),

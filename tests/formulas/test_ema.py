@@ -201,9 +201,9 @@ def test_rule_tells_its_decay_and_warns_of_a_rule_that_it_overwrites():
     rule = EMA(0.9)
     assert rule.cautions([]) == rule.cautions([rule]) == rule.cautions([Interpolate(0.5), rule]) == []
     assert rule.cautions([rule, Interpolate(0.5)]) == [
-        "The average is put in last, over what Interpolate did: list EMA after it."
+        "EMA sets its average last, which overwrites the work of Interpolate: list EMA after it."
     ]
-    assert "over what MagnitudePrune did" in rule.cautions([rule, MagnitudePrune(0.5)])[0]
+    assert "overwrites the work of MagnitudePrune" in rule.cautions([rule, MagnitudePrune(0.5)])[0]
     state, other = begun([Interpolate(0.5), EMA(0.5)]), begun([EMA(0.5)])
     for one in (state, other):
         go_on(one, 3)

@@ -198,7 +198,7 @@ def test_rule_tells_when_it_takes_in_and_warns():
     assert rule.cautions([]) == rule.cautions([Interpolate(0.5), Decay(0.9, "epoch"), rule]) == []
     others = [Interpolate(0.5), MagnitudePrune(0.5), EMA(0.9)]
     assert rule.cautions([*others, rule]) == []
-    said = "over what Interpolate, MagnitudePrune, EMA did: list SWA after it"
+    said = "overwrites the work of Interpolate, MagnitudePrune, EMA: list SWA after it"
     assert said in rule.cautions([rule, Decay(0.9, "epoch"), *others])[0]
     assert "under WarmupLinear the weights" in rule.cautions([rule, WarmupLinear()])[0]
     assert SWA(1.0).cautions([WarmupLinear()]) == []

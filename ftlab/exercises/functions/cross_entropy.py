@@ -30,7 +30,7 @@ def loss_of(function: Callable[..., Any]) -> None:
     expect(
         near(torch.as_tensor(large).double(), F.cross_entropy(LOGITS * 1000, LABELS)),
         "On small logits it is right, on logits of a thousand it is not finite: exponentials overflow and logarithms of "
-        "0 are infinite. Take the greatest logit out of each row, and never leave the logarithm.",
+        "0 are infinite. Subtract the greatest logit of each row first, and work with logarithms throughout.",
     )
 
 
