@@ -462,14 +462,21 @@ if record:
         index=arms,
     )
     print(f"{record['seeds']} seeds, {record['test_rows']:,} test rows")
-    if missing := [arm for arm in WHICH if arm not in arms]:
-        print("not recorded yet:", ", ".join(missing))
 table
 
 # %% [markdown]
-# The brackets hold 95 % intervals over seeds and test rows. Where the interval of the last column lies above 0,
-# training less costs accuracy. Where it includes 0, this comparison shows no loss of accuracy.
-#
+# The brackets hold 95 % intervals over seeds and test rows. LoRA trains 0.3 % of the numbers, and this comparison shows
+# no loss of accuracy: the interval of its difference includes 0 and ends below 0.03. BitFit and the frozen body lose
+# accuracy, since their intervals lie above 0.
+
+# %% tags=["hide-cell"]
+if record:
+    assert how["LoRA"]["trained"] < 0.004 * how["everything"]["trained"]
+    assert less["LoRA"][1] < 0 < less["LoRA"][2] < 0.03
+    assert less["BitFit"][1] > 0
+    assert less["frozen body"][1] > 0
+
+# %% [markdown]
 # On this page we train everything, with the recipe from above.
 
 # %% tags=["nbval-ignore-output"]

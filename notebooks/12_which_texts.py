@@ -212,10 +212,10 @@ assert pairs["p"].mean() > pairs["p with not"].mean() + 0.3
 # %% [markdown]
 # ## A model that is wrong about the plainest sentences
 #
-# The reverse happens as well. A model can do well on difficult reviews and fail at plain ones. The table shows models that were
-# each trained on all rows of one set. This takes too long for a page, so it was recorded once with
-# `python -m benchmarks.behaviour`. With the option `--sst2 DIR` the command adds SST-2, a public set of sentences from film
-# reviews.
+# The reverse happens as well. A model can do well on difficult reviews and fail at plain ones. The table shows three models,
+# each trained on all rows of one set: `reviews`, `tricky_reviews`, and SST-2, a public set of sentences from film reviews.
+# This takes too long for a page, so it was recorded once with `python -m benchmarks.behaviour --sst2 DIR`. SST-2 is not part
+# of ftlab: `DIR` is the folder that holds it.
 
 # %% tags=["hide-input"]
 record = Path("../benchmarks/results/behaviour.json")
@@ -257,12 +257,24 @@ if record.exists():
     assert plain["accuracy"]["reviews"][1] > 0.85
     assert odd["accuracy"]["tricky_reviews"][1] > 0.65
     assert odd["positive"]["Terrible food."] > 0.5 > plain["positive"]["Terrible food."]
+    public = models["sst2"]
+    assert public["accuracy"]["reviews"][1] > 0.8
+    assert plain["accuracy"]["sst2"][1] > 0.75
+    assert odd["accuracy"]["sst2"][2] < 0.45
+    assert odd["accuracy"]["reviews"][2] < 0.5
+    assert public["accuracy"]["tricky_reviews"][1] < 0.5
+    assert plain["accuracy"]["tricky_reviews"][1] < 0.5
 
 # %% [markdown]
 # Look at the column `tricky_reviews`. On its own test split, this model is well above guessing. Yet it calls "Terrible
 # food." positive and "I loved it." negative. On `reviews` a coin would do better, and the model fails most of the
 # direction checks. Its own test split cannot show this, because that split was written in the same way as its training
 # rows.
+#
+# Now compare the columns `reviews` and SST-2. Other people wrote SST-2, years earlier and about films only. Still, the model
+# trained on one set does well on the other, because words mean the same in both. A test set from another source is the
+# best check that a model has learned the task and not the habits of one set. On `tricky_reviews`, where words mislead on
+# purpose, neither of them beats a coin.
 #
 # What has it learned? Count words of praise and words of complaint in the training rows:
 

@@ -5,8 +5,8 @@ import base64
 import numpy as np
 import pytest
 
-from benchmarks.data_page import BOOK, WORDS, gains, interval, page, recorded, right, table
-from benchmarks.learning_curve import EPOCHS, TASKS, subset
+from benchmarks.data_page import BOOK, UNNAMED, WORDS, gains, interval, page, recorded, right, table
+from benchmarks.learning_curve import EPOCHS, TASKS, ftlab_fingerprint, subset
 from ftlab.data import load_data
 
 
@@ -29,6 +29,37 @@ def made_up():
 def test_the_page_is_the_one_that_is_made():
     made = page(recorded())
     assert (BOOK / "data.md").read_text(encoding="utf-8") == made, "run: python -m benchmarks.learning_curve --page"
+
+
+def test_the_record_is_whole_and_of_the_data_that_are_embedded():
+    found = recorded()
+    assert found["seeds"] == 5
+    assert {int(rows) for rows in found["epochs"]} == set(EPOCHS)
+    assert found["data"] == {task: ftlab_fingerprint(task) for task in TASKS}
+    assert len(found["runs"]) == len(TASKS) * len(EPOCHS) * len(WORDS) * 5
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_fine_tuning_beats_the_others_with_all_rows_and_leaves_errors_to_learn_from(task):
+    found = recorded()
+    best = right(found, task, "fine-tuned", 2000)
+    for other in ("majority", "bag of words", "frozen"):
+        assert interval(best - right(found, task, other, 2000))[1] > 0
+    few = interval(right(found, task, "fine-tuned", 16))
+    assert few[2] < interval(best)[1]
+    assert {"sentiment": 0.9, "topic": 0.8}[task] <= best.mean() < 0.99
+
+
+def test_what_the_page_says_of_few_rows_and_of_a_review_that_names_nothing():
+    found = recorded()
+    assert interval(right(found, "sentiment", "fine-tuned", 16))[0] < 0.6
+    frozen, tuned = (right(found, "topic", method, 16) for method in ("frozen", "fine-tuned"))
+    assert frozen.mean() > tuned.mean()
+    for task in TASKS:
+        assert right(found, task, "fine-tuned", 1000).mean() > right(found, task, "frozen", 1000).mean()
+    rows = load_data("reviews", task="topic")["test"]
+    (topic,) = [row["label"] for row in rows if row["text"] == UNNAMED]
+    assert rows.features["label"].int2str(topic) == "film"
 
 
 def test_a_record_becomes_tables_with_intervals_and_paired_gains(made_up):
