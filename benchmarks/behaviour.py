@@ -18,8 +18,8 @@ from scipy.stats import binomtest
 import ftlab
 from benchmarks.main_job import as_csv, read
 from benchmarks.record import keep
-from ftlab.behaviour import KINDS
-from ftlab.data import fingerprint
+from ftlab.data.load import fingerprint
+from ftlab.evaluation.behaviour import KINDS
 
 EPOCHS = {"reviews": 3, "tricky_reviews": 4, "sst2": 2}
 ARGUMENTS: dict[str, Any] = {
@@ -80,7 +80,7 @@ def examined(name: str, data: Any, sets: dict[str, Any]) -> dict[str, Any]:
         "engine": facts["engine"],
         "threads": facts["threads"],
         "accuracy": {other: share(passed) for other, passed in right.items()},
-        "by_phenomenon": {other: by_phenomenon(other, right[other]) for other in ftlab.data.REVIEWS},
+        "by_phenomenon": {other: by_phenomenon(other, right[other]) for other in ftlab.data.load.REVIEWS},
         "behaviour": checks,
         "positive": {
             text: round(one["probabilities"]["positive"], 3) for text, one in zip(SENTENCES, said, strict=True)

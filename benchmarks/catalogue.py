@@ -8,10 +8,11 @@ from typing import Any
 
 import ftlab
 from benchmarks.record import RESULTS
-from ftlab import formulas, losses, optimizers
-from ftlab.contract import every_rule
-from ftlab.docstrings import formula, said_of
+from ftlab import formulas, losses
+from ftlab.display.formula_card import formula, said_of
+from ftlab.experiments.conformance import every_rule
 from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
+from ftlab.training import optimizers
 
 KINDS = {
     Prepare: "θ₀, once before the first update",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import ftlab
 from benchmarks.record import RESULTS
-from ftlab.atomic import write_text
+from ftlab.files import write_text
 
 BOOK = Path(__file__).parent.parent / "book"
 STYLES = {

@@ -21,8 +21,8 @@ from datasets import DatasetDict, concatenate_datasets
 import ftlab
 from benchmarks.main_job import sst2_as_data
 from benchmarks.record import RESULTS, keep, of_machine
-from ftlab.device import choose_engine
-from ftlab.paired import Paired
+from ftlab.engines.devices import choose_engine
+from ftlab.experiments.paired import Paired
 
 BATCH, LR = 32, 5e-5
 MARGIN = -0.005

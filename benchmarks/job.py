@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from ftlab.labels import Task
-from ftlab.models import Pretrained, load_model
+from ftlab.data.labels import Task
+from ftlab.models.load import Pretrained, load_model
 
 LONGEST = 128
 

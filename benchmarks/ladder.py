@@ -20,13 +20,13 @@ import torch
 import ftlab
 from benchmarks.main_job import sst2_as_data
 from benchmarks.record import keep, of_machine, spread
-from ftlab.batches import Batches, encode
-from ftlab.device import choose_engine
-from ftlab.fast.memory import kept_memory
-from ftlab.fast.packing import cheap_dropouts, packed
+from ftlab.data.batches import Batches, encode
+from ftlab.engines.devices import choose_engine
+from ftlab.engines.fast.memory import kept_memory
+from ftlab.engines.fast.packing import cheap_dropouts, packed
 from ftlab.formulas import ClipNorm
-from ftlab.recipe import complete
-from ftlab.training import State, begin, step
+from ftlab.recipes.parse import complete
+from ftlab.training.loop import State, begin, step
 
 TECHNIQUES = (
     "fp32, padded to the longest of a batch of like lengths (the reference)",
@@ -42,13 +42,13 @@ TECHNIQUES = (
 
 
 LACKING = (
-    (3, "ftlab.fast.packing.cheap_dropout", torch.nn.functional.dropout),
-    (4, "ftlab.fast.verdict.packing", lambda model, batch: cheap_dropouts(model)),
-    (5, "ftlab.fast.packing.understood", lambda layer: False),
-    (6, "ftlab.fast.verdict.packed", lambda model, first_only: packed(model)),
-    (7, "ftlab.fast.texts.MULTIPLE", 1),
-    (7, "ftlab.fast.texts.SIDE", 1),
-    (8, "ftlab.training.first_shape", lambda engine, rule: rule.shape),
+    (3, "ftlab.engines.fast.packing.cheap_dropout", torch.nn.functional.dropout),
+    (4, "ftlab.engines.fast.verdict.packing", lambda model, batch: cheap_dropouts(model)),
+    (5, "ftlab.engines.fast.packing.understood", lambda layer: False),
+    (6, "ftlab.engines.fast.verdict.packed", lambda model, first_only: packed(model)),
+    (7, "ftlab.engines.fast.texts.MULTIPLE", 1),
+    (7, "ftlab.engines.fast.texts.SIDE", 1),
+    (8, "ftlab.training.loop.first_shape", lambda engine, rule: rule.shape),
 )
 """By technique, what stands in for it where it is left out; bf16 and kept memory are asked for in a word."""
 

@@ -82,7 +82,7 @@ def measure(seeds: int) -> None:
 
 def ftlab_fingerprint(task: str) -> str:
     """Return which data these are."""
-    from ftlab.data import fingerprint
+    from ftlab.data.load import fingerprint
 
     return fingerprint(ftlab.load_data("reviews", task=task))[:16]
 

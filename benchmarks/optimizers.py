@@ -67,7 +67,7 @@ def rows() -> tuple[Any, Any]:
 
 def fingerprint(train: Any) -> str:
     """Return which data these are."""
-    from ftlab.data import fingerprint as of
+    from ftlab.data.load import fingerprint as of
 
     return of(train)[:16]
 

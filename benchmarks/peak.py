@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ftlab.device import device_name
-from ftlab.fast.precision import has_bf16
+from ftlab.engines.devices import device_name
+from ftlab.engines.fast.precision import has_bf16
 
 SHAPES = ((3000, 384, 1536), (3000, 1536, 384), (3000, 768, 3072), (2048, 2048, 2048))
 """Rows, inputs and outputs of a linear layer: two of MiniLM's, one of BERT-base's, one square."""

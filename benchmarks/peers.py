@@ -21,15 +21,15 @@ import torch
 
 from benchmarks.job import LONGEST, Clock, Job, Pass, padded, peak_memory, pretrained, unpadded
 from benchmarks.peak import work
-from ftlab.batches import Batches, Encoded
-from ftlab.device import choose_engine, training_memory
-from ftlab.fast.precision import has_bf16
+from ftlab.data.batches import Batches, Encoded
+from ftlab.data.tokens import Tokens
+from ftlab.engines.devices import choose_engine, training_memory
+from ftlab.engines.fast.precision import has_bf16
 from ftlab.formulas import ClipNorm, Freeze
 from ftlab.losses import loss_for
-from ftlab.models import quiet
-from ftlab.recipe import complete
-from ftlab.tokens import Tokens
-from ftlab.training import begin, step
+from ftlab.models.load import quiet
+from ftlab.recipes.parse import complete
+from ftlab.training.loop import begin, step
 
 LR, CLIP, WARMUP = 5e-5, 1.0, 0.1
 HEAD_ONLY = "ftlab fast, head only"

@@ -25,9 +25,9 @@ from scipy import stats
 import ftlab
 from benchmarks.learning_curve import ftlab_fingerprint, subset
 from benchmarks.record import RESULTS, keep
-from ftlab import structure
+from ftlab.evaluation.inference import predict
 from ftlab.formulas import magnitude_prune
-from ftlab.inference import predict
+from ftlab.models import surgery
 from ftlab.parameters import matrices
 
 TASK, ROWS, TEST = "topic", 240, 400
@@ -124,9 +124,9 @@ def measure_models(data: Any) -> dict[str, Any]:
     changes: dict[str, Any] = {
         "plain": lambda net: None,
         "90 % zeros": lambda net: fill(net, magnitude_prune({n: net.get_parameter(n) for n in inside}, 0.9)),
-        "RemoveNeurons(0.5)": lambda net: structure.remove_neurons(net, 0.5),
-        "RemoveLayers(4)": lambda net: structure.remove_layers(net, 4),
-        BOTH: lambda net: (structure.remove_neurons(net, 0.5), structure.remove_layers(net, 4)),
+        "RemoveNeurons(0.5)": lambda net: surgery.remove_neurons(net, 0.5),
+        "RemoveLayers(4)": lambda net: surgery.remove_layers(net, 4),
+        BOTH: lambda net: (surgery.remove_neurons(net, 0.5), surgery.remove_layers(net, 4)),
     }
     model = ftlab.load_model("minilm", data)
     inside = matrices(model.net, layers=True)

@@ -6,10 +6,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from ftlab.atomic import write_text
-from ftlab.device import choose_device
-from ftlab.fast.precision import has_bf16
-from ftlab.output import surroundings
+from ftlab.engines.devices import choose_device
+from ftlab.engines.fast.precision import has_bf16
+from ftlab.files import write_text
+from ftlab.training.run_folder import surroundings
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -91,9 +91,9 @@ def measured(folder: Path) -> dict[str, Any]:
     from datasets import load_from_disk
 
     import ftlab
-    from ftlab.batches import Batches, encode
-    from ftlab.data import checked, fingerprint
-    from ftlab.tokens import MANY
+    from ftlab.data.batches import Batches, encode
+    from ftlab.data.load import checked, fingerprint
+    from ftlab.data.tokens import MANY
 
     data = load_from_disk(folder)
     rows = len(data["train"])

@@ -18,8 +18,8 @@ from datasets import DatasetDict
 import ftlab
 from benchmarks.record import RESULTS, keep
 from ftlab import Decay, Schedule, StepDecay, WarmupLinear
-from ftlab.data import fingerprint
-from ftlab.paired import Paired
+from ftlab.data.load import fingerprint
+from ftlab.experiments.paired import Paired
 from ftlab.rule import Memory, Now, Rates
 
 NAME = "schedules"

@@ -34,8 +34,8 @@ from benchmarks.main_job import read
 from benchmarks.peers import ARMS, HEAD_ONLY
 from benchmarks.record import RESULTS, keep, of_machine
 from benchmarks.speed_table import BASE, FAST, TUNED, Key, draw, rates, told
-from ftlab.batches import encode
-from ftlab.device import device_name
+from ftlab.data.batches import encode
+from ftlab.engines.devices import device_name
 
 GROUPED = 6400
 """Rows of an arm that groups by length: the Trainer then sorts 50 batches of 32 at a time, or 12 of 128."""

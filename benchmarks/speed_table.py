@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.job import Job, Pass
 from benchmarks.record import spread
-from ftlab.plots import BLUE, GREY, ORANGE
+from ftlab.display.plots import BLUE, GREY, ORANGE
 
 BASE, TUNED, FAST = "article's loop", "Trainer tuned", "ftlab fast"
 Key = tuple[str, int]

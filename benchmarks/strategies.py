@@ -13,9 +13,9 @@ from typing import Any
 import ftlab
 from benchmarks.catalogue import measurable, page
 from benchmarks.record import keep, of_machine
-from ftlab.atomic import write_text
-from ftlab.batches import Batches, encode
-from ftlab.device import training_memory
+from ftlab.data.batches import Batches, encode
+from ftlab.engines.devices import training_memory
+from ftlab.files import write_text
 
 PAGE = Path(__file__).parent.parent / "book/strategies.md"
 

@@ -17,7 +17,7 @@ import yaml
 
 import ftlab
 from ftlab import formulas
-from ftlab.docstrings import formula
+from ftlab.display.formula_card import formula
 from notebooks.pages import sources
 
 HERE = Path(__file__).parent

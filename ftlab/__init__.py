@@ -14,13 +14,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftlab.behaviour import check_behaviour, check_similarity
-    from ftlab.comparing import compare
-    from ftlab.data import load_data, load_pairs
-    from ftlab.docstrings import formula
+    from ftlab.data.load import load_data, load_pairs
+    from ftlab.diagnostics import doctor
+    from ftlab.display.explorer import explore, slider
+    from ftlab.display.formula_card import formula
     from ftlab.errors import Diverged, Interrupted, Misused, Refused
+    from ftlab.evaluation.behaviour import check_behaviour, check_similarity
+    from ftlab.evaluation.inference import embed, evaluate, predict
     from ftlab.exercises import check
-    from ftlab.explorer import explore, slider
+    from ftlab.experiments.compare import compare
+    from ftlab.experiments.lr_range import find_rate
+    from ftlab.experiments.soups import greedy_soup, soup
+    from ftlab.experiments.trial import trial
     from ftlab.formulas import (
         EMA,
         EWC,
@@ -62,8 +67,6 @@ if TYPE_CHECKING:
         WarmupLinear,
         WeightDecay,
     )
-    from ftlab.health import doctor
-    from ftlab.inference import embed, evaluate, predict
     from ftlab.losses import (
         BinaryCrossEntropy,
         CrossEntropy,
@@ -75,27 +78,24 @@ if TYPE_CHECKING:
         Smart,
         SupervisedContrastive,
     )
-    from ftlab.models import load_model
-    from ftlab.procedure import finetune
-    from ftlab.range_test import find_rate
-    from ftlab.recipe import explain, parse
+    from ftlab.models.load import load_model
+    from ftlab.recipes.parse import explain, parse
     from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
-    from ftlab.soups import greedy_soup, soup
-    from ftlab.steps import SAM
-    from ftlab.training import begin, finish, step
-    from ftlab.trying import trial
+    from ftlab.training.finetune import finetune
+    from ftlab.training.loop import begin, finish, step
+    from ftlab.training.sam import SAM
 
 __version__ = "0.1.0"
 
 # In the order in which a reader meets them. Nothing is imported before it is asked for.
 _MODULES = {
-    "data": "load_data load_pairs",
-    "models": "load_model",
-    "procedure": "finetune",
-    "inference": "evaluate predict embed",
-    "behaviour": "check_behaviour check_similarity",
-    "training": "begin step finish",
-    "recipe": "explain parse",
+    "data.load": "load_data load_pairs",
+    "models.load": "load_model",
+    "training.finetune": "finetune",
+    "evaluation.inference": "evaluate predict embed",
+    "evaluation.behaviour": "check_behaviour check_similarity",
+    "training.loop": "begin step finish",
+    "recipes.parse": "explain parse",
     "formulas": """
         Reinit Redraw RedrawTop NEFTune Mixout LoRA BitFit Freeze HeadFirst GradualUnfreezing
         L1Penalty L2Penalty L2SP EWC ClipNorm ClipValue ChildTuningF ChildTuningD
@@ -103,19 +103,19 @@ _MODULES = {
         SignPrune SoftThreshold MagnitudePrune MovementPrune RemoveNeurons RemoveLayers ClipWeights
         WeightDecay PriorDecay RecAdam Interpolate EMA SWA
     """,
-    "steps": "SAM",
+    "training.sam": "SAM",
     "losses": """
         CrossEntropy BinaryCrossEntropy MeanSquaredError Focal RDrop Distill SupervisedContrastive Smart FreeLB
     """,
-    "comparing": "compare",
-    "trying": "trial",
-    "range_test": "find_rate",
-    "soups": "soup greedy_soup",
-    "docstrings": "formula",
+    "experiments.compare": "compare",
+    "experiments.trial": "trial",
+    "experiments.lr_range": "find_rate",
+    "experiments.soups": "soup greedy_soup",
+    "display.formula_card": "formula",
     "rule": "Prepare Penalty GradientRule Schedule Project Finish",
-    "explorer": "explore slider",
+    "display.explorer": "explore slider",
     "exercises": "check",
-    "health": "doctor",
+    "diagnostics": "doctor",
     "errors": "Refused Misused Diverged Interrupted",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}

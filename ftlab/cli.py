@@ -95,19 +95,19 @@ def finetune(
     debug: DebugOption = False,
 ) -> None:
     """Fine-tune, print the table, say where the model is."""
-    from ftlab.output import check_output
-    from ftlab.procedure import finetune as run_finetune
-    from ftlab.recipe import check_recipe, explain
-    from ftlab.settings import Settings
+    from ftlab.recipes.parse import check_recipe, explain
+    from ftlab.training.finetune import finetune as run_finetune
+    from ftlab.training.run_folder import check_output
+    from ftlab.training.settings import Settings
 
     recipe = check_recipe(rule or [])
     Settings(epochs, lr, batch_size, accumulate, max_length, seed, recipe, optimizer=optimizer, engine=engine)
     if output is not None:
         check_output(Path(output), overwrite=overwrite, resume=resume)
 
-    from ftlab.data import load_data
+    from ftlab.data.load import load_data
     from ftlab.errors import Interrupted
-    from ftlab.models import load_model
+    from ftlab.models.load import load_model
 
     examples = load_data(data, text=text, label=label, task=task)
     print(explain(recipe, optimizer) + "\n", flush=True)
@@ -152,10 +152,10 @@ def evaluate(
     debug: DebugOption = False,
 ) -> None:
     """Print the table of metrics, and the confusion matrix."""
-    from ftlab.data import load_data, load_rows
+    from ftlab.data.load import load_data, load_rows
     from ftlab.errors import misused
-    from ftlab.inference import evaluate as run_evaluate
-    from ftlab.models import load_model
+    from ftlab.evaluation.inference import evaluate as run_evaluate
+    from ftlab.models.load import load_model
 
     loaded = load_model(model)
     if Path(data).is_file() and split is None:
@@ -184,8 +184,8 @@ def predict(
     debug: DebugOption = False,
 ) -> None:
     """Print a line for each text."""
-    from ftlab.inference import predict as run_predict
-    from ftlab.models import load_model
+    from ftlab.evaluation.inference import predict as run_predict
+    from ftlab.models.load import load_model
 
     lines: list[str] = []
     for text in texts:
@@ -202,7 +202,7 @@ def predict(
 @app.command(help=EXPLAIN)
 def explain(rule: RuleOption = None, optimizer: OptimizerOption = "adamw", debug: DebugOption = False) -> None:
     """Print the plan."""
-    from ftlab.recipe import explain as run_explain
+    from ftlab.recipes.parse import explain as run_explain
 
     print(run_explain(rule or [], optimizer))
 
@@ -220,9 +220,9 @@ def compare(
     debug: DebugOption = False,
 ) -> None:
     """Print the table of arms."""
-    from ftlab.comparing import compare as run_compare
-    from ftlab.data import load_data
-    from ftlab.plots import check_figure
+    from ftlab.data.load import load_data
+    from ftlab.display.plots import check_figure
+    from ftlab.experiments.compare import compare as run_compare
 
     if figure:
         check_figure("compare", figure)
@@ -236,7 +236,7 @@ def compare(
 @app.command(help=DOCTOR)
 def doctor(json_: JsonOption = False, debug: DebugOption = False) -> None:
     """Print what there is."""
-    from ftlab.health import doctor as run_doctor, facts
+    from ftlab.diagnostics import doctor as run_doctor, facts
 
     print(facts() if json_ else run_doctor())
 
@@ -251,7 +251,7 @@ def _left(output: str | None) -> str:
 
 def _task_of_reviews(data: str, loaded: Any) -> str | None:
     """Return the label of the embedded reviews that a model knows."""
-    from ftlab.data import REVIEW_LABELS, REVIEWS, load_data
+    from ftlab.data.load import REVIEW_LABELS, REVIEWS, load_data
 
     if data not in REVIEWS:
         return None

@@ -127,7 +127,7 @@ def span(labels: Any) -> tuple[Any, Any]:
     >>> span(torch.tensor([3, 1]))
     (1, 3)
     """
-    from ftlab.host import on_host
+    from ftlab.engines.transfer import on_host
 
     low, high = on_host(labels).aminmax()
     return low.item(), high.item()

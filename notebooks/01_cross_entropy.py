@@ -27,9 +27,9 @@ from sklearn.metrics import log_loss
 
 import ftlab
 from ftlab import CrossEntropy, GradientRule, explore, slider
+from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
+from ftlab.experiments.paired import detectable_effect
 from ftlab.formulas import cross_entropy
-from ftlab.paired import detectable_effect
-from ftlab.plots import BLUE, GREY, ORANGE, Picture
 
 # %% [markdown]
 # ## Why

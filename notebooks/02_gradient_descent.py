@@ -31,6 +31,8 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 import ftlab
 from ftlab import Freeze, GradientRule, explore, slider
+from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
+from ftlab.experiments.paired import Paired
 from ftlab.formulas import (
     Moments,
     adamw,
@@ -39,8 +41,6 @@ from ftlab.formulas import (
     cross_entropy,
     gradient_descent,
 )
-from ftlab.paired import Paired
-from ftlab.plots import BLUE, GREY, ORANGE, Picture
 
 disable_progress_bars()
 

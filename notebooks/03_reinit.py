@@ -31,10 +31,10 @@ from matplotlib.figure import Figure
 
 import ftlab
 from ftlab import L2SP, Freeze, Prepare, Reinit, explore, formulas, slider
+from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
+from ftlab.experiments.paired import Paired
 from ftlab.formulas import interpolate, l2_sp, mixout, prior_decay, redraw, reinit
-from ftlab.paired import Paired
 from ftlab.parameters import depths, distance, joint_norm, roles
-from ftlab.plots import BLUE, GREY, ORANGE, Picture
 
 # %% [markdown]
 # ## Why

@@ -42,9 +42,9 @@ from ftlab import (
     explore,
     slider,
 )
+from ftlab.display.plots import BLUE, GREY, ORANGE, Picture, running_mean
+from ftlab.experiments.paired import Paired
 from ftlab.formulas import decay
-from ftlab.paired import Paired
-from ftlab.plots import BLUE, GREY, ORANGE, Picture, running_mean
 from ftlab.rule import Now
 
 # %% [markdown]

@@ -19,8 +19,9 @@
 import torch
 
 import ftlab
-from ftlab import SignPrune, explore, formulas, slider, structure
+from ftlab import SignPrune, explore, formulas, slider
 from ftlab.formulas import gradient_descent, magnitude_prune, sign_prune, soft_threshold
+from ftlab.models import surgery
 from ftlab.parameters import matrices
 
 # %% [markdown]
@@ -80,7 +81,7 @@ assert min(errors) == errors[2]
 # %% tags=["hide-input"]
 from matplotlib.figure import Figure
 
-from ftlab.plots import BLUE, GREY, ORANGE, Picture
+from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
 
 figure = Figure(figsize=(7, 3), layout="constrained", facecolor="white")
 axes = figure.subplots()
@@ -628,11 +629,11 @@ for name, folder in {
 # %%
 CUTS = {
     "whole": lambda net: None,
-    "half of the neurons": lambda net: structure.remove_neurons(net, 0.5),
-    "four of six layers": lambda net: structure.remove_layers(net, 4),
+    "half of the neurons": lambda net: surgery.remove_neurons(net, 0.5),
+    "four of six layers": lambda net: surgery.remove_layers(net, 4),
     "both": lambda net: (
-        structure.remove_neurons(net, 0.5),
-        structure.remove_layers(net, 4),
+        surgery.remove_neurons(net, 0.5),
+        surgery.remove_layers(net, 4),
     ),
 }
 cut = {}

@@ -51,9 +51,9 @@ from ftlab import (
     formulas,
     slider,
 )
+from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
+from ftlab.experiments.paired import detectable_effect
 from ftlab.formulas import ema, interpolate, lora, mean_of, swa
-from ftlab.paired import detectable_effect
-from ftlab.plots import BLUE, GREY, ORANGE, Picture
 
 logging.disable_progress_bar()  # of transformers
 

@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 
 import ftlab
 from ftlab import ClipNorm, Freeze, WarmupLinear
-from ftlab.plots import BLUE, GREY, ORANGE, Picture
+from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
 
 # %% [markdown]
 # ## 1. The sixteen-text test

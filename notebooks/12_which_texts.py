@@ -23,7 +23,7 @@ from scipy.stats import binomtest
 
 import ftlab
 from ftlab import ClipNorm, Freeze
-from ftlab.plots import BLUE, GREY, ORANGE, Picture
+from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
 
 # %% [markdown]
 # ## A model with a good accuracy

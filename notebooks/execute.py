@@ -16,7 +16,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from benchmarks.record import RESULTS
-from ftlab.atomic import write_text
+from ftlab.files import write_text
 from notebooks.pages import HERE, page, sources, tidy
 
 SURROUNDINGS = {

@@ -42,4 +42,4 @@ def mentioned(caplog: pytest.LogCaptureFixture):
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals of 50 resamples where a test does not ask for its own number: they are drawn after every run."""
-    monkeypatch.setattr("ftlab.metrics.RESAMPLES", 50)
+    monkeypatch.setattr("ftlab.evaluation.metrics.RESAMPLES", 50)

@@ -22,18 +22,18 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RECORD = Path(__file__).with_suffix(".json")
-BESIDE = ("optimizers", "range_test")
+BESIDE = {"optimizers": "training", "lr_range": "experiments"}
 STEMS = sorted([*(path.stem for path in (ROOT / "ftlab/formulas").glob("[!_]*.py")), *BESIDE])
 
 
 def formula(stem: str) -> Path:
     """Return the file of a formula, or of a module beside the formulas."""
-    return ROOT / "ftlab" / ("" if stem in BESIDE else "formulas") / f"{stem}.py"
+    return ROOT / "ftlab" / BESIDE.get(stem, "formulas") / f"{stem}.py"
 
 
 def tests(stem: str) -> Path:
     """Return the file with its tests."""
-    return ROOT / "tests" / ("" if stem in BESIDE else "formulas") / f"test_{stem}.py"
+    return ROOT / "tests" / BESIDE.get(stem, "formulas") / f"test_{stem}.py"
 
 
 def mutants(stem: str) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 import ftlab
 from ftlab import ClipNorm, Misused, Refused, Reinit
 from ftlab.cli import main
-from ftlab.models import Pretrained
+from ftlab.models.load import Pretrained
 from tests.tiny import tiny_bert
 
 ROWS = [("a good film", "yes"), ("a bad film", "no")]
@@ -71,8 +71,8 @@ def bench(tmp_path, bert, good, monkeypatch):
     def no_step(*_: Any) -> None:
         pytest.fail("a training step was made")
 
-    monkeypatch.setattr("ftlab.training.step", no_step)
-    monkeypatch.setattr("ftlab.procedure.plain_step", no_step)
+    monkeypatch.setattr("ftlab.training.loop.step", no_step)
+    monkeypatch.setattr("ftlab.training.finetune.plain_step", no_step)
     monkeypatch.chdir(tmp_path)
     return Bench(tmp_path, bert, *good)
 
@@ -459,7 +459,7 @@ def _resume_of_a_finished_run(bench):
 
 @bad(Refused, "arguments must be those of the run. Got lr=5e-05 (it began with 0.1)")
 def _resume_with_another_lr(bench):
-    arguments = {"model": bench.model.name, **ftlab.settings.Settings(recipe=(ftlab.WarmupLinear(),)).plain()}
+    arguments = {"model": bench.model.name, **ftlab.training.settings.Settings(recipe=(ftlab.WarmupLinear(),)).plain()}
     run = {"status": "running", "steps": 3, "arguments": arguments | {"lr": 0.1}, "data_fingerprint": ""}
     bench.finetune(output=bench.file("taken/run.json", json.dumps(run)).parent, resume=True)
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.data_page import BOOK, UNNAMED, WORDS, gains, interval, page, recorded, right, table
 from benchmarks.learning_curve import EPOCHS, TASKS, ftlab_fingerprint, subset
-from ftlab.data import load_data
+from ftlab.data.load import load_data
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 import ftlab
 
 ROOT = Path(__file__).parent.parent
-DATA = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ftlab/embedded").rglob("*") if path.is_file())
+DATA = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "ftlab/data/embedded").rglob("*") if path.is_file())
 USE = """
 import sys
 from pathlib import Path

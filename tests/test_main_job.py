@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import ftlab
-from ftlab.checkpoint import newest
-from ftlab.models import load_model
+from ftlab.models.load import load_model
+from ftlab.training.checkpoint import newest
 
 ROOT = Path(__file__).parent.parent
 DEMO = ["--data", "reviews", "--model", "minilm", "--epochs", "3", "--lr", "1e-4", "--rule", "ClipNorm(1.0)"]

@@ -8,8 +8,8 @@ import torch
 import transformers
 from torch import nn
 
-from ftlab.contract import model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import model as small_bert
 from ftlab.parameters import (
     depths,
     distance,

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from benchmarks.catalogue import LOSSES, OPTIMIZERS, entries, page
-from ftlab.optimizers import NAMES
-from ftlab.recipe import rules
+from ftlab.recipes.parse import rules
+from ftlab.training.optimizers import NAMES
 
 PAGE = Path(__file__).parent.parent / "book/strategies.md"
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from ftlab.atomic import write_text
 from ftlab.errors import misused, refused
 from ftlab.exercises import functions
 from ftlab.exercises.probe import Hint
 from ftlab.exercises.sealed import sealed_answers
+from ftlab.files import write_text
 
 Task = Callable[[Callable[..., Any]], None]
 """A checker of a learner's function: it raises a :class:`~ftlab.exercises.probe.Hint` unless all is right."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import check_number, check_whole
-from ftlab.fisher import squared_gradients
+from ftlab.formulas._fisher import squared_gradients
 from ftlab.parameters import Pattern, Tensors, largest, listed, select
 from ftlab.rule import GradientRule, Memory, Now, Project, Rule
 

@@ -62,7 +62,7 @@ class LoRA(Prepare):
 
     The head is what stands outside the base model; what was not in the checkpoint is trained wherever it is. At the end
     the product is added to the matrices, so that what is saved is an ordinary model. ``run.save_adapter(folder)`` keeps
-    the factors and the head beside it, as a folder that ``peft`` itself opens: see :func:`ftlab.adapters.save_adapter`.
+    the factors and the head beside it, as a folder that ``peft`` itself opens: see :func:`ftlab.models.adapters.save_adapter`.
 
     Args:
         rank: At least 1; 8 is the default of ``peft``.

@@ -21,7 +21,7 @@ def sam(params: Tensors, grads: Tensors, rho: float) -> Tensors:
     ====================  ============  ====================================================
 
     It minimises the greatest loss within ρ of θ, to first order: sharp minima, which rise at once, are left for flat
-    ones. An update costs two passes. The step itself is :class:`ftlab.steps.SAM`.
+    ones. An update costs two passes. The step itself is :class:`ftlab.training.sam.SAM`.
 
     Args:
         params: Tensors by name. A name without a gradient stays as it is.

@@ -1,4 +1,4 @@
-"""Soup: the plain mean of the weights of several fine-tuned models. :mod:`ftlab.soups` cooks models with it."""
+"""Soup: the plain mean of the weights of several fine-tuned models. :mod:`ftlab.experiments.soups` cooks models with it."""
 
 from collections.abc import Sequence
 

@@ -1,10 +1,10 @@
 """Losses: ``loss(model, batch)`` is a formula applied to what a model says of a batch, the mean over its samples."""
 
 from ftlab.losses.adversarial import FreeLB, Smart
+from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
 from ftlab.losses.contrastive import SupervisedContrastive
 from ftlab.losses.distill import Distill
-from ftlab.losses.outputs import Loss, logits_of
-from ftlab.losses.plain import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
+from ftlab.losses.logits import Loss, logits_of
 
 __all__ = [
     "BinaryCrossEntropy",

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.batches import Batch
+from ftlab.data.batches import Batch
 from ftlab.errors import check_number, check_whole, misused
 from ftlab.formulas import cross_entropy, free_lb, smart
-from ftlab.losses.outputs import logits_of
+from ftlab.losses.logits import logits_of
 
 
 @dataclass(frozen=True)

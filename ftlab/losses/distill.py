@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.batches import Batch
+from ftlab.data.batches import Batch
 from ftlab.errors import check_number, misused
 from ftlab.formulas import distill
-from ftlab.losses.outputs import logits_of
-from ftlab.models import Pretrained, load_model
+from ftlab.losses.logits import logits_of
+from ftlab.models.load import Pretrained, load_model
 
 
 @dataclass(frozen=True, repr=False)

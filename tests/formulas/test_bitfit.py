@@ -8,14 +8,14 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from ftlab.contract import batch, begun, freeze as freeze_words, go_on, model as small_bert, trained
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, freeze as freeze_words, go_on, model as small_bert, trained
 from ftlab.formulas import BitFit, Freeze, bitfit
-from ftlab.models import Pretrained
+from ftlab.models.load import Pretrained
 from ftlab.parameters import roles
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
-from ftlab.training import begin, finish, step
+from ftlab.training.loop import begin, finish, step
 
 
 def trainable(model):

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ftlab.contract import batch, begun, freeze, go_on, model as small_bert
 from ftlab.errors import Misused
-from ftlab.fisher import squared_gradients
+from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas import ChildTuningD, ChildTuningF, LoRA, child_network, child_tuning
+from ftlab.formulas._fisher import squared_gradients
 from ftlab.losses import CrossEntropy
-from ftlab.models import Pretrained
-from ftlab.recipe import parse
+from ftlab.models.load import Pretrained
+from ftlab.recipes.parse import parse
 from ftlab.rule import GradientRule, Now, Project
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @dataclasses.dataclass(frozen=True)

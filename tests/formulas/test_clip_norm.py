@@ -9,12 +9,12 @@ import optax
 import pytest
 import torch
 
-from ftlab.contract import batch, begun, gradients, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, gradients, model as small_bert
 from ftlab.formulas import ClipNorm, clip_norm
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import GradientRule, Now
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

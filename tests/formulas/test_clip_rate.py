@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab.contract import begun, go_on, trained, weights
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import begun, go_on, trained, weights
 from ftlab.formulas import ClipRate, Decay, SignPrune, clip_rate
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 
 

@@ -9,12 +9,12 @@ import optax
 import pytest
 import torch
 
-from ftlab.contract import batch, begun
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun
 from ftlab.formulas import ClipValue, clip_norm, clip_value
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import GradientRule, Now
-from ftlab.training import step
+from ftlab.training.loop import step
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ import torch
 from scipy.optimize import minimize
 from torch import nn
 
-from ftlab.contract import batch, begun, go_on, model, trained, weights
+from ftlab.data.labels import Task
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, model, trained, weights
 from ftlab.formulas import ClipNorm, ClipWeights, SignPrune, clip_weights
-from ftlab.labels import Task
-from ftlab.models import Pretrained
+from ftlab.models.load import Pretrained
 from ftlab.parameters import roles
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

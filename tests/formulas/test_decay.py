@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from ftlab.contract import PER_EPOCH, STEPS, begun, go_on
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import PER_EPOCH, STEPS, begun, go_on
 from ftlab.formulas import Decay, SignPrune, decay
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 
 

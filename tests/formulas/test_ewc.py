@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from ftlab.contract import batch, begun, go_on, model
 from ftlab.errors import Misused
-from ftlab.fisher import squared_gradients
+from ftlab.experiments.conformance import batch, begun, go_on, model
 from ftlab.formulas import EWC, LoRA, ewc
+from ftlab.formulas._fisher import squared_gradients
 from ftlab.losses import CrossEntropy
-from ftlab.models import Pretrained
+from ftlab.models.load import Pretrained
 from ftlab.rule import parts
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 def draw(seed):

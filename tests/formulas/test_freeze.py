@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import begun, go_on, model, trained
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import begun, go_on, model, trained
 from ftlab.formulas import BitFit, Freeze, LoRA, freeze
 from ftlab.rule import Now
-from ftlab.training import finish
+from ftlab.training.loop import finish
 
 NAMES = ["embeddings.weight", "layer.1.weight", "layer.10.weight", "head.bias"]
 

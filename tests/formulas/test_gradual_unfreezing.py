@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
 from ftlab.formulas import Freeze, GradualUnfreezing, PriorDecay, SoftThreshold, gradual_unfreezing
 from ftlab.losses import CrossEntropy
 from ftlab.parameters import depths
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import GradientRule, Now
-from ftlab.training import begin, finish, step
+from ftlab.training.loop import begin, finish, step
 
 
 def moved(state, before):

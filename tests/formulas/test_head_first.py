@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import STEPS, batch, begun, go_on, model
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import STEPS, batch, begun, go_on, model
 from ftlab.formulas import Freeze, HeadFirst, LoRA, PriorDecay, SoftThreshold, head_first
-from ftlab.models import Pretrained
+from ftlab.models.load import Pretrained
 from ftlab.rule import Now
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.mark.parametrize(("now", "left"), [(0, ["head"]), (1, ["head"]), (2, ["body", "head"]), (9, ["body", "head"])])

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import batch, begun, freeze, go_on, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas import Interpolate, interpolate
-from ftlab.models import Pretrained
-from ftlab.recipe import parse
+from ftlab.models.load import Pretrained
+from ftlab.recipes.parse import parse
 from ftlab.rule import Finish, Now
-from ftlab.training import begin, finish, step
+from ftlab.training.loop import begin, finish, step
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import torch
 from sklearn.linear_model import Lasso
 from torch.nn import functional
 
-from ftlab.contract import batch, begun, go_on, gradients, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, gradients, model as small_bert
 from ftlab.formulas import L1Penalty, l1_penalty, soft_threshold
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Penalty
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from sklearn.linear_model import Ridge
 from torch import nn
 from torch.nn import functional
 
-from ftlab.contract import batch, begun, go_on, gradients, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, gradients, model as small_bert
 from ftlab.formulas import L2Penalty, Moments, adamw, gradient_descent, l2_penalty, weight_decay
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Penalty
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

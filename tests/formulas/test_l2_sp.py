@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import batch, begun, go_on, model
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, model
 from ftlab.formulas import L2SP, LoRA, l2_sp
-from ftlab.models import Pretrained
-from ftlab.training import begin, step
+from ftlab.models.load import Pretrained
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from ftlab.contract import begun, go_on
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import begun, go_on
 from ftlab.formulas import Decay, LayerwiseDecay, layerwise_decay
 from ftlab.parameters import depths
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 SIZES = {"vocab_size": 20, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
 

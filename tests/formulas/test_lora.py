@@ -8,14 +8,14 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
-from ftlab.contract import batch, begun, freeze, go_on, model
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, freeze, go_on, model
 from ftlab.formulas import LoRA, lora
 from ftlab.losses import logits_of
-from ftlab.models import Pretrained
-from ftlab.recipe import parse
+from ftlab.models.load import Pretrained
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now
-from ftlab.training import begin, finish, step
+from ftlab.training.loop import begin, finish, step
 
 
 def test_a_product_by_hand():

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from ftlab.contract import STEPS, begun, go_on, model as small_bert, trained
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import STEPS, begun, go_on, model as small_bert, trained
 from ftlab.formulas import MagnitudePrune, cubic_sparsity, magnitude_prune
 from ftlab.parameters import matrices
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Project
-from ftlab.training import finish
+from ftlab.training.loop import finish
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from ftlab.contract import batch, begun, go_on, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
 from ftlab.formulas import Mixout, mixout
-from ftlab.models import Pretrained
-from ftlab.recipe import parse
+from ftlab.models.load import Pretrained
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare, mix
-from ftlab.training import begin, finish, step
+from ftlab.training.loop import begin, finish, step
 
 
 def seeded(seed=0):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab.contract import STEPS, begun, go_on, trained
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import STEPS, begun, go_on, trained
 from ftlab.formulas import MovementPrune, SignPrune, cubic_sparsity, magnitude_prune, movement_prune, movement_scores
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
-from ftlab.training import finish
+from ftlab.training.loop import finish
 
 
 def drawn(seed, shapes=(("first", (20, 30)), ("second", (30, 7)))):

@@ -9,10 +9,10 @@ from scipy import stats
 from torch import nn
 from transformers.integrations.neftune import neftune_post_forward_hook
 
-from ftlab.contract import batch, begun, go_on, model as small_bert, weights
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, weights
 from ftlab.formulas import NEFTune, neftune
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare, mix
 
 

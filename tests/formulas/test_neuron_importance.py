@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import prune
 
-from ftlab.contract import batch, begun, go_on, model as small_bert, tie, trained
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, tie, trained
 from ftlab.formulas import Mixout, RemoveNeurons, keep_neurons, neuron_importance
 from ftlab.formulas.neuron_importance import remove_neurons_in
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 
 

@@ -7,12 +7,12 @@ import random
 import pytest
 import torch
 
-from ftlab.contract import batch, begun
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun
 from ftlab.formulas import Decay, LayerwiseDecay, Plateau, plateau
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
-from ftlab.training import step
+from ftlab.training.loop import step
 
 
 def torchs(losses, factor, patience, threshold):

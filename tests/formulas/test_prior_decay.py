@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import batch, begun, go_on, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
 from ftlab.formulas import Decay, HeadFirst, PriorDecay, prior_decay
-from ftlab.models import Pretrained
-from ftlab.optimizers import WEIGHT_DECAY
-from ftlab.recipe import parse
+from ftlab.models.load import Pretrained
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
+from ftlab.training.optimizers import WEIGHT_DECAY
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
 

@@ -10,13 +10,13 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from ftlab.contract import batch, begun, go_on, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
 from ftlab.formulas import Decay, RecAdam, WarmupLinear, annealing, rec_adam
-from ftlab.models import Pretrained
-from ftlab.recipe import parse
+from ftlab.models.load import Pretrained
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project, Schedule
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ftlab.conflicts import conflicts
-from ftlab.contract import model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import model as small_bert
 from ftlab.formulas import L2SP, Redraw, RedrawTop, WarmupLinear, redraw
-from ftlab.recipe import parse
+from ftlab.recipes.conflicts import conflicts
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 
 

@@ -9,10 +9,10 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ftlab.contract import begun, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import begun, model as small_bert
 from ftlab.formulas import L2SP, Reinit, reinit
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 
 

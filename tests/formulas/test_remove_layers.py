@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import batch, begun, examine, go_on, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, examine, go_on, model as small_bert
 from ftlab.formulas import RemoveLayers, remove_layers
 from ftlab.formulas.remove_layers import remove_layers_in
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 
 DISTILBERT = [0, 2, 4, 7, 9, 11]  # the layers of BERT that it was begun with

@@ -9,12 +9,12 @@ import optax
 import pytest
 import torch
 
-from ftlab.contract import batch, gradients, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, gradients, model as small_bert
 from ftlab.formulas import ClipNorm, SignPrune, sign_prune
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

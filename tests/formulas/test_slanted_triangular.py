@@ -7,10 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ftlab.contract import begun, go_on
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import begun, go_on
 from ftlab.formulas import SlantedTriangular, slanted_triangular
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 
 

@@ -10,12 +10,12 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import Lasso
 from torch.nn import functional
 
-from ftlab.contract import batch, begun, freeze, go_on, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas import SoftThreshold, sign_prune, soft_threshold
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
-from ftlab.contract import begun, go_on
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import begun, go_on
 from ftlab.formulas import StepDecay, decay, step_decay
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 
 

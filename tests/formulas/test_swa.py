@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 
-from ftlab.contract import PER_EPOCH, STEPS, batch, begun, go_on
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on
 from ftlab.formulas import EMA, SWA, Decay, Interpolate, MagnitudePrune, WarmupLinear, swa
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
-from ftlab.training import finish, step
+from ftlab.training.loop import finish, step
 
 EMPTY = {"count": 0, "mean": {}}
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from ftlab.contract import STEPS, begun, go_on
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import STEPS, begun, go_on
 from ftlab.formulas import WarmupCosine, WarmupLinear, warmup_cosine, warmup_linear
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 
 both = pytest.mark.parametrize("shape", [warmup_linear, warmup_cosine])

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.contract import batch, begun, go_on, model as small_bert
 from ftlab.errors import Misused
+from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
 from ftlab.formulas import Moments, WeightDecay, adamw, weight_decay
-from ftlab.recipe import parse
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
-from ftlab.training import begin, step
+from ftlab.training.loop import begin, step
 
 
 @pytest.fixture

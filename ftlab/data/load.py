@@ -1,0 +1,282 @@
+"""Prepare data: what comes in becomes a ``datasets.DatasetDict`` with ``text`` (or ``image``) and ``label``."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftlab.data.hub import data_from_hub
+from ftlab.data.labels import (
+    KINDS,
+    Column,
+    Task,
+    build,
+    check_rows,
+    kind_of,
+    learn_names,
+    parse_labels,
+    pick_columns,
+)
+from ftlab.data.split import normal, split_rows
+from ftlab.data.tables import SPLITS, Table, read_folder, read_table
+from ftlab.errors import Misused, check_choice, mention, misused, refused
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+EMBEDDED = Path(__file__).parent / "embedded"
+REVIEWS = ("reviews", "tricky_reviews")
+"""Embedded sets with the same columns."""
+REVIEW_LABELS = ("sentiment", "topic", "phenomenon")
+
+
+def load_data(
+    source: Any, *, text: str | None = None, label: str | None = None, task: str | None = None
+) -> "DatasetDict":
+    """Load labelled examples and check every row of them.
+
+    ====================  =====================================================================================
+    ``source``            what is read
+    ====================  =====================================================================================
+    ``"reviews"``         the embedded reviews; ``task`` is ``"sentiment"``, ``"topic"`` or ``"phenomenon"``
+    ``"tricky_reviews"``  a contrast set with the same tasks, written so that single words mislead
+    ``"digits"``          scikit-learn's handwritten digits, as images
+    a file                csv, tsv, json lines, parquet: split 80/10/10, stratified, the same rows each time
+    a folder              with files named train, validation (or dev) and test, or an image folder
+    a hub id              such as ``"stanfordnlp/sst2"`` or ``"nyu-mll/glue:sst2"``
+    a ``DatasetDict``     checked, and brought to the same form
+    ====================  =====================================================================================
+
+    Args:
+        source: As in the table.
+        text: The column with the texts; else ``text`` or ``sentence``.
+        label: The column with the labels; else ``label``.
+        task: ``"classification"`` (one label a row), ``"multilabel"`` (several, joined by ``|`` in a table) or
+            ``"regression"`` (a number). Left out, it is read off the labels, and said where it is not classification.
+
+    Returns:
+        Splits ``train`` and, where there are any, ``validation`` and ``test``. Labels are numbered by one map, made
+        of the training split.
+
+    Raises:
+        Refused: If a file, a row, a label or a split cannot be learned from; the message names the place.
+
+    Example:
+        >>> data = load_data("reviews", task="topic")
+        >>> data["train"].features["label"].names
+        ['book', 'course', 'film', 'gadget', 'hotel', 'restaurant']
+    """
+    if isinstance(source, dict):
+        return _of_datasets(source, "the data given", text, label, task)
+    if not isinstance(source, str | os.PathLike) or not str(source).strip():
+        do = "Give an embedded name, a file, a folder, a hub id, or a DatasetDict"
+        raise misused("load_data", "source", "be a name, a path or a DatasetDict", repr(source)[:60], do)
+    name = str(source)
+    if name in REVIEWS:
+        label = label or task or "sentiment"
+        check_choice("load_data", "task", label, REVIEW_LABELS)
+        return _of_tables(read_folder(EMBEDDED / name), name, "text", label, "classification")
+    if name == "digits":
+        return _digits()
+    path = Path(name)
+    if os.path.isdir(path / "train"):  # os.path, since Path.is_dir raises on a name that is too long
+        return _of_datasets(data_from_hub("imagefolder", data_dir=name), name, text, label, task)
+    if os.path.isdir(path):
+        return _of_tables(read_folder(path), path.name, text, label, task)
+    if _may_be_hub_id(path, name):
+        found = data_from_hub(*name.split(":", 1))
+        return _of_datasets(found if isinstance(found, dict) else {"train": found}, name, text, label, task)
+    return _of_tables({"": read_table(path)}, path.name, text, label, task)
+
+
+def load_pairs() -> "Dataset":
+    """Load the embedded pairs of sentences with their similarity from 0 to 5, the mean of two graders.
+
+    >>> load_pairs().column_names
+    ['first', 'second', 'similarity', 'grade_1', 'grade_2']
+    """
+    from datasets import Dataset, Features, Value
+
+    number = Value("float32")
+    columns = {"first": Value("string"), "second": Value("string")}
+    columns |= dict.fromkeys(("similarity", "grade_1", "grade_2"), number)
+    return Dataset.from_dict(read_table(EMBEDDED / "pairs.jsonl"), features=Features(columns))
+
+
+def load_rows(file: str | Path, task: Task, *, text: str | None = None, label: str | None = None) -> "Dataset":
+    """Load the rows of one file for a model that knows its labels already: nothing is split, nothing is learned.
+
+    Args:
+        file: A csv, tsv, json lines or parquet file.
+        task: The model's task; a label that it does not name is refused.
+        text: The column with the texts; else ``text`` or ``sentence``.
+        label: The column with the labels; else ``label``.
+    """
+    path = Path(file)
+    return build(parse_labels(pick_columns(read_table(path), path.name, text, label), task.kind), task)
+
+
+def task_of(data: Any) -> Task:
+    """Read off a ``DatasetDict`` what is to be learned from it."""
+    from datasets import ClassLabel
+
+    if not isinstance(data, dict) or "train" not in data or not hasattr(data["train"], "features"):
+        do = "Make it with ftlab.load_data"
+        raise misused("finetune", "data", "be a DatasetDict with a train split", type(data).__name__, do)
+    features = data["train"].features
+    modality = "image" if "image" in features else "text"
+    label = features.get("label")
+    if label is None or modality not in features:
+        do = "Make it with ftlab.load_data"
+        raise misused("finetune", "data", "have the columns text (or image) and label", str(list(features)), do)
+    if isinstance(label, ClassLabel):
+        return Task("classification", tuple(label.names), modality)
+    inner = getattr(label, "feature", None)
+    if isinstance(inner, ClassLabel):
+        return Task("multilabel", tuple(inner.names), modality)
+    if not str(getattr(label, "dtype", "")).startswith("float"):
+        do = "Make it with ftlab.load_data"
+        raise misused("finetune", "label", "be a class, a list of classes or a decimal number", str(label), do)
+    return Task("regression", (), modality)
+
+
+def checked(data: Any) -> "DatasetDict":
+    """Return data in the common form; what has it already is only looked through, and nothing is mentioned again."""
+    try:
+        task = task_of(data)
+    except Misused:
+        return load_data(data)
+    for split, rows in data.items():
+        if rows.features != data["train"].features or set(rows.column_names) != {task.modality, "label"}:
+            return load_data(data)
+        check_rows(rows, task, split)
+    return data
+
+
+def fingerprint(data: "DatasetDict") -> str:
+    """Return a SHA-256 over every split's rows in order, so that a resumed run can tell its data from another."""
+    digest = hashlib.sha256()
+    for split in sorted(data):
+        digest.update(f"{split}:{data[split].features['label']}".encode())
+        for batch in data[split].iter(batch_size=1000):
+            if "text" in batch:
+                digest.update(json.dumps([batch["text"], batch["label"]]).encode())
+            else:
+                for image, label in zip(batch["image"], batch["label"], strict=True):
+                    digest.update(repr((image.size, image.mode, label)).encode() + image.tobytes())
+    return digest.hexdigest()
+
+
+def _of_tables(
+    tables: dict[str, Table],
+    name: str,
+    text: str | None,
+    label: str | None,
+    kind: str | None,
+    names: tuple[str, ...] = (),
+) -> "DatasetDict":
+    """Check the columns of each split, split what is one file, number the labels, build the data set."""
+    from datasets import DatasetDict
+
+    if kind is not None:
+        check_choice("load_data", "task", kind, KINDS)
+    if list(tables) == ["train"]:
+        tables = {"": tables["train"]}
+    columns = {
+        split: pick_columns(table, f"{split} of {name}" if split else name, text, label)
+        for split, table in tables.items()
+    }
+    kind = kind or kind_of([one for column in columns.values() for one in column.labels], name)
+    columns = {split: parse_labels(column, kind) for split, column in columns.items()}
+    if list(columns) == [""]:
+        whole = columns[""]
+        parts = split_rows(whole.texts, whole.labels, name, by_label=kind == "classification")
+        columns = {split: whole.part(rows) for split, rows in parts.items() if rows}
+    task = Task(kind, learn_names(columns["train"], kind, name, names))
+    _mention_overlap(columns)
+    return DatasetDict({split: build(column, task) for split, column in columns.items()})
+
+
+def _mention_overlap(columns: dict[str, Column]) -> None:
+    seen = {normal(one) for one in columns["train"].texts}
+    for split, column in columns.items():
+        again = sum(normal(one) in seen for one in column.texts) if split != "train" else 0
+        if again:
+            mention("load_data", f"{again} of {len(column.texts)} texts of {column.place} stand in train as well.")
+
+
+def _of_datasets(source: Any, name: str, text: str | None, label: str | None, task: str | None) -> "DatasetDict":
+    """Bring a ``DatasetDict`` to the common form."""
+    from datasets import ClassLabel, Image
+
+    splits = {SPLITS[split]: rows for split, rows in source.items() if split in SPLITS}
+    if "train" not in splits or not hasattr(splits["train"], "features"):
+        raise refused("load_data", name, "have a split 'train'", f"{', '.join(map(str, source))}", "Rename one of them")
+    if isinstance(splits["train"].features.get("image"), Image):
+        return _images(splits, name, label or "label")
+    tables = {}
+    for split, rows in splits.items():
+        table = {column: _plain(rows, column) for column in rows.column_names}
+        labels = table.get(label or "label", [])
+        if split != "train" and labels and all(one in (None, -1, "-1") for one in labels):
+            mention("load_data", f"the labels of {split} of {name} are withheld (-1), so the split is left out.")
+        else:
+            tables[split] = table
+    feature = splits["train"].features.get(label or "label")
+    if task is None and str(getattr(feature, "dtype", "")).startswith("float"):
+        task = "regression"
+    classes = getattr(feature, "feature", feature)
+    names = tuple(one.strip() for one in classes.names) if isinstance(classes, ClassLabel) else ()
+    return _of_tables(tables, name, text, label, task, names)
+
+
+def _plain(rows: "Dataset", column: str) -> list[Any]:
+    """Return a column as plain values, with the names in place of a class label's numbers."""
+    from datasets import ClassLabel
+
+    feature, values = rows.features[column], list(rows[column])
+    if isinstance(feature, ClassLabel):
+        return [feature.names[one] if one is not None and one >= 0 else None for one in values]
+    if isinstance(getattr(feature, "feature", None), ClassLabel):
+        return [[feature.feature.names[one] for one in several] for several in values]
+    return values
+
+
+def _images(splits: dict[str, Any], name: str, label: str) -> "DatasetDict":
+    from datasets import ClassLabel, DatasetDict
+
+    feature = splits["train"].features.get(label)
+    if not isinstance(feature, ClassLabel) or len(feature.names) < 2:
+        do = "Cast it with cast_column, or name another with label="
+        raise refused("load_data", f"label of {name}", "be a class label of two classes", str(feature), do)
+    renamed = {label: "label"} if label != "label" else {}
+    return DatasetDict(
+        {split: rows.select_columns(["image", label]).rename_columns(renamed) for split, rows in splits.items()}
+    )
+
+
+def _digits() -> "DatasetDict":
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
+    from PIL import Image as Picture
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pictures = [Picture.fromarray((image * 15).astype("uint8")) for image in digits.images]
+    labels = [int(one) for one in digits.target]
+    parts = split_rows([str(i) for i in range(len(labels))], labels, "digits")
+    features = Features({"image": Image(), "label": ClassLabel(names=[str(i) for i in range(10)])})
+    return DatasetDict(
+        {
+            split: Dataset.from_dict(
+                {"image": [pictures[i] for i in rows], "label": [labels[i] for i in rows]}, features=features
+            )
+            for split, rows in parts.items()
+        }
+    )
+
+
+def _may_be_hub_id(path: Path, name: str) -> bool:
+    return (
+        not os.path.exists(path) and not path.suffix and name.count("/") <= 1 and not name.startswith((".", "/", "~"))
+    )

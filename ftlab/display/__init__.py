@@ -1,0 +1,1 @@
+"""Display: figures, explorers, formula cards, the progress bar."""

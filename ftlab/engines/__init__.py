@@ -1,0 +1,1 @@
+"""Engines: how a forward and backward pass is computed."""

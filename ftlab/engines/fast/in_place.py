@@ -1,0 +1,105 @@
+"""What some rules do, done to the gradients themselves: it saves the memory, and the time, of a second set of them."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.engines.fast.dropout import LEVELS, WHOLE, drop_, keep_mask, kept
+from ftlab.formulas import EWC, ChildTuningF, ClipNorm
+from ftlab.formulas.clip_norm import clip_factor
+from ftlab.parameters import Tensors
+from ftlab.rule import GradientRule, Memory, Now, Penalty, Shape
+from ftlab.training.formula_optimizers import PIECE
+
+
+def in_place(rule: GradientRule) -> Shape:
+    """Return what shapes the gradients as a rule does, and may do it in place.
+
+    Only the first gradient rule of a recipe may be asked so: those after it may be given what another one remembers.
+    """
+    own: Any = {ClipNorm: _clip, ChildTuningF: _child_tuning}.get(type(rule))
+    return partial(own, rule) if own else rule.shape
+
+
+def _clip(rule: ClipNorm, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+    clip_norm_(grads, rule.max_norm)
+    return grads, memory
+
+
+def _child_tuning(rule: ChildTuningF, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
+    if rule.share < 1 / LEVELS or any(grad.dtype not in WHOLE for grad in grads.values()):
+        return rule.shape(grads, memory, now)
+    child_tuning_(grads, rule.share, now.generator)
+    return grads, memory
+
+
+def own_penalty(rule: Penalty, params: Mapping[str, nn.Parameter], memory: Memory, now: Now) -> Tensor | None:
+    """Add a penalty's gradient to those in the parameters and return its value, if that is cheaper than to differentiate it."""
+    if type(rule) is not EWC or not memory:
+        return None
+    held = {name: param for name, param in params.items() if name in now.origin}
+    if not all(_is_plain(param) and _is_plain(param.grad) for param in held.values()):
+        return None
+    return ewc_(held, now.origin, memory, rule.strength)
+
+
+def _is_plain(tensor: Tensor | None) -> bool:
+    if tensor is None:
+        return True
+    on_cpu = tensor.device.type == "cpu" and tensor.layout is torch.strided
+    return on_cpu and tensor.is_contiguous() and tensor.dtype == torch.float32
+
+
+def ewc_(params: Mapping[str, nn.Parameter], origin: Tensors, fisher: Tensors, strength: float) -> Tensor:
+    """Add the gradient of :func:`~ftlab.formulas.ewc`, λ·F·(θ − θ₀), to those in the parameters; return its value.
+
+    It goes through the entries in pieces that stay in the processor's cache.
+
+    >>> weight = nn.Parameter(torch.tensor([3.0, 2.0]))
+    >>> ewc_({"w": weight}, {"w": torch.ones(2)}, {"w": torch.tensor([0.5, 4.0])}, 2.0), weight.grad
+    (tensor(6.), tensor([2., 8.]))
+    """
+    sums = [torch.zeros(())]
+    with torch.no_grad():
+        for name, param in params.items():
+            if param.grad is None:
+                param.grad = torch.zeros_like(param)
+            tensors = (param, origin[name], fisher[name], param.grad)
+            for theta, start, weight, grad in zip(*(torch.split(one.view(-1), PIECE) for one in tensors), strict=True):
+                moved = theta - start
+                pull = weight * moved
+                sums.append(torch.dot(pull, moved).float())
+                grad.add_(pull, alpha=strength)
+    return strength / 2 * torch.stack(sums).sum()
+
+
+def clip_norm_(grads: Tensors, max_norm: float) -> None:
+    """Do what :func:`~ftlab.formulas.clip_norm` does in place; on a CPU, what is short enough is not touched.
+
+    >>> grads = {"w": torch.tensor([3.0, 4.0])}
+    >>> clip_norm_(grads, 1.0)
+    >>> grads
+    {'w': tensor([0.6000, 0.8000])}
+    """
+    factor = clip_factor(grads, max_norm)
+    if grads and (factor.is_cuda or factor != 1):
+        torch._foreach_mul_(list(grads.values()), factor)
+
+
+def child_tuning_(grads: Tensors, share: float, generator: torch.Generator) -> None:
+    """Do what :func:`~ftlab.formulas.child_tuning` does in place, with the cheap masks of dropout: other draws, one law.
+
+    The share is that to the nearest 1/65536.
+
+    >>> grads = {"w": torch.ones(4)}
+    >>> child_tuning_(grads, 0.5, torch.Generator().manual_seed(2))
+    >>> sorted(set(grads["w"].tolist()))
+    [0.0, 2.0]
+    """
+    if share == 1:
+        return
+    for grad in filter(torch.numel, grads.values()):
+        drop_(grad, keep_mask(grad.shape, 1 - share, grad.device, generator)).mul_(1 / kept(1 - share))

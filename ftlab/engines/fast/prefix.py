@@ -1,0 +1,124 @@
+"""Compute what the frozen lower layers of an encoder make of a text once, and keep it for the epochs that follow.
+
+Frozen layers give the same for a text in every epoch, but for dropout; so they run without it, and only what is trained
+has dropout. A text is known by its tokens, and what is kept is thrown away when a frozen weight has another value.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.engines.fast.layer import precision_of_products, run_layer
+from ftlab.engines.fast.texts import Texts
+from ftlab.engines.transfer import on_host
+
+LIMIT = 1 << 30
+"""How many bytes are kept for a model; texts beyond that are computed anew each time."""
+
+
+@dataclass
+class Kept:
+    """What is kept for a model."""
+
+    state: Any
+    """Of what it was computed: each frozen weight, its version and its place in memory."""
+    frozen: Sequence[Tensor]
+    outputs: dict[Any, Tensor] = field(default_factory=dict)
+    """By number of layers, whether for first tokens alone, precision, and the text's tokens."""
+    bytes: int = 0
+
+
+_kept: "WeakKeyDictionary[nn.Module, Kept]" = WeakKeyDictionary()
+
+
+def frozen_layers(body: Any, layers: list[nn.Module]) -> int:
+    """Return how many layers, counted from below, stand beneath everything in the body that is trained.
+
+    >>> frozen_layers(nn.Linear(1, 1), [])
+    0
+    """
+    if not layers or any(param.requires_grad for below in entrance(body) for param in below.parameters()):
+        return 0
+    trained = (any(param.requires_grad for param in layer.parameters()) for layer in layers)
+    return next((number for number, one in enumerate(trained) if one), len(layers))
+
+
+def kept_outputs(
+    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: Texts, *, first_only: bool, position: int
+) -> Tensor:
+    """Return what the frozen layers make of some texts: (tokens + tail, width), or (texts, width) where first tokens are enough.
+
+    Args:
+        body: The encoder.
+        layers: Its frozen layers, from below.
+        input_ids: Padded rows.
+        texts: Where they have tokens.
+        first_only: Whether only the first token of each text is asked for.
+        position: The number of a text's first position.
+    """
+    frozen = [param for module in (*entrance(body), *layers) for param in module.parameters()]
+    precision = precision_of_products(input_ids.device.type)
+    state = [(id(param), param._version, param.data_ptr()) for param in frozen]
+    kept = _kept.get(body)
+    if kept is None or kept.state != state:
+        kept = _kept[body] = Kept(state, frozen)
+    outputs = []
+    numbers = on_host(input_ids).numpy()
+    for row, length in enumerate(texts.lengths.tolist()):
+        ids = input_ids[row, :length]
+        key = len(layers), first_only, precision, numbers[row, :length].tobytes()
+        output = kept.outputs.get(key)
+        if output is None:
+            output = _computed(body, layers, ids, first_only, position)
+            if kept.bytes + output.nbytes <= LIMIT:
+                kept.outputs[key] = output
+                kept.bytes += output.nbytes
+        outputs.append(output)
+    found = torch.cat(outputs)
+    return found if first_only else nn.functional.pad(found, (0, 0, 0, texts.tail))
+
+
+def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool, position: int) -> Tensor:
+    """Run the frozen layers on one text, without dropout.
+
+    One at a time, so that what is kept does not depend on the other texts of a batch: a run that is resumed goes on with
+    the same numbers, bit for bit.
+    """
+    text = Texts(torch.ones(1, len(ids))).to(ids.device)
+    with torch.no_grad(), without_dropout(*entrance(body), *layers):
+        hidden = body.embeddings(input_ids=text.row(ids[None])[None], position_ids=(text.positions + position)[None])
+        for widen in entrance(body)[1:]:
+            hidden = widen(hidden)
+        tokens: Tensor = hidden[0]
+        for layer in layers:
+            tokens = run_layer(layer, tokens, text, first_only=first_only and layer is layers[-1])
+    return tokens[: 1 if first_only else text.tokens]
+
+
+def forget(model: nn.Module) -> None:
+    """Throw away what is kept for a model."""
+    _kept.pop(getattr(model, "base_model", model), None)
+
+
+def entrance(body: Any) -> list[nn.Module]:
+    """Return what makes the first layer's input: the embeddings and, in ELECTRA, what widens them."""
+    parts = (getattr(body, name, None) for name in ("embeddings", "embeddings_project"))
+    return [part for part in parts if isinstance(part, nn.Module)]
+
+
+@contextmanager
+def without_dropout(*parts: nn.Module) -> Iterator[None]:
+    """Have every module in some parts as it is for evaluation while the context lasts, then each in its own mode again."""
+    modes = {module: module.training for part in parts for module in part.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

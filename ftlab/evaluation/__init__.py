@@ -1,0 +1,1 @@
+"""Evaluation: run a model over rows; metrics with intervals; behavioural checks."""

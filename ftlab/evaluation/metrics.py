@@ -1,0 +1,231 @@
+"""Metrics over samples, each with a 95 % bootstrap interval; the tests hold them against scikit-learn."""
+
+import math
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ftlab.data.labels import Task
+from ftlab.errors import misused
+
+Array = npt.NDArray[Any]
+RESAMPLES = 1000
+TINY = float(np.finfo(np.float64).eps)
+"""The smallest probability that enters a logarithm, as in scikit-learn."""
+TITLES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "f1_macro": "F1 (macro)",
+    "f1_micro": "F1 (micro)",
+    "auc_roc": "AUC-ROC",
+    "loss": "log loss",
+    "mse": "mean squared error",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a model reached on one split."""
+
+    values: dict[str, float]
+    """By name; NaN where a metric is undefined."""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Low and high end of each 95 % interval."""
+    undefined: dict[str, str] = field(default_factory=dict)
+    """Why a metric is undefined, in words."""
+    n: int = 0
+    split: str = ""
+    confusion: Any = None
+    """Rows are true classes, columns predicted ones (a ``pandas.DataFrame``); classification only."""
+
+    def __getitem__(self, name: str) -> float:
+        return self.values[name]
+
+    def flat(self) -> dict[str, Any]:
+        """Return everything as one flat dictionary, as ``metrics.json`` holds it; undefined is None, with a note."""
+        flat: dict[str, Any] = {}
+        for name, value in self.values.items():
+            low, high = self.intervals.get(name, (math.nan, math.nan))
+            for key, number in ((name, value), (f"{name}_low", low), (f"{name}_high", high)):
+                flat[key] = number if math.isfinite(number) else None
+            if name in self.undefined:
+                flat[f"{name}_note"] = self.undefined[name]
+        return flat | {"n": self.n, "split": self.split}
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return title, value and interval of each metric as text."""
+        rows = []
+        for name, value in self.values.items():
+            low, high = self.intervals.get(name, (math.nan, math.nan))
+            shown = self.undefined.get(name) or f"{value:.3f}"
+            rows.append((TITLES[name], shown, f"{low:.3f} to {high:.3f}" if math.isfinite(low) else ""))
+        return rows
+
+    def __str__(self) -> str:
+        rows = [(f"{self.split}, n = {self.n}", "value", "95 % interval"), *self.rows()]
+        wide = max(len(title) for title, _, _ in rows)
+        return "\n".join(f"{title:<{wide}}  {value:>8}  {interval}".rstrip() for title, value, interval in rows)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head = f"<tr><th>{self.split}, n = {self.n}</th><th>value</th><th>95 % interval</th></tr>"
+        body = "".join(f"<tr><td>{a}</td><td>{b}</td><td>{c}</td></tr>" for a, b, c in self.rows())
+        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def measure(
+    task: Task, logits: Array, labels: Array, *, split: str = "", resamples: int | None = None, seed: int = 0
+) -> Metrics:
+    """Measure predictions against true labels; every average is over samples, never over batches.
+
+    ================  ==========================================================================================
+    kind of task      metrics
+    ================  ==========================================================================================
+    classification    accuracy, F1 (of the second of two classes, else macro), AUC-ROC (else one against the
+                      rest, macro), log loss, confusion matrix; two classes have the macro F1 as well
+    multilabel        accuracy (all labels of a row right), F1 macro and micro, AUC-ROC (macro), log loss
+    regression        mean squared error, Pearson's and Spearman's correlation
+    ================  ==========================================================================================
+
+    Args:
+        task: What was to be learned.
+        logits: Shape (N, C), or (N,) in a regression.
+        labels: Shape (N,), or (N, C) of 0 and 1 for several labels.
+        split: The split's name, kept with the numbers.
+        resamples: How often the samples are drawn anew for the percentile intervals, 1000 if left out; 0 for none.
+        seed: Of that drawing.
+
+    Raises:
+        Misused: If there is no sample, or a logit is not finite.
+
+    Source:
+        Intervals: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile).
+
+    Example:
+        >>> task = Task("classification", ("no", "yes"))
+        >>> logits = np.array([[2.0, 0.0], [0.0, 2.0], [0.0, 1.0], [3.0, 0.0]])
+        >>> measure(task, logits, np.array([0, 1, 0, 0]), resamples=0)["accuracy"]
+        0.75
+    """
+    if not len(labels) or not np.isfinite(logits).all():
+        got = "no sample" if not len(labels) else f"{(~np.isfinite(logits)).sum()} that are NaN or infinite"
+        raise misused("measure", "logits", "be finite, one row a sample", got, "The model may have diverged")
+    logits = logits.astype(np.float64)
+    outputs = logits if task.kind == "regression" else _probabilities(logits, task.kind)
+    values, undefined = _values(task, outputs, labels)
+    chance = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {name: [] for name in values}
+    for _ in range(RESAMPLES if resamples is None else resamples):
+        rows = chance.integers(0, len(labels), len(labels))
+        for name, value in _values(task, outputs[rows], labels[rows])[0].items():
+            drawn[name].append(value)
+    intervals = {
+        name: (float(np.nanpercentile(many, 2.5)), float(np.nanpercentile(many, 97.5)))
+        for name, many in drawn.items()
+        if many and name not in undefined and not np.isnan(many).all()
+    }
+    confusion = _confusion(task, outputs, labels) if task.kind == "classification" else None
+    return Metrics(values, intervals, undefined, len(labels), split, confusion)
+
+
+def _probabilities(logits: Array, kind: str) -> Array:
+    from scipy.special import expit, softmax
+
+    result: Array = expit(logits) if kind == "multilabel" else softmax(logits, axis=1)
+    return result
+
+
+def _values(task: Task, outputs: Array, labels: Array) -> tuple[dict[str, float], dict[str, str]]:
+    """Compute every metric of the task once; NaN, with a reason, where one is undefined."""
+    from sklearn import config_context
+
+    compute = {"classification": _classification, "multilabel": _multilabel, "regression": _regression}[task.kind]
+    with config_context(skip_parameter_validation=True, assume_finite=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return compute(task, outputs, labels)
+
+
+def _classification(task: Task, outputs: Array, labels: Array) -> tuple[dict[str, float], dict[str, str]]:
+    classes = np.arange(len(task.names))
+    predicted = outputs.argmax(axis=1)
+    two = len(classes) == 2
+    per_class = _f1(labels, predicted, len(classes))
+    values = {"accuracy": float((labels == predicted).mean()), "f1": float(per_class[1] if two else per_class.mean())}
+    if two:
+        values["f1_macro"] = float(per_class.mean())
+    undefined = {}
+    absent = [task.names[one] for one in classes if not (labels == one).any()]
+    if absent:
+        values["auc_roc"] = math.nan
+        only = "the split holds one class only" if len(set(labels.tolist())) == 1 else f"no sample of {absent[0]!r}"
+        undefined["auc_roc"] = f"undefined: {only}"
+    else:
+        chosen = classes[1:] if two else classes
+        values["auc_roc"] = _auc(labels[:, None] == chosen, outputs[:, chosen])
+    values["loss"] = float(-np.log(outputs[np.arange(len(labels)), labels].clip(TINY)).mean())
+    return values, undefined
+
+
+def _f1(labels: Array, predicted: Array, classes: int) -> Array:
+    """Return the F1 of each class, 0 where it neither occurs nor is given. An interval asks for it a thousand times."""
+    hits = np.bincount(labels[labels == predicted], minlength=classes)
+    either = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
+    found: Array = 2 * hits / either.clip(1)
+    return found
+
+
+def _auc(positive: Array, scores: Array) -> float:
+    """Return how often a positive sample scores above a negative one (Mann and Whitney), the mean over the columns."""
+    from scipy.stats import rankdata
+
+    count = positive.sum(axis=0)
+    above = (rankdata(scores, axis=0) * positive).sum(axis=0) - count * (count + 1) / 2
+    return float((above / (count * (len(scores) - count))).mean())
+
+
+def _multilabel(task: Task, outputs: Array, labels: Array) -> tuple[dict[str, float], dict[str, str]]:
+    from sklearn import metrics
+
+    predicted = outputs > 0.5
+    values = {
+        "accuracy": float((predicted == labels).all(axis=1).mean()),
+        "f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
+        "f1_micro": float(metrics.f1_score(labels, predicted, average="micro", zero_division=0)),
+    }
+    constant = [name for name, column in zip(task.names, labels.T, strict=True) if len(set(column.tolist())) == 1]
+    values["auc_roc"] = math.nan if constant else float(metrics.roc_auc_score(labels, outputs, average="macro"))
+    values["loss"] = float(-np.log(np.where(labels, outputs, 1 - outputs).clip(TINY)).mean())
+    undefined = {"auc_roc": f"undefined: {constant[0]!r} is the same in every row"} if constant else {}
+    return values, undefined
+
+
+def _regression(task: Task, outputs: Array, labels: Array) -> tuple[dict[str, float], dict[str, str]]:
+    from scipy import stats
+    from sklearn import metrics
+
+    values = {"mse": float(metrics.mean_squared_error(labels, outputs))}
+    constant = "labels" if np.ptp(labels) == 0 else "predictions" if np.ptp(outputs) == 0 else ""
+    undefined = {}
+    for name, correlation in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
+        values[name] = math.nan if constant else float(correlation(labels, outputs)[0])
+        if constant:
+            undefined[name] = f"undefined: all {constant} are the same"
+    return values | {"loss": values["mse"]}, undefined
+
+
+def _confusion(task: Task, outputs: Array, labels: Array) -> Any:
+    import pandas
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(labels, outputs.argmax(axis=1), labels=list(range(len(task.names))))
+    return pandas.DataFrame(
+        counts,
+        index=pandas.Index(task.names, name="true"),
+        columns=pandas.Index(task.names, name="predicted"),
+    )

@@ -1,0 +1,1 @@
+"""Experiments: questions put to many runs."""

@@ -1,0 +1,92 @@
+"""Losses of one formula applied to the scores of a pass or two."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ftlab.data.batches import Batch
+from ftlab.errors import check_number, misused
+from ftlab.formulas import binary_cross_entropy, cross_entropy, focal, mean_squared_error, r_drop
+from ftlab.losses.logits import logits_of
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The loss of one label a row. See :func:`ftlab.formulas.cross_entropy`.
+
+    With class weights, each part of an accumulated batch is a weighted mean of its own.
+    """
+
+    weight: tuple[float, ...] | None = None
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_weight("CrossEntropy", self.weight)
+        check_number("CrossEntropy", "smoothing", self.smoothing, "0.1 is usual, 0 is none", at_least=0, at_most=1)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        logits = logits_of(model, batch)
+        weight = None if self.weight is None else torch.tensor(self.weight, device=logits.device)
+        return cross_entropy(logits, batch["labels"], weight=weight, smoothing=self.smoothing)
+
+
+@dataclass(frozen=True)
+class Focal:
+    """The focal loss, for classes of which some are rare or easy. See :func:`ftlab.formulas.focal`.
+
+    With class weights, each part of an accumulated batch is a weighted mean of its own.
+    """
+
+    gamma: float = 2.0
+    weight: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_weight("Focal", self.weight)
+        check_number("Focal", "gamma", self.gamma, "2.0 is usual, 0 is cross-entropy", at_least=0)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        logits = logits_of(model, batch)
+        weight = None if self.weight is None else torch.tensor(self.weight, device=logits.device)
+        return focal(logits, batch["labels"], self.gamma, weight)
+
+
+@dataclass(frozen=True)
+class RDrop:
+    """Two passes with different dropout, which are to agree. See :func:`ftlab.formulas.r_drop`.
+
+    A step costs two passes. Without dropout both are equal, and this is cross-entropy.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("RDrop", "alpha", self.alpha, "1.0 is usual, 0 switches it off", at_least=0)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        first, second = logits_of(model, batch), logits_of(model, batch)
+        return r_drop(first, second, batch["labels"], self.alpha)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """The loss of several labels a row. See :func:`ftlab.formulas.binary_cross_entropy`."""
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        return binary_cross_entropy(logits_of(model, batch), batch["labels"])
+
+
+@dataclass(frozen=True)
+class MeanSquaredError:
+    """The loss of a number a row. See :func:`ftlab.formulas.mean_squared_error`."""
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        return mean_squared_error(logits_of(model, batch).squeeze(-1), batch["labels"])
+
+
+def _check_weight(where: str, weight: tuple[float, ...] | None) -> None:
+    if not isinstance(weight, tuple | None):
+        must = "be a tuple, one number a class"
+        raise misused(where, "weight", must, type(weight).__name__, "Write it as in weight=(1.0, 3.0)")
+    for one in weight or ():
+        check_number(where, "weight", one, "Give a number for each class; 1.0 counts it as it comes", at_least=0)

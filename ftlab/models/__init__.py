@@ -1,0 +1,1 @@
+"""Models: load a pretrained network, cut it, save adapters of it."""

@@ -1,0 +1,152 @@
+"""What LoRA has trained, kept as an adapter: a folder that ``peft`` itself opens on top of the checkpoint."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ftlab.data.hub import reachable
+from ftlab.errors import misused, refused
+from ftlab.files import new_folder
+from ftlab.formulas.lora import LoRA, lora
+from ftlab.models.load import Pretrained, quiet
+from ftlab.parameters import Tensors, is_conv1d
+from ftlab.rule import Rule
+
+INSIDE = "base_model.model"
+"""Where ``peft`` has the model: the names of an adapter's tensors begin with it."""
+
+
+def save_adapter(model: Pretrained, recipe: Sequence[Rule], folder: Path, card: str) -> Path:
+    """Write what turns the checkpoint into a finished LoRA run's model, as ``peft`` does; whole, or not at all.
+
+    The folder holds the factors, and the modules that else differ from the checkpoint: the head, and what was new in
+    the body. The checkpoint is loaded again and compared, so that what is written is known to give the run's model.
+
+    Args:
+        model: The run's model, merged.
+        recipe: The run's rules, one LoRA among them.
+        folder: New, empty, or with an adapter, which gives way.
+        card: The model card.
+
+    Returns:
+        The folder, for ``peft.PeftModel.from_pretrained(base, folder)``. The card says how ``base`` is loaded.
+
+    Raises:
+        Misused: If there is not one LoRA in the recipe. Refused: If the checkpoint cannot be loaded again, or another
+            rule has changed what an adapter cannot hold; or if the folder holds other files.
+    """
+    rules = [rule for rule in recipe if isinstance(rule, LoRA)]
+    if len(rules) != 1:
+        do = "Put LoRA() into the recipe once; run.save(folder) writes any other model"
+        raise misused("save_adapter", "recipe", "hold one LoRA", str(len(rules)), do)
+    if (
+        folder.exists()
+        and not (folder / "adapter_config.json").exists()
+        and (folder.is_file() or any(folder.iterdir()))
+    ):
+        got = f"other files in {folder}"
+        raise refused("save_adapter", "folder", "be new, empty, or hold an adapter", got, "Choose another")
+    net, factors = model.net, vars(model.net)["lora_factors"]
+    options = _options(net)
+    base = _checkpoint(net, options)
+    tensors = {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()}
+    modules = _others(net, base, tensors, _merged(base, tensors, factors, rules[0].alpha))
+    config = rules[0].config(base, list(factors))
+    config.target_modules, config.modules_to_save, config.inference_mode = sorted(factors), modules, True
+    config.base_model_name_or_path = net.name_or_path
+    config.task_type = "SEQ_CLS" if model.task.modality == "text" else None
+    kept = {name: tensors[name] for name in tensors if name.startswith(tuple(f"{one}." for one in modules))}
+    for name, (a, b) in factors.items():
+        kept |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}
+    with quiet(), new_folder(folder) as draft:
+        _save(kept, draft / "adapter_model.safetensors")
+        config.save_pretrained(draft)
+        model.processor.save_pretrained(draft)
+        (draft / "README.md").write_text(_with_use(card, net, options), encoding="utf-8")
+    return folder
+
+
+def _options(net: Any) -> dict[str, Any]:
+    """Return what must be said to load the checkpoint with a head of the run's size."""
+    from transformers import AutoConfig
+
+    with quiet():
+        try:
+            own = AutoConfig.from_pretrained(net.name_or_path, trust_remote_code=False, local_files_only=_local())
+        except Exception as error:
+            raise _gone(net.name_or_path, error) from error
+    wanted = {name: getattr(net.config, name, None) for name in ("num_labels", "pad_token_id")}
+    options = {name: value for name, value in wanted.items() if getattr(own, name, None) != value}
+    return options | ({"ignore_mismatched_sizes": True} if "num_labels" in options else {})
+
+
+def _checkpoint(net: Any, options: dict[str, Any]) -> Any:
+    """Load the checkpoint that the run began with once more."""
+    how = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False, "local_files_only": _local()}
+    with quiet(), torch.random.fork_rng([]):
+        try:
+            return type(net).from_pretrained(net.name_or_path, **options, **how)
+        except Exception as error:
+            raise _gone(net.name_or_path, error) from error
+
+
+def _local() -> bool:
+    return not reachable()
+
+
+def _gone(source: str, error: Exception) -> Exception:
+    said = " ".join(str(error).split())[:120]
+    do = "An adapter is worth something beside its checkpoint only; put it back, or use run.save(folder)"
+    return refused("save_adapter", "checkpoint", "be one that can be loaded again", f"{source!r}: {said}", do)
+
+
+def _merged(base: Any, tensors: Tensors, factors: dict[str, tuple[Tensor, Tensor]], alpha: float) -> set[str]:
+    """Return the names of the merged matrices, which must be the checkpoint's with the factors' product added."""
+    before = base.state_dict()
+    if {name: one.shape for name, one in before.items()} != {name: one.shape for name, one in tensors.items()}:
+        raise _changed("tensors of other names or shapes")
+    for name, (a, b) in factors.items():
+        weight, merged = before[f"{name}.weight"], tensors[f"{name}.weight"]
+        if is_conv1d(base.get_submodule(name)):
+            weight, merged = weight.T, merged.T
+        if not torch.allclose(merged, lora(weight, a.cpu(), b.cpu(), alpha), rtol=1e-5, atol=1e-6):
+            raise _changed(f"{name}.weight, which is not the checkpoint's with the product added")
+    return {f"{name}.weight" for name in factors}
+
+
+def _others(net: Any, base: Any, tensors: Tensors, merged: set[str]) -> list[str]:
+    """Return the modules that differ from the checkpoint besides the merged matrices: of the head those on top."""
+    before = base.state_dict()
+    changed = [name for name in tensors if name not in merged and not torch.equal(tensors[name], before[name])]
+    inside = f"{net.base_model_prefix}."
+    modules = {n.rpartition(".")[0] if n.startswith(inside) else n.partition(".")[0] for n in changed}
+    outer = sorted(one for one in modules if not any(one.startswith(f"{other}.") for other in modules))
+    if any(name.startswith(f"{one}.") for name in merged for one in outer):
+        raise _changed("other changes in a module that LoRA trains")
+    return outer
+
+
+def _changed(how: str) -> Exception:
+    do = "Leave out the other rules that change the model, or use run.save(folder)"
+    return refused("save_adapter", "model", "be the checkpoint with LoRA's changes", how, do)
+
+
+def _save(tensors: Tensors, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    named = {f"{INSIDE}.{name}": tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(named, path, metadata={"format": "pt"})
+
+
+def _with_use(card: str, net: Any, options: dict[str, Any]) -> str:
+    """Return the card of an adapter: the run's, with the lines that open it."""
+    said = "".join(f", {name}={value!r}" for name, value in options.items())
+    kind = type(net).__name__
+    return card.replace("library_name: transformers", "library_name: peft", 1) + (
+        f"\n## Use\n\n```python\nfrom peft import PeftModel\nfrom transformers import {kind}\n\n"
+        f"base = {kind}.from_pretrained({net.name_or_path!r}{said})\n"
+        'model = PeftModel.from_pretrained(base, "this folder")\n```\n'
+    )

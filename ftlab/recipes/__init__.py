@@ -1,0 +1,1 @@
+"""Recipes: a list of rules as text and as a plan."""

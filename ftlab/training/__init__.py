@@ -1,0 +1,1 @@
+"""Training: the loop, fine-tuning around it, optimizers, checkpoints, a run and its folder."""

@@ -1,0 +1,292 @@
+"""Fine-tuning from beginning to end: the article's six steps, in order."""
+
+import dataclasses
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ftlab.data.batches import Batches, Encoded, encode
+from ftlab.data.load import checked, fingerprint, task_of
+from ftlab.display.progress import Progress
+from ftlab.engines.devices import choose_device, choose_engine, training_memory
+from ftlab.errors import Interrupted, check_whole, mention, misused
+from ftlab.evaluation.inference import evaluate_encoded
+from ftlab.losses import Loss, loss_for
+from ftlab.models.load import Pretrained, load_model
+from ftlab.recipes.parse import check_recipe, complete
+from ftlab.rule import Rule
+from ftlab.training import checkpoint
+from ftlab.training.loop import State, begin, finish, step as plain_step
+from ftlab.training.optimizers import MakeOptimizer
+from ftlab.training.run import Run
+from ftlab.training.run_folder import Output, same_run, surroundings
+from ftlab.training.settings import Settings
+
+
+def finetune(
+    model: Any,
+    data: Any,
+    *,
+    epochs: int = 3,
+    lr: float = 5e-5,
+    batch_size: int = 32,
+    accumulate: int = 1,
+    max_length: int = 128,
+    seed: int | tuple[int, int] = 0,
+    recipe: Sequence[Rule | str] = (),
+    loss: Loss | None = None,
+    optimizer: str | MakeOptimizer = "adamw",
+    step: Any = None,
+    engine: str = "auto",
+    device: str = "auto",
+    save_every: int | None = None,
+    resume: bool = False,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> Run:
+    """Fine-tune a pretrained model on a data set. The model that is given stays as it is; the run holds its own.
+
+    Args:
+        model: What :func:`ftlab.load_model` gave, or a name for it.
+        data: What :func:`ftlab.load_data` gave, or a name for it.
+        epochs: How often the training split is gone through, at least 1.
+        lr: The learning rate at its peak, greater than 0.
+        batch_size: Rows per update, at least 1.
+        accumulate: In how many parts a batch is computed, for want of memory; the update is that of the whole batch.
+        max_length: The most tokens that a text keeps, at least 4.
+        seed: One number, or two: of the new head with dropout and the rules' draws, and of the data's order.
+        recipe: Rules, or their text. One without a schedule gets 10 % warm-up and linear decay, and nothing else.
+        loss: ``loss(model, batch)``, the mean over the batch; left out, the usual one of the task.
+        optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
+            parameter groups to a torch optimizer.
+        step: ``step(state, batch) -> record`` in place of :func:`ftlab.step`.
+        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"``, or ``"auto"``; see :func:`ftlab.engines.devices.choose_engine`.
+        device: ``"cuda"``, ``"mps"``, ``"cpu"``, or ``"auto"``: the first of them that is there.
+        save_every: Write a checkpoint every so many updates; needs ``output``.
+        resume: Go on from the newest checkpoint in ``output``, bit for bit.
+        output: A folder for model, metrics, history, figure and checkpoints; left out, nothing is written.
+        overwrite: Whether the folder may hold another run, which then gives way.
+        progress: Whether to show progress; left out, a bar where somebody may be watching, else a line an epoch.
+
+    Returns:
+        The run: its metrics on test (else validation), its model, its history.
+
+    Raises:
+        Misused: If an argument cannot be meant. Refused: If model, data or folder cannot be used. Both before any work.
+        Diverged: If the loss is no longer finite; a model that was in the folder stays.
+        Interrupted: If the run is stopped by hand; the message says what is left on disk.
+
+    Example:
+        >>> from ftlab.data.load import load_data
+        >>> data = load_data("reviews")
+        >>> data["train"], data["test"] = data["train"].select(range(32)), data["test"].select(range(100))
+        >>> run = finetune("minilm", data, epochs=2, progress=False)
+        >>> [record["step"] for record in run.history], run.metrics.n
+        ([1, 2], 100)
+    """
+    settings = Settings(
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        max_length=max_length,
+        seed=seed,
+        recipe=complete(check_recipe(recipe)),
+        loss=loss,
+        optimizer=optimizer,
+        step=step,
+        engine=engine,
+        device=device,
+        save_every=save_every,
+    )
+    if (resume or save_every or overwrite) and output is None:
+        what = "resume" if resume else "save_every" if save_every else "overwrite"
+        raise misused("finetune", what, "come with output", "no output", "Say output='runs/first'")
+    data = checked(data)
+    task = task_of(data)
+    model = model if isinstance(model, Pretrained) else load_model(model, data)
+    if model.task != task:
+        do = "Load it for these data: load_model(name, data)"
+        raise misused("finetune", "model", f"be made for {task}", str(model.task), do)
+    settings = _within(settings, model)
+    where = Output(output, overwrite=overwrite, resume=resume) if output is not None else None
+    return _Session(settings, model.copy(settings.head_seed), data, where, resume).run(progress)
+
+
+class _Session:
+    """One run on its way."""
+
+    def __init__(self, settings: Settings, model: Pretrained, data: Any, output: Output | None, resume: bool) -> None:
+        self.settings, self.model, self.data, self.output = settings, model, data, output
+        device = choose_device(settings.device)
+        engine = choose_engine(settings.engine, device)
+        model.net.to(device)
+        self.encoded: dict[str, Encoded] = {
+            split: encode(model, data[split], settings.max_length, f"finetune: {split}") for split in data
+        }
+        self.batches = Batches(
+            self.encoded["train"], settings.batch_size, seed=settings.order_seed, accumulate=settings.accumulate
+        )
+        if settings.batch_size > len(data["train"]):
+            rows = len(data["train"])
+            mention("finetune", f"batch_size {settings.batch_size} is more than the {rows} rows: one update an epoch.")
+        self.state: State = begin(
+            model,
+            self.batches,
+            settings.recipe,
+            epochs=settings.epochs,
+            lr=settings.lr,
+            seed=settings.head_seed,
+            loss=settings.loss or loss_for(model.task.kind),
+            optimizer=settings.optimizer,
+            engine=engine,
+        )
+        self.history: list[dict[str, Any]] = []
+        self.facts: dict[str, Any] = {
+            "status": "running",
+            "model": model.name,
+            "arguments": {"model": model.name, **settings.plain()},
+            "recipe": [repr(rule) for rule in settings.recipe],
+            "task": dataclasses.asdict(model.task),
+            "rows": {split: len(data[split]) for split in data},
+            "texts_cut": {split: encoded.cut for split, encoded in self.encoded.items()},
+            "data_fingerprint": fingerprint(data),
+            "steps": self.state.steps,
+            "steps_per_epoch": self.state.steps_per_epoch,
+            "engine": engine,
+            **surroundings(device),
+            "resumed_at": None,
+            "seconds": 0.0,
+        }
+        if output:
+            self._claim(output, resume)
+
+    def run(self, shown: bool | None) -> Run:
+        started = time.perf_counter()
+        with _stopping() as stop:
+            with training_memory(self.state.engine, self.state.model):
+                self._train(stop, shown)
+            net = finish(self.state)
+            self.facts["seconds"] += round(time.perf_counter() - started, 2)
+            model = dataclasses.replace(self.model, net=net)
+            run = Run(model, self.data, self.settings, self.history, self.state.evaluations, self.facts)
+            split = "test" if "test" in self.data else "validation"
+            if split in self.data:
+                run.metrics = run.evaluate(split)
+            if self.output:
+                run.write(self.output)
+                shutil.rmtree(self.output.checkpoints, ignore_errors=True)
+        return run
+
+    def _claim(self, output: Output, resume: bool) -> None:
+        """Enter the run in its folder; lay the newest checkpoint over the state when resuming."""
+        before = output.begun() if resume else None
+        if before:
+            same_run(before, self.facts)
+            found = checkpoint.newest(output.checkpoints)
+            if found:
+                checkpoint.restore(self.state, found)
+                self.history = output.read_history(self.state.step)
+                self.facts["resumed_at"] = self.state.step
+                self.facts["seconds"] = before.get("seconds", 0.0)
+        if resume and not self.state.step:
+            mention("resume", f"there is no checkpoint in {output.folder}; the run begins anew.")
+        output.write_run(self.facts)
+
+    def _train(self, stop: list[int], shown: bool | None) -> None:
+        state, settings = self.state, self.settings
+        rows = len(self.encoded["train"])
+        first = state.step // state.steps_per_epoch
+        skip = state.step % state.steps_per_epoch
+        progress = Progress(rows * settings.epochs, sum(one["samples"] for one in self.history), shown)
+        try:
+            if first and not skip:  # resumed at the very end of an epoch, before it was measured
+                self._end_epoch(first - 1, progress)
+            for epoch in range(first, settings.epochs):
+                for batch in self.batches.epoch(epoch, skip=skip):
+                    self._step(batch, progress)
+                    if stop:
+                        self._stop(progress)
+                skip = 0
+                self._end_epoch(epoch, progress)
+        finally:
+            progress.close()
+
+    def _step(self, batch: Any, progress: Progress) -> None:
+        started = time.perf_counter()
+        record = (self.settings.step or plain_step)(self.state, batch)
+        self.history.append(record | {"seconds": round(time.perf_counter() - started, 4)})
+        progress.update(record)
+        every = self.settings.save_every
+        if self.output and every and self.state.step % every == 0 and self.state.step < self.state.steps:
+            self._save()
+
+    def _save(self) -> Path:
+        assert self.output
+        self.output.write_history(self.history)
+        return checkpoint.save(self.state, self.output.checkpoints)
+
+    def _end_epoch(self, epoch: int, progress: Progress) -> None:
+        """Measure on validation, so that rules and readers can see how it goes."""
+        if len(self.state.evaluations) > epoch:
+            return
+        told = f"epoch {epoch + 1} of {self.settings.epochs}"
+        if "validation" not in self.encoded:
+            last = self.history[-self.state.steps_per_epoch :]
+            loss = sum(one["loss"] * one["samples"] for one in last) / max(1, sum(one["samples"] for one in last))
+            progress.say(f"{told}: training loss {loss:.3f}")
+            return
+        model = dataclasses.replace(self.model, net=self.state.model)
+        metrics = evaluate_encoded(model, self.encoded["validation"], "validation", 0, self.state.engine)
+        self.state.evaluations.append({name: value for name, value in metrics.flat().items() if "_low" not in name})
+        shown = ", ".join(f"{title} {value}" for title, value, _ in metrics.rows())
+        progress.say(f"{told}: validation {shown}")
+
+    def _stop(self, progress: Progress) -> None:
+        """Leave a whole checkpoint, or say that there is none."""
+        progress.close()
+        at = f"stopped by hand after step {self.state.step} of {self.state.steps}"
+        if not self.output:
+            raise Interrupted(f"finetune: {at}. Nothing was saved, since no output was given.")
+        path = self._save()
+        raise Interrupted(f"finetune: {at}. A whole checkpoint is in {path}; the same command with --resume goes on.")
+
+
+def _within(settings: Settings, model: Pretrained) -> Settings:
+    """Keep max_length within what the model can take."""
+    if model.task.modality == "image" or settings.max_length <= model.longest:
+        return settings
+    mention(
+        "finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.longest} is used."
+    )
+    check_whole("finetune", "the model's longest text", model.longest, "Use another model", at_least=4)
+    return dataclasses.replace(settings, max_length=model.longest)
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a wish, which the loop grants between two steps; the second stops at once."""
+    wishes: list[int] = []
+
+    def wish(number: int, frame: Any) -> None:
+        if wishes:
+            raise Interrupted("finetune: stopped at once. What was saved before this moment is whole.")
+        wishes.append(number)
+        print("\nstopping at the next safe place; once more stops at once", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield wishes
+        return
+    before = {one: signal.signal(one, wish) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield wishes
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,120 @@
+"""Run: what a finished training is, shows and saves."""
+
+import json
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ftlab.errors import misused
+from ftlab.evaluation.inference import Prediction, evaluate, predict
+from ftlab.evaluation.metrics import Metrics
+from ftlab.files import write_text
+from ftlab.models.adapters import save_adapter
+from ftlab.models.load import Pretrained
+from ftlab.recipes.parse import explain
+from ftlab.training.run_folder import Output, save_model
+from ftlab.training.settings import Settings
+
+
+@dataclass
+class Run:
+    """A finished fine-tuning."""
+
+    model: Pretrained
+    """The model with the last step's weights."""
+    data: Any
+    settings: Settings
+    history: list[dict[str, Any]]
+    """A record per step: step, epoch, loss, penalty, rate, samples, seconds."""
+    evaluations: list[dict[str, Any]]
+    """Metrics on the validation split after each epoch."""
+    facts: dict[str, Any]
+    """What ``run.json`` holds."""
+    metrics: Metrics | None = None
+    """On the test split where there is one, else on validation."""
+    _measured: dict[str, Metrics] = field(default_factory=dict)
+
+    def evaluate(self, split: str = "test", *, resamples: int | None = None) -> Metrics:
+        """Return the metrics on a split, each with a 95 % interval."""
+        if split not in self.data:
+            raise misused("evaluate", "split", f"be one of {', '.join(self.data)}", repr(split), "Choose one")
+        if split not in self._measured:
+            length, engine = self.settings.max_length, self.settings.engine
+            self._measured[split] = evaluate(
+                self.model, self.data[split], split=split, max_length=length, resamples=resamples, engine=engine
+            )
+        return self._measured[split]
+
+    def predict(self, inputs: Any) -> list[Prediction]:
+        """Return what the model makes of texts. See :func:`ftlab.evaluation.inference.predict`."""
+        return predict(self.model, inputs, max_length=self.settings.max_length)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write an ordinary ``transformers`` folder with a model card; whole, or not at all."""
+        path = Path(folder)
+        save_model(self.model, path, self.card())
+        return path
+
+    def save_adapter(self, folder: str | Path) -> Path:
+        """Write what LoRA has trained as a folder that ``peft`` opens. See :func:`ftlab.models.adapters.save_adapter`."""
+        return save_adapter(self.model, self.settings.recipe, Path(folder), self.card())
+
+    def curves(self) -> Any:
+        """Return a figure of loss and learning rate, and of the validation metric."""
+        from ftlab.display.plots import curves
+
+        return curves(self.history, self.evaluations, self.facts["steps_per_epoch"])
+
+    def plan(self) -> str:
+        """Return what was done, in words and as an equation."""
+        return explain(self.settings.recipe, self.settings.optimizer)
+
+    def write(self, output: Output) -> None:
+        """Leave the finished run in its folder; the model first, so that what says "finished" is true."""
+        save_model(self.model, output.model, self.card())
+        output.write_history(self.history)
+        metrics = self.metrics.flat() if self.metrics else {}
+        write_text(output.folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        figure = output.folder / ".curves.png"
+        self.curves().savefig(figure, dpi=110)
+        figure.replace(output.folder / "curves.png")
+        output.write_run(self.facts | {"status": "finished"})
+
+    def card(self) -> str:
+        """Return the model card: what it is, on what it was trained, what it reached."""
+        facts, task = self.facts, self.model.task
+        pipeline = "image-classification" if task.modality == "image" else "text-classification"
+        base = (
+            f"base_model: {self.model.name}\n" if "/" in self.model.name and not Path(self.model.name).exists() else ""
+        )
+        rows = self.metrics.rows() if self.metrics else []
+        table = "".join(f"| {title} | {value} | {interval} |\n" for title, value, interval in rows)
+        where = f"{self.metrics.split}, n = {self.metrics.n}" if self.metrics else "not measured"
+        arguments = "".join(f"- {name}: `{value}`\n" for name, value in facts["arguments"].items())
+        return (
+            f"---\nlibrary_name: transformers\npipeline_tag: {pipeline}\n{base}---\n\n"
+            f"# {Path(self.model.name).name}, fine-tuned\n\n"
+            f"A {task.kind} model" + (f" for {', '.join(task.names)}" if task.names else "") + ".\n"
+            f"It was fine-tuned with ftlab {facts['versions']['ftlab']} from `{self.model.name}` on "
+            f"{facts['rows']['train']} examples.\n\n"
+            f"| {where} | value | 95 % interval |\n| --- | --- | --- |\n{table}\n"
+            f"## How\n\n{arguments}\n```\n{self.plan()}\n```\n\n"
+            "## Limits\n\nIt was measured on the split named above and on nothing else.\n"
+        )
+
+    def summary(self) -> str:
+        """Return the metrics and what the training was, as text."""
+        facts = self.facts
+        spent = f"{facts['steps']} updates in {facts['seconds']:.0f} s on {facts['device']}, engine {facts['engine']}"
+        return f"{self.metrics}\n\n{spent}" if self.metrics else spent
+
+    def __repr__(self) -> str:
+        return f"{self.summary()}\n\n{self.plan()}"
+
+    def _repr_html_(self) -> str:
+        from ftlab.display.plots import as_img, in_words
+
+        table = self.metrics._repr_html_() if self.metrics else ""
+        figure = as_img(self.curves(), in_words(self.history, self.evaluations))
+        return f"{table}{figure}<details><summary>The plan</summary><pre>{escape(self.plan())}</pre></details>"

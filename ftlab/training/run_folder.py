@@ -1,0 +1,140 @@
+"""The folder that a run leaves: what lies in it, and who may write there."""
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftlab.engines.devices import device_name
+from ftlab.errors import Diverged, mention, misused, refused, sentence
+from ftlab.files import new_folder, write_text
+from ftlab.models.load import Pretrained, quiet
+
+OURS = ("model", "checkpoint", "metrics.json", "history.jsonl", "run.json", "curves.png")
+MAY_DIFFER = ("save_every",)
+PACKAGES = ("ftlab", "torch", "transformers", "datasets", "tokenizers", "safetensors", "scikit-learn", "numpy")
+
+
+class Output:
+    """A run's folder, claimed before the work starts."""
+
+    def __init__(self, folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        self.folder = Path(folder)
+        check_output(self.folder, overwrite=overwrite, resume=resume)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except (OSError, ValueError) as error:
+            got = f"{str(self.folder)[:120]!r} ({getattr(error, 'strerror', error)})"
+            raise refused("finetune", "output", "be a folder that can be written", got, "Choose another") from error
+        if overwrite:
+            for name in OURS:
+                path = self.folder / name
+                if name != "model":  # the last good model stays until a new one takes its place
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie while the run is on its way."""
+        return self.folder / "checkpoint"
+
+    @property
+    def model(self) -> Path:
+        """Where the finished model lies."""
+        return self.folder / "model"
+
+    def begun(self) -> dict[str, Any] | None:
+        """Return what ``run.json`` says of a run that began here before."""
+        path = self.folder / "run.json"
+        if not path.exists():
+            return None
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict) or not {"status", "arguments", "data_fingerprint"} <= content.keys():
+                raise ValueError("it says of no run")
+        except ValueError as error:
+            do = "Use another folder, or overwrite this one"
+            raise refused("finetune", "run.json", "be whole", f"{path}: {error}", do) from error
+        return content
+
+    def write_run(self, content: dict[str, Any]) -> None:
+        """Write ``run.json``: arguments, versions, device, the data's fingerprint, the recipe."""
+        write_text(self.folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def write_history(self, history: list[dict[str, Any]]) -> None:
+        """Write ``history.jsonl``: a line per step."""
+        write_text(self.folder / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
+
+    def read_history(self, steps: int) -> list[dict[str, Any]]:
+        """Return the records of the first steps, as an earlier part of this run has left them."""
+        path = self.folder / "history.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [record for record in map(json.loads, lines) if record["step"] <= steps]
+
+
+def check_output(folder: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse a folder that holds other files, or another run that is neither to be overwritten nor resumed."""
+    if overwrite and resume:
+        do = "Leave one of them out"
+        raise misused("finetune", "overwrite and resume", "not be asked for together", "both", do)
+    if os.path.exists(folder) and not folder.is_dir():
+        raise refused("finetune", "output", "be a folder", f"the file {folder}", "Choose another name")
+    if os.path.isdir(folder) and any(folder.iterdir()):
+        if not (folder / "run.json").exists():
+            got = f"other files in {folder}"
+            raise refused("finetune", "output", "be empty or hold a run", got, "Choose a new folder")
+        if not overwrite and not resume:
+            do = "Choose another folder, or say overwrite (--overwrite) or resume (--resume)"
+            raise refused("finetune", "output", "not hold another run", str(folder), do)
+
+
+def same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume a run with other arguments or other data; mention what may change the numbers."""
+    if before.get("status") == "finished":
+        do = "Use overwrite (--overwrite) to run it again"
+        raise refused("resume", "run", "be unfinished", f"one that finished all {before.get('steps')} steps", do)
+    old, new = before["arguments"], now["arguments"]
+    other = [name for name in new if old.get(name) != new[name] and name not in MAY_DIFFER]
+    if other:
+        got = ", ".join(f"{name}={new[name]!r} (it began with {old.get(name)!r})" for name in other)
+        raise refused("resume", "arguments", "be those of the run", got, "Give the same ones")
+    if before["data_fingerprint"] != now["data_fingerprint"]:
+        do = "Give the same rows in the same order"
+        raise refused("resume", "data", "be those of the run", "another fingerprint", do)
+    for name in ("versions", "device", "threads", "engine"):
+        if before.get(name) != now.get(name):
+            mention("resume", f"{name} are not as they were; the run goes on, but not bit for bit.")
+
+
+def surroundings(device: str) -> dict[str, Any]:
+    """Return what a run's numbers depend on besides its arguments."""
+    return {
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def save_model(pretrained: Pretrained, folder: Path, card: str) -> None:
+    """Write an ordinary ``transformers`` folder: weights, config, tokenizer, model card; whole, or not at all.
+
+    Raises:
+        Diverged: If a weight is NaN or infinite; nothing is written then.
+    """
+    for name, tensor in pretrained.net.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            do = "The training diverged; lower lr or add ClipNorm(1.0)"
+            raise Diverged(sentence("save", f"weights of {name}", "be finite", "NaN or infinity", do))
+    if folder.exists() and not (folder / "config.json").exists() and (folder.is_file() or any(folder.iterdir())):
+        raise refused("save", "folder", "be new, empty, or hold a model", f"other files in {folder}", "Choose another")
+    with quiet(), new_folder(folder) as draft:
+        pretrained.net.save_pretrained(draft)
+        pretrained.processor.save_pretrained(draft)
+        (draft / "README.md").write_text(card, encoding="utf-8")

@@ -1,0 +1,225 @@
+"""Every rule of the package keeps the contract, and the contract notices a rule that does not."""
+
+import inspect
+import pkgutil
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from ftlab import formulas
+from ftlab.experiments.conformance import CLAUSES, every_rule, examine
+from ftlab.experiments.tiny_run import begun
+from ftlab.recipes.parse import rules
+from ftlab.rule import GradientRule, Penalty, Prepare, Project, Rule, Schedule
+
+RULES = list(every_rule())
+
+
+def test_the_walk_finds_every_rule_that_a_file_defines():
+    found = set()
+    for module in pkgutil.iter_modules(formulas.__path__):
+        home = __import__(f"ftlab.formulas.{module.name}", fromlist=["_"])
+        found |= {
+            name
+            for name, one in vars(home).items()
+            if inspect.isclass(one) and issubclass(one, Rule) and one.__module__ == home.__name__
+        }
+    assert found == set(rules()) == {type(rule).__name__ for rule in RULES}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_a_rule_is_final_and_says_what_its_neutral_form_is(rule):
+    cls = type(rule)
+    assert getattr(cls, "__final__", False)
+    assert cls.neutral.startswith(f"{cls.__name__}(") or cls.neutral.endswith(".")
+
+
+@pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.__name__)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_every_rule_keeps_every_clause(rule, clause):
+    clause(rule)
+
+
+def test_a_processor_without_bf16_rehearses_under_it_all_the_same(monkeypatch):
+    monkeypatch.setattr("ftlab.engines.fast.precision.has_bf16", lambda device: False)
+    assert examine(formulas.ClipNorm(1.0)) == []
+    assert begun([], engine="fast").engine == "fast"
+
+
+@dataclass
+class Thawed(Project):
+    """Not frozen."""
+
+    def project(self, params, memory, now):
+        return {}, memory
+
+
+@dataclass(frozen=True)
+class Greedy(GradientRule):
+    """Changes what it is given."""
+
+    def shape(self, grads, memory, now):
+        for grad in grads.values():
+            grad.mul_(2)
+        return grads, memory
+
+
+class Bare(Project):
+    """No dataclass."""
+
+    def project(self, params, memory, now):
+        return {}, memory
+
+
+@dataclass(frozen=True)
+class Alone(Project):
+    """Forgets to give its memory back."""
+
+    def project(self, params, memory, now):
+        return {name: 0.9 * param for name, param in params.items()}
+
+
+@dataclass(frozen=True)
+class Many(Penalty):
+    """Gives a penalty for each parameter."""
+
+    def penalty(self, params, memory, now):
+        return torch.stack([param.norm() for param in params.values()])
+
+
+@dataclass(frozen=True)
+class Plain(Penalty):
+    """Gives a number that no gradient flows through."""
+
+    def penalty(self, params, memory, now):
+        return 0.1 * sum(param.norm().item() for param in params.values())
+
+
+@dataclass(frozen=True)
+class Sneaky(Penalty):
+    """Changes the weights while it measures them."""
+
+    def penalty(self, params, memory, now):
+        for param in params.values():
+            param.data.mul_(0.5)
+        return sum(param.norm() for param in params.values())
+
+
+@dataclass(frozen=True)
+class Silent(Prepare):
+    """Does not give the model back."""
+
+    def prepare(self, model, now):
+        model.eval()
+
+
+@dataclass(frozen=True)
+class Lost(Project):
+    """Gives no model back at the end."""
+
+    def project(self, params, memory, now):
+        return {}, memory
+
+    def finish(self, model, memory):
+        model.eval()
+
+
+@dataclass(frozen=True)
+class Casting(GradientRule):
+    """Gives gradients in another dtype."""
+
+    def shape(self, grads, memory, now):
+        return {name: grad.double() for name, grad in grads.items()}, memory
+
+
+@dataclass(frozen=True)
+class Naming(Project):
+    """Gives a name that nobody has."""
+
+    def project(self, params, memory, now):
+        return {"new": torch.ones(1)}, memory
+
+
+@dataclass(frozen=True)
+class Broken(Project):
+    """Fails whenever it is called."""
+
+    def project(self, params, memory, now):
+        raise KeyError("weight")
+
+
+@dataclass(frozen=True)
+class Forgetful(Schedule):
+    """Keeps what it knows outside of its memory."""
+
+    seen: tuple = ()
+    box: list = field(default_factory=list, repr=False, compare=False, hash=False)
+
+    def schedule(self, rates, memory, now):
+        self.box.append(1)
+        return {name: rate / len(self.box) for name, rate in rates.items()}, memory
+
+
+@dataclass(frozen=True)
+class Renaming(Prepare):
+    """Leaves other names behind."""
+
+    def prepare(self, model, now):
+        model.extra = torch.nn.Parameter(torch.ones(1))
+        return model
+
+
+@dataclass(frozen=True)
+class Doubling(Project):
+    """Claims to be neutral and is not."""
+
+    neutral = "Doubling()"
+
+    def project(self, params, memory, now):
+        return {name: 1.01 * param for name, param in params.items()}, memory
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (Thawed(), "Thawed must be frozen. Write @dataclass(frozen=True) above its class."),
+        (Bare(), "Bare must be a dataclass. Write @dataclass(frozen=True) above its class."),
+        (Alone(), "project must return two things: a dictionary by name, and the memory. Got dict."),
+        (Many(), "penalty must return one finite number, as a tensor. Got tensor(["),
+        (Plain(), "penalty must return one finite number, as a tensor. Got "),
+        (Sneaky(), "must not change what it is given"),
+        (Silent(), "prepare must return the model. Got NoneType."),
+        (Lost(), "finish must return the model. Got NoneType."),
+        (Casting(), "shape must keep shapes, dtypes and devices."),
+        (Naming(), "project must return only names that came in. Got {'new'} besides."),
+        (Greedy(), "must not change what it is given"),
+        (Forgetful(), "Resumed after step"),
+        (Renaming(), "saved names must be those"),
+        (Doubling(), "must be the empty recipe bit for bit"),
+    ],
+)
+def test_a_rule_that_breaks_a_clause_is_told_which(rule, said):
+    assert any(said in one for one in examine(rule))
+
+
+@pytest.mark.parametrize("rule", [Alone(), Many(), Silent(), Lost(), Casting(), Naming()])
+def test_a_rule_that_cannot_be_trained_with_is_told_only_why(rule):
+    assert len(examine(rule)) == 1
+
+
+def test_one_failure_is_told_once():
+    (said,) = examine(Broken())
+    assert said == "Its methods give back what the loop expects of them. It fails: KeyError: 'weight'"
+
+
+@dataclass(frozen=True)
+class Shrink(Project):
+    """A reader's rule, three lines."""
+
+    def project(self, params, memory, now):
+        return {name: 0.999 * param for name, param in params.items()}, memory
+
+
+def test_a_readers_rule_of_three_lines_passes():
+    assert examine(Shrink()) == []

@@ -1,0 +1,158 @@
+"""Rules that get in each other's way are found by what they do, those of a reader too; others are not accused."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ftlab.experiments.conformance import every_rule
+from ftlab.experiments.tiny_run import begun, go_on, model as small_bert
+from ftlab.recipes.conflicts import conflicts, course
+from ftlab.recipes.parse import check_recipe, complete, explain
+from ftlab.rule import GradientRule, Schedule
+
+NO_WARMUP = "There is no warm-up: a recipe that names a schedule gets that and no other."
+
+
+@dataclass(frozen=True)
+class Wave(Schedule):
+    """A reader's schedule: three quarters down, and up again."""
+
+    def schedule(self, rates, memory, now):
+        share = 1 - 0.75 * (now.step + 1) / now.steps
+        return {name: share * rate for name, rate in rates.items()}, memory
+
+
+@dataclass(frozen=True)
+class Gentle(Schedule):
+    """A reader's schedule that begins low and remembers how far it is."""
+
+    def start(self, model, batches, loss, now):
+        return 0
+
+    def schedule(self, rates, memory, now):
+        return {name: rate * min(1, 0.01 + memory / 100) for name, rate in rates.items()}, memory + 1
+
+
+@dataclass(frozen=True)
+class Asking(Schedule):
+    """A reader's schedule that wants a model of its own kind."""
+
+    def start(self, model, batches, loss, now):
+        return model.bert
+
+    def schedule(self, rates, memory, now):
+        return rates, memory
+
+
+@dataclass(frozen=True)
+class Idle(GradientRule):
+    """A reader's rule that keeps parameters from being trained."""
+
+    holds = True
+
+    def shape(self, grads, memory, now):
+        return {}, memory
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ([], []),
+        (["WarmupLinear()"], []),
+        (["ClipNorm(1.0)", "ClipNorm(2.0)", "WarmupLinear()"], ["ClipNorm stands twice: each acts in its turn."]),
+        (
+            ["Freeze('*')", "BitFit()", "WarmupLinear()"],
+            ["Freeze and BitFit each hold parameters still: only what none of them holds is trained."],
+        ),
+        (
+            ["HeadFirst(0.3)", "GradualUnfreezing(0.5)", Idle(), "WarmupLinear()"],
+            [
+                "HeadFirst and GradualUnfreezing and Idle each hold parameters still: only what none of them holds is trained."
+            ],
+        ),
+        (["ChildTuningD(0.3)", "L2SP()", "WarmupLinear()"], []),
+        (["LoRA()", "L2SP()", "WarmupLinear()"], ["Only what LoRA leaves free can be drawn to θ₀ by L2SP."]),
+        (
+            ["EWC()", "PriorDecay(0.1)", "WarmupLinear()"],
+            ["EWC and PriorDecay each draw the weights to θ₀: their pulls add up."],
+        ),
+        (
+            ["Reinit(0.15)", "RedrawTop(1)", "L2SP()", "HeadFirst(0.3)", "WarmupLinear()"],
+            ["The θ₀ of L2SP is as loaded: what Reinit and RedrawTop did is drawn back."],
+        ),
+        (["Reinit(0.15)", "HeadFirst(0.3)", "WarmupLinear()"], []),
+        (["Mixout(0.9)", "L2SP()", "Interpolate(0.5)", "WarmupLinear()"], []),
+        (["Decay(0.9, per='epoch')"], [NO_WARMUP]),
+        (["LayerwiseDecay(0.9)", "ClipRate(1e-6, 1e-4)"], [NO_WARMUP]),
+        (["LayerwiseDecay(0.9)", "WarmupLinear()"], []),
+        (["RecAdam()"], []),
+        (
+            ["WarmupLinear()", "WarmupCosine()"],
+            ["WarmupLinear and WarmupCosine each let the rate rise and fall, so that it is their product."],
+        ),
+        (
+            ["Decay(0.9, per='step')", "StepDecay(0.1, 2)"],
+            ["Decay and StepDecay each let the rate fall, so that it is their product.", NO_WARMUP],
+        ),
+        ([Wave(), "WarmupLinear()"], ["Wave and WarmupLinear each let the rate fall, so that it is their product."]),
+        ([Gentle(), "Plateau()"], []),
+        (
+            [Gentle(), "SlantedTriangular()"],
+            ["Gentle and SlantedTriangular each let the rate rise, so that it is their product."],
+        ),
+        ([Asking()], []),
+    ],
+)
+def test_what_is_said_of_a_recipe(recipe, said):
+    assert conflicts(complete(check_recipe(recipe))) == said
+
+
+def test_a_rule_alone_is_in_nobodys_way():
+    for rule in every_rule():
+        assert set(conflicts(complete([rule]))) <= {NO_WARMUP}, rule
+
+
+def test_the_rules_that_hold_are_those_under_which_a_tiny_bert_has_parameters_that_stay_where_they_were():
+    for rule in every_rule():
+        state = begun([rule])
+        before = {name: param.clone() for name, param in state.model.named_parameters()}
+        go_on(state, 1)
+        still = [name for name, param in state.model.named_parameters() if torch.equal(param, before[name])]
+        still = [
+            name for name in still if "lora_A" not in name and ".key.bias" not in name
+        ]  # these have a gradient of 0
+        slow = type(rule).__name__ == "RecAdam"  # whose rate is all but 0 at first
+        assert bool(still) == (rule.holds or slow), (rule, still)
+
+
+def test_the_rules_that_move_are_those_after_which_a_tiny_bert_has_other_weights_at_its_start():
+    loaded = small_bert().state_dict()
+    for rule in every_rule():
+        ready = begun([rule]).model.state_dict()
+        moved = any(name in loaded and not _begins_alike(loaded[name], tensor) for name, tensor in ready.items())
+        assert moved == rule.moves, rule
+
+
+def _begins_alike(loaded, tensor):
+    """Return whether two tensors are equal; one with neurons cut out is not held to have moved."""
+    return loaded.shape != tensor.shape or torch.equal(loaded, tensor)
+
+
+def test_a_course_is_the_rates_that_the_schedule_gives():
+    (linear,) = check_recipe(["WarmupLinear(0.1)"])
+    rates = course(linear)
+    assert len(rates) == 1000
+    assert rates[0] == pytest.approx(1 / 101)
+    assert max(rates) == pytest.approx(1, abs=0.01)
+    assert all(after < before for before, after in pairwise(rates[101:]))
+    assert course(Asking()) == []
+
+
+def test_explaining_leaves_the_readers_chance_alone():
+    torch.manual_seed(0)
+    wanted = torch.rand(1)
+    torch.manual_seed(0)
+    explain(["Decay(0.9, per='epoch')", "ClipNorm(1.0)"])
+    assert torch.equal(torch.rand(1), wanted)
