@@ -101,48 +101,6 @@ def check_choice(where: str, name: str, value: Any, choices: tuple[str, ...]) ->
         raise misused(where, name, f"be one of {', '.join(map(repr, choices))}", repr(value), "Choose one of them")
 
 
-def check_labels(where: str, logits: Any, labels: Any) -> None:
-    """Refuse labels that are not one class for each row of logits.
-
-    >>> import torch
-    >>> check_labels("focal", torch.zeros(2, 3), torch.tensor([0, 2]))
-    """
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or str(labels.dtype) != "torch.int64":
-        must = "be whole numbers (int64) of shape (N,) beside logits of shape (N, C)"
-        got = f"{labels.dtype} {tuple(labels.shape)} beside {tuple(logits.shape)}"
-        do = "One label a row of logits; several labels at once are the job of binary_cross_entropy"
-        raise misused(where, "labels", must, got, do)
-    if len(labels) == 0:
-        raise misused(where, "labels", "hold at least one sample", "none", "Leave empty batches out")
-    low, high = span(labels)
-    if low < 0 or high >= logits.shape[1]:
-        do = "The model needs as many classes as the data has"
-        raise misused(where, "labels", f"lie from 0 to {logits.shape[1] - 1}", f"{low} to {high}", do)
-
-
-def span(labels: Any) -> tuple[Any, Any]:
-    """Return the least and the greatest of some labels; a GPU is not asked for what the host has sent it.
-
-    >>> import torch
-    >>> span(torch.tensor([3, 1]))
-    (1, 3)
-    """
-    from ftlab.engines.transfer import on_host
-
-    low, high = on_host(labels).aminmax()
-    return low.item(), high.item()
-
-
-def check_weights(where: str, logits: Any, weight: Any) -> None:
-    """Refuse class weights that are not one number for each column of logits; ``None`` is no weights.
-
-    >>> check_weights("focal", None, None)
-    """
-    if weight is not None and weight.shape != logits.shape[1:]:
-        must = f"have one number a class, shape ({logits.shape[1]},)"
-        raise misused(where, "weight", must, f"shape {tuple(weight.shape)}", "Give a weight for each class")
-
-
 def mention(where: str, what: str) -> None:
     """Say something harmless that the reader should know; it goes to the logger ``ftlab``."""
     _log.warning("note: %s: %s", where, what)

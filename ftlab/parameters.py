@@ -11,6 +11,8 @@ from ftlab.errors import misused
 
 Tensors = dict[str, Tensor]
 Pattern = str | tuple[str, ...]
+PIECE = 1 << 18
+"""How many entries of a tensor to work on at once on a CPU; that many stay in its cache."""
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 

@@ -23,16 +23,16 @@ A rule is a frozen dataclass that holds numbers, strings and tuples, and calls a
 'θ ← Shrink()(θ)'
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ftlab.parameters import Tensors
+from ftlab.seeding import derive_seed
 
 Rates = dict[str, float]
 Memory = Any
@@ -69,16 +69,13 @@ class Now:
         >>> bool(torch.rand(1, generator=a.generator) == torch.rand(1, generator=b.generator))
         True
         """
-        return torch.Generator().manual_seed(mix(self.seed, self.step, self.place))
+        return torch.Generator().manual_seed(derive_seed(self.seed, self.step, self.place))
 
 
-def mix(*numbers: int) -> int:
-    """Make one 63-bit seed of several whole numbers; near inputs give unrelated seeds.
+class Loss(Protocol):
+    """Anything that gives the mean loss of a batch."""
 
-    >>> mix(0, 1) != mix(1, 0)
-    True
-    """
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "big") >> 1
+    def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
 
 
 def parts(batches: Iterable[Any]) -> Iterator[dict[str, Tensor]]:

@@ -17,6 +17,21 @@ from ftlab.recipes.parse import rules
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ftlab"
+FLOORS = """
+cli
+diagnostics
+experiments
+training
+evaluation
+engines
+losses
+models recipes
+formulas
+data rule
+files parameters seeding
+errors
+"""
+"""Each folder or file imports only from the floors below its own; display and exercises, only errors and files."""
 STEMS = sorted(path.stem for path in (PACKAGE / "formulas").glob("[!_]*.py"))
 FUNCTIONS = sorted(name for name, one in vars(formulas).items() if inspect.isfunction(one))
 MODULES = {
@@ -25,10 +40,10 @@ MODULES = {
 }
 
 
-def imports(path: Path) -> set[str]:
-    """Return the modules that a file imports when it is loaded, those inside functions left out."""
-    found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+def imports(path: Path, *, everywhere: bool = False) -> set[str]:
+    """Return the modules that a file imports when it is loaded; or everywhere, inside functions too."""
+    found, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree) if everywhere else tree.body:
         if isinstance(node, ast.Import):
             found |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -41,16 +56,31 @@ def test_each_formula_has_its_test(stem):
     assert (ROOT / "tests/formulas" / f"test_{stem}.py").exists()
 
 
+def room(module: str) -> str:
+    """Return the folder or file right below the package in which a module lies."""
+    return module.split(".")[1] if module.startswith("ftlab.") else ""
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_one_way(module):
+    floor = {name: number for number, line in enumerate(FLOORS.split("\n")) for name in line.split()}
+    here, wanted = room(module), {room(name) for name in imports(MODULES[module], everywhere=True)} - {""}
+    if here in ("display", "exercises"):
+        assert wanted <= {here, "errors", "files"}
+    elif here in floor:
+        assert all(name == here or floor[name] > floor[here] for name in wanted - {"display"})
+    else:
+        assert here in ("__init__", "__main__")
+
+
 @pytest.mark.parametrize("stem", STEMS)
-def test_formulas_import_only_what_lies_below_them(stem):
+def test_a_formula_imports_only_the_vocabulary(stem):
+    allowed = ("ftlab.errors", "ftlab.parameters", "ftlab.rule", "ftlab.seeding", "ftlab.files", "ftlab.formulas._")
     ours = {one for one in imports(PACKAGE / "formulas" / f"{stem}.py") if one.startswith("ftlab")}
-    allowed = ("ftlab.errors", "ftlab.parameters", "ftlab.rule", "ftlab.formulas._fisher")
     assert all(one.startswith(allowed) for one in ours)
 
 
-def test_what_lies_below_never_imports_formulas_and_the_loop_names_none():
-    for stem in ("errors", "parameters", "rule", "training", "checkpoint", "optimizers"):
-        assert not any(one.startswith("ftlab.formulas") for one in imports(PACKAGE / f"{stem}.py")), stem
+def test_the_loop_names_no_formula():
     names = {
         node.id
         for node in ast.walk(ast.parse(MODULES["ftlab.training.loop"].read_text()))
@@ -59,11 +89,11 @@ def test_what_lies_below_never_imports_formulas_and_the_loop_names_none():
     assert not names & {*rules(), *FUNCTIONS}
 
 
-def test_plots_are_imported_by_nothing_at_load_time():
-    for path in MODULES.values():
-        assert not any(one.startswith(("ftlab.display.plots", "matplotlib", "ipywidgets")) for one in imports(path)), (
-            path
-        )
+def test_display_is_imported_by_nothing_at_load_time():
+    for module, path in MODULES.items():
+        if room(module) != "display":
+            assert not any(one.startswith("ftlab.display") for one in imports(path)), path
+        assert not any(one.startswith(("matplotlib", "ipywidgets")) for one in imports(path)), path
 
 
 def test_heavy_libraries_wait_until_they_are_used():
@@ -87,9 +117,14 @@ def test_files_can_be_read_at_one_sitting():
                 assert length <= 68, f"{path}: {node.name} has {length} lines"
 
 
-def test_no_module_bears_the_name_of_a_public_function_or_of_nothing_in_particular():
-    stems = {path.stem for path in PACKAGE.glob("*.py")}
-    assert not stems & {*ftlab.__all__, "utils", "helpers", "common", "base", "manager", "handler"}
+def test_the_top_holds_few_files_and_a_folder_says_what_it_is_for():
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+    folders = {path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE}
+    for folder in folders:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))), folder
+    names = {path.name for path in folders} | {path.stem for path in MODULES.values()}
+    assert not {path.name for path in folders} & {*ftlab.__all__}
+    assert not names & {"utils", "helpers", "common", "base", "manager", "handler"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from ftlab.rule import KINDS, Finish, GradientRule, Now, Penalty, Prepare, Project, Schedule, mix
+from ftlab.rule import KINDS, Finish, GradientRule, Now, Penalty, Prepare, Project, Schedule
 
 
 def draw(**moment):
@@ -34,24 +34,6 @@ def test_each_generator_begins_at_the_beginning_and_leaves_that_of_torch_alone()
     assert first == second
     assert torch.equal(torch.random.get_rng_state(), before)
     assert now.generator.device.type == "cpu"
-
-
-def test_mix_gives_the_same_seed_on_every_machine():
-    # the first 8 bytes of SHA-256 of "(1, 2, 3)", halved: printf '(1, 2, 3)' | sha256sum | head -c 16
-    assert mix(1, 2, 3) == 8064461727618995781
-
-
-def test_mix_tells_order_count_and_sign_apart():
-    groups = [(), (0,), (0, 0), (1,), (-1,), (1, 2), (2, 1), (12,), (1, 2, 0)]
-    assert len({mix(*group) for group in groups}) == len(groups)
-
-
-def test_mix_gives_near_numbers_seeds_that_have_nothing_in_common():
-    seeds = [mix(0, step) for step in range(2000)]
-    assert len(set(seeds)) == 2000
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    for bit in range(63):  # each bit is set in about half of the seeds: 1000, give or take five spreads of 22
-        assert abs(sum(seed >> bit & 1 for seed in seeds) - 1000) < 112
 
 
 def test_now_is_frozen():

@@ -4,7 +4,7 @@ import random
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,14 +12,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ftlab.data.chunks import chunks
+from ftlab.data.labels import Task
 from ftlab.data.tokens import Tokens, tokenise
 from ftlab.errors import mention
-from ftlab.models.load import Pretrained
-from ftlab.rule import mix
+from ftlab.seeding import derive_seed
 
 Batch = dict[str, Tensor]
 GROUP = 50
 """How many batches are sorted by length together; the rest of the order is chance."""
+
+
+class Model(Protocol):
+    """What :func:`encode` needs of a model; :class:`ftlab.models.load.Pretrained` has it."""
+
+    @property
+    def net(self) -> Any: ...
+
+    @property
+    def processor(self) -> Any: ...
+
+    @property
+    def task(self) -> Task: ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class Encoded:
         return batch if self.labels is None else batch | {"labels": self.labels[list(rows)]}
 
 
-def encode(pretrained: Pretrained, rows: Any, max_length: int, where: str = "finetune") -> Encoded:
+def encode(pretrained: Model, rows: Any, max_length: int, where: str = "finetune") -> Encoded:
     """Tokenise texts, and number their labels. Many texts are kept on disk: see :func:`ftlab.data.tokens.tokenise`.
 
     Args:
@@ -102,7 +115,7 @@ class Batches:
 
     def order(self, number: int) -> list[list[int]]:
         """Return the rows of each batch of an epoch: shuffled, then sorted by length within groups of batches."""
-        chance = random.Random(mix(self.seed, number))
+        chance = random.Random(derive_seed(self.seed, number))
         shuffled = array("q", range(len(self.encoded)))
         chance.shuffle(shuffled)
         rows = np.array(shuffled)
@@ -113,7 +126,7 @@ class Batches:
         return batches
 
 
-def _labels(labels: Any, pretrained: Pretrained) -> Tensor:
+def _labels(labels: Any, pretrained: Model) -> Tensor:
     """Number the labels: one number a row, or a row of zeros and ones where several may hold."""
     if pretrained.task.kind == "multilabel":
         hot = torch.zeros(len(labels), len(pretrained.task.names))
@@ -125,7 +138,7 @@ def _labels(labels: Any, pretrained: Pretrained) -> Tensor:
     return torch.cat([torch.zeros(0, dtype=number), *(torch.tensor(chunk, dtype=number) for chunk in chunks(labels))])
 
 
-def _colour(pretrained: Pretrained) -> bool:
+def _colour(pretrained: Model) -> bool:
     return getattr(pretrained.net.config, "num_channels", 3) == 3
 
 

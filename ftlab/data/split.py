@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from ftlab.errors import mention, refused
-from ftlab.rule import mix
+from ftlab.seeding import derive_seed
 
 SHARES = (("validation", 0.1), ("test", 0.1))
 SMALLEST = 10
@@ -59,7 +59,7 @@ def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool
     seen, taken = 0, Counter[str]()
     for number, label in enumerate(sorted(strata)):
         groups = strata[label]
-        random.Random(mix(number, len(groups))).shuffle(groups)
+        random.Random(derive_seed(number, len(groups))).shuffle(groups)
         seen, start = seen + len(groups), 0
         for split, share in SHARES:  # what a small label leaves over, the next one gives; one text stays in train
             end = min(start + round(share * seen) - taken[split], len(groups) - 1)

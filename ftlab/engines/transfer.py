@@ -10,10 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
-
-_before: Any = WeakIdKeyDictionary()
-"""For a tensor on a device, the one on the host that it was moved from."""
 
 
 def moved(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -36,8 +32,8 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def stands_for(there: Tensor, here: Tensor) -> Tensor:
-    """Let :func:`on_host` give ``here`` when it is asked for ``there``, which is returned."""
-    _before[there] = here
+    """Let a tensor carry the one on the host that it was copied from, as ``host_copy``, and return it."""
+    there.host_copy = here  # type: ignore[attr-defined]
     return there
 
 
@@ -49,7 +45,7 @@ def on_host(tensor: Tensor) -> Tensor:
     """
     if tensor.device.type == "cpu":
         return tensor
-    known: Tensor | None = _before.get(tensor)
+    known: Tensor | None = getattr(tensor, "host_copy", None)
     return tensor.cpu() if known is None else known
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ftlab.data.load import checked, task_of
-from ftlab.display.progress import count_runs
 from ftlab.errors import Diverged, check_whole, misused, refused, sentence
 from ftlab.experiments.paired import Paired, holm
 from ftlab.models.load import Pretrained, load_model
@@ -157,6 +156,8 @@ def compare(
     metric = METRIC[task_of(data).kind]
     values: dict[str, list[float]] = {name: [] for name in chosen}
     first = next(iter(chosen))
+    from ftlab.display.progress import count_runs
+
     bar = count_runs(seeds * len(chosen))
     try:
         for seed in range(seeds):

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from ftlab.errors import Diverged, check_number, check_whole, misused
-from ftlab.losses import Loss
 from ftlab.models.load import Pretrained
-from ftlab.rule import Rule, Schedule
+from ftlab.rule import Loss, Rule, Schedule
 from ftlab.training.loop import begin, step
 from ftlab.training.optimizers import MakeOptimizer
 

@@ -10,7 +10,6 @@ from html import escape
 from typing import Any
 
 from ftlab.data.load import checked, task_of
-from ftlab.display.progress import count_runs
 from ftlab.errors import Diverged, check_number, check_whole
 from ftlab.experiments.compare import METRIC, check_arguments, reach, split_to_measure
 from ftlab.experiments.conformance import examine
@@ -179,6 +178,8 @@ def trial(
     metric = METRIC[task_of(data).kind]
     started = time.monotonic()
     arms: tuple[list[float], list[float]] = ([], [])
+    from ftlab.display.progress import count_runs
+
     diverged, bar = "", count_runs(2 * pairs if pairs else None)
     try:
         for seed in range(pairs or MOST):

@@ -4,7 +4,8 @@ import torch  # noqa: F401  (for the examples)
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ftlab.errors import misused, span
+from ftlab.errors import misused
+from ftlab.formulas._checks import span
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_labels, check_number, check_weights
+from ftlab.errors import check_number
+from ftlab.formulas._checks import check_labels, check_weights
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:

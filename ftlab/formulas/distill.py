@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_labels, check_number, misused
+from ftlab.errors import check_number, misused
+from ftlab.formulas._checks import check_labels
 
 
 def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, alpha: float) -> Tensor:

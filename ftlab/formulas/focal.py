@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_labels, check_number, check_weights, misused
+from ftlab.errors import check_number, misused
+from ftlab.formulas._checks import check_labels, check_weights
 
 
 def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:

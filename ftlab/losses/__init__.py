@@ -4,7 +4,8 @@ from ftlab.losses.adversarial import FreeLB, Smart
 from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
 from ftlab.losses.contrastive import SupervisedContrastive
 from ftlab.losses.distill import Distill
-from ftlab.losses.logits import Loss, logits_of
+from ftlab.losses.logits import logits_of
+from ftlab.rule import Loss
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -12,7 +13,6 @@ __all__ = [
     "Distill",
     "Focal",
     "FreeLB",
-    "Loss",
     "MeanSquaredError",
     "RDrop",
     "Smart",

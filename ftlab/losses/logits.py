@@ -1,7 +1,7 @@
 """What every loss needs of a model: its scores for a batch."""
 
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,12 +9,6 @@ from ftlab.data.batches import Batch
 
 SCORES_ONLY: ContextVar[bool] = ContextVar("SCORES_ONLY", default=False)
 """Whether a model is run for nothing but its scores, so that what only others would read need not be computed."""
-
-
-class Loss(Protocol):
-    """Anything that gives the mean loss of a batch."""
-
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor: ...
 
 
 def logits_of(model: nn.Module, batch: Batch) -> Tensor:

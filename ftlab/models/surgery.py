@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from ftlab.errors import misused
 from ftlab.formulas.neuron_importance import as_linear, feed_forwards, neuron_importance, remove_neurons_in
 from ftlab.formulas.remove_layers import remove_layers_in
-from ftlab.losses import Loss
 from ftlab.parameters import stack
-from ftlab.rule import parts
+from ftlab.rule import Loss, parts
 
 HEADS = ("attention.output.dense", "attn.c_proj", "attention.out_lin")
 """The linear module that joins the heads in BERT and RoBERTa, in GPT-2, and in DistilBERT."""

@@ -9,24 +9,26 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftlab.data.batches import Batches, Encoded, encode
 from ftlab.data.load import checked, fingerprint, task_of
-from ftlab.display.progress import Progress
 from ftlab.engines.devices import choose_device, choose_engine, training_memory
 from ftlab.errors import Interrupted, check_whole, mention, misused
 from ftlab.evaluation.inference import evaluate_encoded
-from ftlab.losses import Loss, loss_for
+from ftlab.losses import loss_for
 from ftlab.models.load import Pretrained, load_model
 from ftlab.recipes.parse import check_recipe, complete
-from ftlab.rule import Rule
+from ftlab.rule import Loss, Rule
 from ftlab.training import checkpoint
 from ftlab.training.loop import State, begin, finish, step as plain_step
 from ftlab.training.optimizers import MakeOptimizer
 from ftlab.training.run import Run
 from ftlab.training.run_folder import Output, same_run, surroundings
 from ftlab.training.settings import Settings
+
+if TYPE_CHECKING:
+    from ftlab.display.progress import Progress
 
 
 def finetune(
@@ -201,6 +203,8 @@ class _Session:
         output.write_run(self.facts)
 
     def _train(self, stop: list[int], shown: bool | None) -> None:
+        from ftlab.display.progress import Progress
+
         state, settings = self.state, self.settings
         rows = len(self.encoded["train"])
         first = state.step // state.steps_per_epoch
@@ -219,7 +223,7 @@ class _Session:
         finally:
             progress.close()
 
-    def _step(self, batch: Any, progress: Progress) -> None:
+    def _step(self, batch: Any, progress: "Progress") -> None:
         started = time.perf_counter()
         record = (self.settings.step or plain_step)(self.state, batch)
         self.history.append(record | {"seconds": round(time.perf_counter() - started, 4)})
@@ -233,7 +237,7 @@ class _Session:
         self.output.write_history(self.history)
         return checkpoint.save(self.state, self.output.checkpoints)
 
-    def _end_epoch(self, epoch: int, progress: Progress) -> None:
+    def _end_epoch(self, epoch: int, progress: "Progress") -> None:
         """Measure on validation, so that rules and readers can see how it goes."""
         if len(self.state.evaluations) > epoch:
             return
@@ -249,7 +253,7 @@ class _Session:
         shown = ", ".join(f"{title} {value}" for title, value, _ in metrics.rows())
         progress.say(f"{told}: validation {shown}")
 
-    def _stop(self, progress: Progress) -> None:
+    def _stop(self, progress: "Progress") -> None:
         """Leave a whole checkpoint, or say that there is none."""
         progress.close()
         at = f"stopped by hand after step {self.state.step} of {self.state.steps}"

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor
 
 from ftlab.formulas import adabound, lion, signum
+from ftlab.parameters import PIECE
 
 Group = dict[str, Any]
 Kept = dict[str, Any]
 """What is remembered of one parameter: tensors and numbers by name."""
 FINAL_RATE = 0.1
 """AdaBound's final rate at the learning rate of the run, as its authors have it; a schedule scales both."""
-PIECE = 1 << 18
-"""How many entries of a parameter are updated at once on a CPU: so many stay in its cache."""
 Update = Callable[[Tensor, Tensor, Kept, Group], tuple[Tensor, Kept]]
 
 

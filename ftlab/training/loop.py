@@ -12,10 +12,11 @@ from ftlab.data.batches import Batch
 from ftlab.engines.devices import choose_engine, first_shape, forward, penalty_of
 from ftlab.engines.transfer import later, moved
 from ftlab.errors import Diverged, check_number, misused, sentence
-from ftlab.losses import CrossEntropy, Loss
+from ftlab.losses import CrossEntropy
 from ftlab.models.load import Pretrained
 from ftlab.parameters import Tensors
-from ftlab.rule import GradientRule, Memory, Now, Penalty, Prepare, Project, Rates, Rule, Schedule, mix
+from ftlab.rule import GradientRule, Loss, Memory, Now, Penalty, Prepare, Project, Rates, Rule, Schedule
+from ftlab.seeding import derive_seed
 from ftlab.training.optimizers import MakeOptimizer, make_optimizer, set_rates
 
 Record = dict[str, Any]
@@ -163,7 +164,9 @@ def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int
     devices = [state.device] if state.device.type == "cuda" else []
     total = torch.zeros((), device=state.device)
     with torch.random.fork_rng(devices):
-        torch.manual_seed(mix(state.seed, state.step))  # dropout needs no stored state, so a resumed run is the same
+        torch.manual_seed(
+            derive_seed(state.seed, state.step)
+        )  # dropout needs no stored state, so a resumed run is the same
         for part in parts:
             share = len(part["labels"]) / samples
             loss, backward = forward(state.engine, state.model, state.loss, part, share)

@@ -16,7 +16,8 @@ from ftlab.experiments.conformance import batch, begun, go_on, model as small_be
 from ftlab.formulas import Mixout, mixout
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
-from ftlab.rule import Now, Prepare, mix
+from ftlab.rule import Now, Prepare
+from ftlab.seeding import derive_seed
 from ftlab.training.loop import begin, finish, step
 
 
@@ -310,7 +311,7 @@ def test_a_real_step_is_that_of_the_formula_by_hand():
     weight = loaded.clone().requires_grad_()
     for number in range(2):
         step(state, task)
-        torch.manual_seed(mix(3, number))
+        torch.manual_seed(derive_seed(3, number))
         loss = functional.cross_entropy(task["inputs"] @ mixout(weight, loaded, 0.5).T, task["labels"])
         (grad,) = torch.autograd.grad(loss, weight)
         weight = (weight - 0.1 * grad).detach().requires_grad_()

@@ -13,7 +13,8 @@ from ftlab.errors import Misused
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, weights
 from ftlab.formulas import NEFTune, neftune
 from ftlab.recipes.parse import parse
-from ftlab.rule import Now, Prepare, mix
+from ftlab.rule import Now, Prepare
+from ftlab.seeding import derive_seed
 
 
 def seeded(seed=0):
@@ -130,7 +131,7 @@ def test_real_steps_see_the_noise_of_the_formula():
     words = state.params["bert.embeddings.word_embeddings.weight"].detach().clone()
     for one in (state, plain):
         go_on(one, 1)
-    torch.manual_seed(mix(0, 0))  # the noise is the first thing that a step draws
+    torch.manual_seed(derive_seed(0, 0))  # the noise is the first thing that a step draws
     expected = neftune(words[batch(0)["input_ids"]], 5.0)
     assert torch.equal(seen[0].detach(), expected)
     new, old = weights(state), weights(plain)

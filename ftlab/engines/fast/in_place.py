@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from ftlab.engines.fast.dropout import LEVELS, WHOLE, drop_, keep_mask, kept
 from ftlab.formulas import EWC, ChildTuningF, ClipNorm
 from ftlab.formulas.clip_norm import clip_factor
-from ftlab.parameters import Tensors
+from ftlab.parameters import PIECE, Tensors
 from ftlab.rule import GradientRule, Memory, Now, Penalty, Shape
-from ftlab.training.formula_optimizers import PIECE
 
 
 def in_place(rule: GradientRule) -> Shape:
