@@ -276,3 +276,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, Misused) else 1)
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"error: unexpected {what[:300]}. Add --debug to see where it comes from.", file=sys.stderr)
+        sys.exit(1)

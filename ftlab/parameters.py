@@ -1,6 +1,7 @@
-"""Choose parameters by pattern, and measure them."""
+"""Parameters by name: choose them by pattern, measure them; and modules in evaluation mode for a while."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import reduce
 
@@ -233,3 +234,24 @@ def stack(model: nn.Module, where: str = "stack") -> tuple[str, nn.ModuleList]:
             return name, module
     do = "Use a transformer such as BERT or GPT-2"
     raise misused(where, "model", "have a list of layers as long as its config says", type(model).__name__, do)
+
+
+@contextmanager
+def eval_mode(*modules: nn.Module) -> Iterator[None]:
+    """Put modules into evaluation mode, without dropout, while the context lasts; then give each part its own mode back.
+
+    >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
+    >>> with eval_mode(net):
+    ...     print([part.training for part in net])
+    [False, False]
+    >>> [part.training for part in net]
+    [True, False]
+    """
+    modes = {part: part.training for module in modules for part in module.modules()}
+    for part in modes:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode

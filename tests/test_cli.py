@@ -59,3 +59,17 @@ def test_debug_shows_the_traceback(tmp_path):
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr
     assert "ftlab.errors.Refused" in ended.stderr
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_without_a_traceback(capsys, monkeypatch):
+    def fails(*_, **__):
+        raise KeyError("of a library")
+
+    monkeypatch.setattr("ftlab.diagnostics.doctor", fails)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert said == "error: unexpected KeyError: 'of a library'. Add --debug to see where it comes from.\n"
+    with pytest.raises(KeyError):
+        main(["doctor", "--debug"])

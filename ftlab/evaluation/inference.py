@@ -12,6 +12,7 @@ from ftlab.errors import check_choice, check_whole, misused
 from ftlab.evaluation.metrics import Metrics, measure
 from ftlab.losses import logits_of
 from ftlab.models.load import Pretrained
+from ftlab.parameters import eval_mode
 
 Prediction = dict[str, Any]
 FEW = 16
@@ -22,19 +23,16 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64, *, 
     """Return the scores of every row, in the order of the rows; rows of like length share a batch."""
     net = pretrained.net
     device = next(net.parameters()).device
-    training = net.training
-    net.eval()
     longest_first = encoded.lengths.argsort(kind="stable")[::-1]  # a model is tried on the longest, and once
     rows = longest_first.tolist()
     scores: list[Tensor] = []
     engine = _engine(engine, device, len(encoded))
-    with torch.inference_mode():
+    with eval_mode(net), torch.inference_mode():
         for start in range(0, len(rows), batch_size):
             batch = encoded.batch(rows[start : start + batch_size])
             batch = moved(batch, device)
             with forward_pass(engine, net, batch):
                 scores.append(logits_of(net, batch))
-    net.train(training)
     order = torch.tensor(rows).argsort()
     return torch.cat(scores).cpu()[order].clone()
 
@@ -62,9 +60,8 @@ def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, ba
     body = pretrained.net.base_model
     device = next(body.parameters()).device
     vectors: list[Tensor] = []
-    pretrained.net.eval()
     engine = _engine("auto", device, len(texts))
-    with torch.inference_mode():
+    with eval_mode(pretrained.net), torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             batch = encoded.batch(range(start, min(start + batch_size, len(texts))))
             there = moved(batch, device)

@@ -35,7 +35,8 @@ def near(one: Any, other: Any, tolerance: float = 1e-5) -> bool:
     (True, False)
     """
     if isinstance(other, dict):
-        return isinstance(one, dict) and one.keys() == other.keys() and all(near(one[key], other[key]) for key in other)
+        same_keys = isinstance(one, dict) and one.keys() == other.keys()
+        return same_keys and all(near(one[key], other[key], tolerance) for key in other)
     if isinstance(other, list | tuple):
         return (
             isinstance(one, list | tuple)

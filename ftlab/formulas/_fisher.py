@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.parameters import Tensors
+from ftlab.parameters import Tensors, eval_mode
 from ftlab.rule import parts
 
 
@@ -35,9 +35,8 @@ def squared_gradients(
     chosen = {name: params[name] for name in names}
     device = next(iter(params.values())).device
     sums = {name: torch.zeros_like(param, dtype=torch.float32) for name, param in chosen.items()}
-    modes, seen = {module: module.training for module in model.modules()}, 0
-    model.eval()
-    try:
+    seen = 0
+    with eval_mode(model):
         for row in _rows(batches, samples):
             value: Tensor = loss(model, {name: tensor.to(device) for name, tensor in row.items()})
             grads = torch.autograd.grad(value, list(chosen.values()), allow_unused=True)
@@ -45,9 +44,6 @@ def squared_gradients(
                 if grad is not None:
                     total.add_(grad.float().square())
             seen += 1
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return {name: total / max(1, seen) for name, total in sums.items()}
 
 

@@ -4,7 +4,6 @@ Zeros in a matrix save neither room nor time; a smaller matrix saves both. What 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from ftlab.errors import misused
 from ftlab.formulas.neuron_importance import as_linear, feed_forwards, neuron_importance, remove_neurons_in
 from ftlab.formulas.remove_layers import remove_layers_in
-from ftlab.parameters import stack
+from ftlab.parameters import eval_mode, stack
 from ftlab.rule import Loss, parts
 
 HEADS = ("attention.output.dense", "attn.c_proj", "attention.out_lin")
@@ -46,7 +45,7 @@ def _by_gradients(net: Any, batches: Iterable[Any], loss: Loss) -> list[Tensor]:
     chosen = [one for some in weights for one in some]
     total = [torch.zeros(as_linear(into, into.weight).shape[0], device=into.weight.device) for into, _ in pairs]
     frozen = [one for one in chosen if not one.requires_grad]
-    with _still(net):
+    with eval_mode(net):
         try:
             for one in frozen:
                 one.requires_grad_(True)
@@ -67,17 +66,6 @@ def _by_gradients(net: Any, batches: Iterable[Any], loss: Loss) -> list[Tensor]:
 def _rows(into: Any, those: Sequence[Tensor]) -> Tensor:
     """Return weight and bias, or their gradients, as one matrix with a row for each neuron."""
     return torch.cat([as_linear(into, one.detach()) if one.ndim > 1 else one.detach()[:, None] for one in those], 1)
-
-
-@contextmanager
-def _still(net: Any) -> Iterator[None]:
-    """Switch dropout off for a while."""
-    training = net.training
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(training)
 
 
 def _all(batches: Iterable[Any], net: Any, where: str) -> Iterator[dict[str, Tensor]]:
@@ -140,7 +128,7 @@ def rank_heads(net: Any, batches: Iterable[Any], loss: Loss) -> Tensor:
 
     hooks = [module.register_forward_pre_hook(masked) for module in modules]
     try:
-        with _still(net):
+        with eval_mode(net):
             for batch in _all(batches, net, "rank_heads"):
                 masks.clear()
                 with torch.enable_grad():

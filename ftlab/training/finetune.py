@@ -199,7 +199,9 @@ class _Session:
                 self.facts["resumed_at"] = self.state.step
                 self.facts["seconds"] = before.get("seconds", 0.0)
         if resume and not self.state.step:
-            mention("resume", f"there is no checkpoint in {output.folder}; the run begins anew.")
+            mention("resume", f"there is no checkpoint in {output.folder}; the run starts from the beginning.")
+        if not before:
+            output.clear()
         output.write_run(self.facts)
 
     def _train(self, stop: list[int], shown: bool | None) -> None:
@@ -249,7 +251,9 @@ class _Session:
             return
         model = dataclasses.replace(self.model, net=self.state.model)
         metrics = evaluate_encoded(model, self.encoded["validation"], "validation", 0, self.state.engine)
-        self.state.evaluations.append({name: value for name, value in metrics.flat().items() if "_low" not in name})
+        self.state.evaluations.append(
+            {name: value for name, value in metrics.flat().items() if not name.endswith(("_low", "_high"))}
+        )
         shown = ", ".join(f"{title} {value}" for title, value, _ in metrics.rows())
         progress.say(f"{told}: validation {shown}")
 

@@ -33,18 +33,18 @@ class Run:
     """What ``run.json`` holds."""
     metrics: Metrics | None = None
     """On the test split where there is one, else on validation."""
-    _measured: dict[str, Metrics] = field(default_factory=dict)
+    _measured: dict[tuple[str, int | None], Metrics] = field(default_factory=dict)
 
     def evaluate(self, split: str = "test", *, resamples: int | None = None) -> Metrics:
         """Return the metrics on a split, each with a 95 % interval."""
         if split not in self.data:
             raise misused("evaluate", "split", f"be one of {', '.join(self.data)}", repr(split), "Choose one")
-        if split not in self._measured:
+        if (split, resamples) not in self._measured:
             length, engine = self.settings.max_length, self.settings.engine
-            self._measured[split] = evaluate(
+            self._measured[split, resamples] = evaluate(
                 self.model, self.data[split], split=split, max_length=length, resamples=resamples, engine=engine
             )
-        return self._measured[split]
+        return self._measured[split, resamples]
 
     def predict(self, inputs: Any) -> list[Prediction]:
         """Return what the model makes of texts. See :func:`ftlab.evaluation.inference.predict`."""

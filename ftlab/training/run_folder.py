@@ -34,11 +34,13 @@ class Output:
         except (OSError, ValueError) as error:
             got = f"{str(self.folder)[:120]!r} ({getattr(error, 'strerror', error)})"
             raise refused("finetune", "output", "be a folder that can be written", got, "Choose another") from error
-        if overwrite:
-            for name in OURS:
-                path = self.folder / name
-                if name != "model":  # the last good model stays until a new one takes its place
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete what an earlier run left, but for ``run.json`` and the model, which stay until new ones replace them."""
+        for name in OURS:
+            path = self.folder / name
+            if name not in ("model", "run.json"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     @property
     def checkpoints(self) -> Path:

@@ -4,8 +4,7 @@ Frozen layers give the same for a text in every epoch, but for dropout; so they 
 has dropout. A text is known by its tokens, and what is kept is thrown away when a frozen weight has another value.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from ftlab.engines.fast.layer import precision_of_products, run_layer
 from ftlab.engines.fast.texts import Texts
 from ftlab.engines.transfer import on_host
+from ftlab.parameters import eval_mode
 
 LIMIT = 1 << 30
 """How many bytes are kept for a model; texts beyond that are computed anew each time."""
@@ -90,7 +90,7 @@ def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool,
     the same numbers, bit for bit.
     """
     text = Texts(torch.ones(1, len(ids))).to(ids.device)
-    with torch.no_grad(), without_dropout(*entrance(body), *layers):
+    with torch.no_grad(), eval_mode(*entrance(body), *layers):
         hidden = body.embeddings(input_ids=text.row(ids[None])[None], position_ids=(text.positions + position)[None])
         for widen in entrance(body)[1:]:
             hidden = widen(hidden)
@@ -109,16 +109,3 @@ def entrance(body: Any) -> list[nn.Module]:
     """Return what makes the first layer's input: the embeddings and, in ELECTRA, what widens them."""
     parts = (getattr(body, name, None) for name in ("embeddings", "embeddings_project"))
     return [part for part in parts if isinstance(part, nn.Module)]
-
-
-@contextmanager
-def without_dropout(*parts: nn.Module) -> Iterator[None]:
-    """Have every module in some parts as it is for evaluation while the context lasts, then each in its own mode again."""
-    modes = {module: module.training for part in parts for module in part.modules()}
-    for module in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

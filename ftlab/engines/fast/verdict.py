@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.engines.fast.packing import cheap_dropouts, first_position, may_be_packed, packed, untouched
-from ftlab.engines.fast.prefix import without_dropout
 from ftlab.losses.logits import logits_of
+from ftlab.parameters import eval_mode
 
 SHARES = (1, 3 / 4, 1 / 2, 0)
 """How long the texts of a trial are, as shares of the longest, each of one token at least."""
@@ -69,7 +69,7 @@ def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Found | None:
     all, since then nothing was found out.
     """
     longest = _longest(model, batch)
-    with torch.inference_mode(False), torch.random.fork_rng([]), without_dropout(model):
+    with torch.inference_mode(False), torch.random.fork_rng([]), eval_mode(model):
         try:
             rows = _texts(model, batch, longest)
             with torch.autocast(rows["input_ids"].device.type, enabled=False):
