@@ -126,7 +126,7 @@ GROUPS = {
     "Rules": " ".join(ftlab._MODULES["formulas"].split()),
     "Kinds of rules": "Prepare Penalty GradientRule Schedule Project Finish",
     "In the notebooks": "explore slider formula doctor",
-    "Errors": "Refused Misused Diverged Interrupted",
+    "Errors": "InputError ArgumentError DivergenceError InterruptionError",
 }
 """The public names in the order in which a reader needs them; ``check`` is explained in each chapter."""
 

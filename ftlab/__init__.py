@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ftlab.diagnostics import doctor
     from ftlab.display.explorer import explore, slider
     from ftlab.display.formula_card import formula
-    from ftlab.errors import Diverged, Interrupted, Misused, Refused
+    from ftlab.errors import ArgumentError, DivergenceError, InputError, InterruptionError
     from ftlab.evaluation.behaviour import check_behaviour, check_similarity
     from ftlab.evaluation.inference import embed, evaluate, predict
     from ftlab.exercises import check
@@ -116,7 +116,7 @@ _MODULES = {
     "display.explorer": "explore slider",
     "exercises": "check",
     "diagnostics": "doctor",
-    "errors": "Refused Misused Diverged Interrupted",
+    "errors": "InputError ArgumentError DivergenceError InterruptionError",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 __all__ = list(_HOME)

@@ -106,7 +106,7 @@ def finetune(
         check_output(Path(output), overwrite=overwrite, resume=resume)
 
     from ftlab.data.load import load_data
-    from ftlab.errors import Interrupted
+    from ftlab.errors import InterruptionError
     from ftlab.models.load import load_model
 
     examples = load_data(data, text=text, label=label, task=task)
@@ -130,7 +130,7 @@ def finetune(
             output=output,
             overwrite=overwrite,
         )
-    except Interrupted as stop:
+    except InterruptionError as stop:
         print(stop, file=sys.stderr)
         raise typer.Exit(130) from None
     print(run.summary())
@@ -153,7 +153,7 @@ def evaluate(
 ) -> None:
     """Print the table of metrics, and the confusion matrix."""
     from ftlab.data.load import load_data, load_rows
-    from ftlab.errors import misused
+    from ftlab.errors import argument_error
     from ftlab.evaluation.inference import evaluate as run_evaluate
     from ftlab.models.load import load_model
 
@@ -164,7 +164,7 @@ def evaluate(
         splits = load_data(data, text=text, label=label, task=task or _task_of_reviews(data, loaded))
         name = split or ("test" if "test" in splits else "validation")
         if name not in splits:
-            raise misused("evaluate", "split", f"be one of {', '.join(splits)}", repr(name), "Choose one")
+            raise argument_error("evaluate", "split", f"be one of {', '.join(splits)}", repr(name), "Choose one")
         rows = splits[name]
     metrics = run_evaluate(loaded, rows, split=name, max_length=max_length)
     if json_:
@@ -267,15 +267,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line: exit code 0 on success, 2 for wrong usage, 1 for failure, 130 when stopped by hand."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from ftlab.errors import Diverged, Misused, Refused
+    from ftlab.errors import ArgumentError, DivergenceError, InputError
 
     try:
         app(arguments, standalone_mode=True)
-    except (Refused, Diverged) as error:
+    except (InputError, DivergenceError) as error:
         if "--debug" in arguments:
             raise
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, Misused) else 1)
+        sys.exit(2 if isinstance(error, ArgumentError) else 1)
     except Exception as error:
         if "--debug" in arguments:
             raise

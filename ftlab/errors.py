@@ -7,40 +7,40 @@ from typing import Any
 _log = logging.getLogger("ftlab")
 
 
-class Refused(ValueError):
-    """Input that is refused before any work starts: a file, a model, a folder."""
+class InputError(ValueError):
+    """Invalid input, refused before any work starts: a file, a model, a folder."""
 
 
-class Misused(Refused):
-    """An argument that cannot be meant: a negative learning rate, an unknown rule."""
+class ArgumentError(InputError):
+    """An invalid argument: a negative learning rate, an unknown rule."""
 
 
-class Diverged(ArithmeticError):
+class DivergenceError(ArithmeticError):
     """The loss or a weight is no longer a finite number. Nothing was saved over a good model."""
 
 
-class Interrupted(KeyboardInterrupt):
+class InterruptionError(KeyboardInterrupt):
     """The run was stopped by hand. The message says what was left on disk."""
 
 
-def sentence(where: str, name: str, must: str, got: str, do: str) -> str:
+def format_error(where: str, name: str, must: str, got: str, do: str) -> str:
     """Return one line in the grammar of errors.
 
-    >>> sentence("clip_norm", "max_norm", "be greater than 0", "-1.0", "Use inf to switch clipping off")
+    >>> format_error("clip_norm", "max_norm", "be greater than 0", "-1.0", "Use inf to switch clipping off")
     'clip_norm: max_norm must be greater than 0. Got -1.0. Use inf to switch clipping off.'
     """
     line = f"{where}: {name} must {must}. Got {got}. {do}."
     return " ".join(line.split())
 
 
-def refused(where: str, name: str, must: str, got: str, do: str) -> Refused:
-    """Build the error for input that cannot be worked with."""
-    return Refused(sentence(where, name, must, got, do))
+def input_error(where: str, name: str, must: str, got: str, do: str) -> InputError:
+    """Build the error for invalid input."""
+    return InputError(format_error(where, name, must, got, do))
 
 
-def misused(where: str, name: str, must: str, got: str, do: str) -> Misused:
-    """Build the error for an argument that cannot be meant."""
-    return Misused(sentence(where, name, must, got, do))
+def argument_error(where: str, name: str, must: str, got: str, do: str) -> ArgumentError:
+    """Build the error for an invalid argument."""
+    return ArgumentError(format_error(where, name, must, got, do))
 
 
 def check_number(
@@ -80,16 +80,16 @@ def check_number(
         or (at_most is not None and not value <= at_most)
         or (below is not None and not value < below)
     ):
-        raise misused(where, name, must, repr(value), do)
+        raise argument_error(where, name, must, repr(value), do)
 
 
-def check_whole(where: str, name: str, value: Any, do: str, *, at_least: int = 0) -> None:
+def check_int(where: str, name: str, value: Any, do: str, *, at_least: int = 0) -> None:
     """Refuse a value that is not a whole number of at least ``at_least``.
 
-    >>> check_whole("finetune", "epochs", 3, "Try 3", at_least=1)
+    >>> check_int("finetune", "epochs", 3, "Try 3", at_least=1)
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise misused(where, name, f"be a whole number of at least {at_least}", repr(value), do)
+        raise argument_error(where, name, f"be a whole number of at least {at_least}", repr(value), do)
 
 
 def check_choice(where: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -98,9 +98,11 @@ def check_choice(where: str, name: str, value: Any, choices: tuple[str, ...]) ->
     >>> check_choice("Decay", "per", "epoch", ("epoch", "step"))
     """
     if value not in choices:
-        raise misused(where, name, f"be one of {', '.join(map(repr, choices))}", repr(value), "Choose one of them")
+        raise argument_error(
+            where, name, f"be one of {', '.join(map(repr, choices))}", repr(value), "Choose one of them"
+        )
 
 
-def mention(where: str, what: str) -> None:
+def note(where: str, what: str) -> None:
     """Say something harmless that the reader should know; it goes to the logger ``ftlab``."""
     _log.warning("note: %s: %s", where, what)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ftlab.errors import refused
+from ftlab.errors import input_error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -67,4 +67,4 @@ def _disk(path: Path) -> Iterator[None]:
             raise
         free = shutil.disk_usage(next(one for one in path.absolute().parents if one.exists())).free / 1e6
         do = "Free some space; nothing that was there has been lost"
-        raise refused("save", "disk", f"have room for {path.name}", f"{free:.0f} MB free", do) from error
+        raise input_error("save", "disk", f"have room for {path.name}", f"{free:.0f} MB free", do) from error

@@ -8,7 +8,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 
 Tensors = dict[str, Tensor]
 Pattern = str | tuple[str, ...]
@@ -32,7 +32,7 @@ def select(names: Iterable[str], pattern: Pattern) -> list[str]:
     for one in patterns:
         if not any(fnmatchcase(name, one) for name in names):
             some = ", ".join(names[:1] + names[len(names) // 2 : len(names) // 2 + 1] + names[-1:])
-            raise misused(
+            raise argument_error(
                 "select",
                 f"pattern {one!r}",
                 "match a parameter",
@@ -141,7 +141,7 @@ def penalised(model: nn.Module, names: Iterable[str], pattern: Pattern, where: s
     found = [name for name in select(names, pattern) if role[name] == "weight"]
     if not found:
         do = "Biases and gains are left alone; choose weights, such as '*.weight'"
-        raise misused(where, f"pattern {pattern!r}", "match a trainable weight", "none", do)
+        raise argument_error(where, f"pattern {pattern!r}", "match a trainable weight", "none", do)
     return found
 
 
@@ -226,14 +226,14 @@ def stack(model: nn.Module, where: str = "stack") -> tuple[str, nn.ModuleList]:
 
     >>> stack(nn.Linear(2, 2))
     Traceback (most recent call last):
-    ftlab.errors.Misused: stack: model must have a list of layers as long as its config says. Got Linear. Use a transformer such as BERT or GPT-2.
+    ftlab.errors.ArgumentError: stack: model must have a list of layers as long as its config says. Got Linear. Use a transformer such as BERT or GPT-2.
     """
     count = getattr(getattr(model, "config", None), "num_hidden_layers", None)
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return name, module
     do = "Use a transformer such as BERT or GPT-2"
-    raise misused(where, "model", "have a list of layers as long as its config says", type(model).__name__, do)
+    raise argument_error(where, "model", "have a list of layers as long as its config says", type(model).__name__, do)
 
 
 @contextmanager

@@ -592,9 +592,9 @@ Picture(
 try:
     descend_on_reviews(1e20, 4)
     stopped = ""
-except ftlab.Diverged as error:
+except ftlab.DivergenceError as error:
     stopped = str(error)
-print("Diverged:", stopped)
+print("DivergenceError:", stopped)
 assert "Lower lr" in stopped
 
 # %% [markdown]

@@ -198,7 +198,7 @@ def attempt(file, **columns):
     """Load a file, and print the refusal if there is one."""
     try:
         ftlab.load_data(file, **columns)
-    except ftlab.Refused as error:
+    except ftlab.InputError as error:
         print(error)
 
 

@@ -89,13 +89,13 @@ assert healthy[-1] < 0.1
 # ## 2. The learning rate is too high
 #
 # With a learning rate of 1.0, each update overshoots, and the loss jumps far above its first value. With a million, the loss
-# is no longer a finite number. ftlab then raises `Diverged` before the update, and the message names the step.
+# is no longer a finite number. ftlab then raises `DivergenceError` before the update, and the message names the step.
 
 # %% tags=["nbval-ignore-output"]
 high = losses("lr 1.0", sixteen, lr=1.0, updates=5)
 try:
     losses("lr 1,000,000", sixteen, lr=1e6)
-except ftlab.Diverged as error:
+except ftlab.DivergenceError as error:
     said = str(error)
 print(f"\n{said}")
 assert max(high) > 10
@@ -122,7 +122,7 @@ before = fingerprint()
 try:
     ftlab.finetune(model, tiny, epochs=8, lr=1e6, **settings)
     ending = "the second run went through"
-except ftlab.Diverged:
+except ftlab.DivergenceError:
     ending = "the second run diverged"
 print(f"before {before}\nafter  {fingerprint()}  ({ending})")
 assert ending == "the second run diverged"

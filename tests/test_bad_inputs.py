@@ -15,7 +15,7 @@ from datasets import Dataset, DatasetDict
 from transformers import AutoTokenizer
 
 import ftlab
-from ftlab import ClipNorm, Misused, Refused, Reinit
+from ftlab import ArgumentError, ClipNorm, InputError, Reinit
 from ftlab.cli import main
 from ftlab.models.load import Pretrained
 from tests.tiny import tiny_bert
@@ -80,7 +80,7 @@ def bench(tmp_path, bert, good, monkeypatch):
 BAD = []
 
 
-def bad(kind: type[Refused], message: str) -> Callable[[Callable[[Bench], Any]], Callable[[Bench], Any]]:
+def bad(kind: type[InputError], message: str) -> Callable[[Callable[[Bench], Any]], Callable[[Bench], Any]]:
     """Register an act that must be refused with an error of this kind and this piece of message."""
 
     def register(act: Callable[[Bench], Any]) -> Callable[[Bench], Any]:
@@ -96,12 +96,12 @@ def bad_file(name: str, file: str, content: str | bytes, message: str, **argumen
     def act(bench: Bench) -> None:
         bench.finetune(ftlab.load_data(bench.file(file, content), **arguments))
 
-    BAD.append(pytest.param(Refused, message, act, id=name))
+    BAD.append(pytest.param(InputError, message, act, id=name))
 
 
 def bad_argument(name: str, message: str, **arguments: Any) -> None:
     """Register arguments of ``finetune`` that must be refused."""
-    BAD.append(pytest.param(Misused, message, lambda bench: bench.finetune(**arguments), id=name))
+    BAD.append(pytest.param(ArgumentError, message, lambda bench: bench.finetune(**arguments), id=name))
 
 
 def json_lines(*rows: Any) -> str:
@@ -135,13 +135,13 @@ bad_file("JSON array", "a.json", '["a", "b"]', "hold a JSON object in each line.
 bad_file("JSON without key", "a.jsonl", json_lines({"text": "a", "label": 1}, {"text": "b"}), "line 2 of a.jsonl")
 
 
-@bad(Refused, "must exist. Got '")
+@bad(InputError, "must exist. Got '")
 def _missing_file(bench):
     bench.file("good.csv", CSV)
     ftlab.load_data(bench.folder / "godo.csv")
 
 
-@bad(Refused, "file must be one that may be read")
+@bad(InputError, "file must be one that may be read")
 def _forbidden_file(bench):
     def forbidden(path):
         raise PermissionError(13, "Permission denied")
@@ -177,84 +177,84 @@ bad_file("too few rows to split", "a.csv", "text,label\na,x\nb,y\n", "have at le
 bad_file("huge number", "a.jsonl", json_lines({"text": "a", "label": 10**400}), "be a finite number", task="regression")
 
 
-@bad(Refused, "labels of test of d must be known from training. Got 'maybe' in row 2. Known are no, yes")
+@bad(InputError, "labels of test of d must be known from training. Got 'maybe' in row 2. Known are no, yes")
 def _unknown_label_in_test(bench):
     bench.file("d/train.csv", CSV)
     bench.file("d/test.csv", "text,label\nfine,yes\nso so,maybe\n")
     ftlab.load_data(bench.folder / "d")
 
 
-@bad(Refused, "labels of test of d must be known from training. Got 'old' in row 1")
+@bad(InputError, "labels of test of d must be known from training. Got 'old' in row 1")
 def _unknown_label_among_several(bench):
     bench.file("d/train.csv", "text,label\na,new|red\nb,red\n")
     bench.file("d/test.csv", "text,label\nc,new|old\n")
     ftlab.load_data(bench.folder / "d")
 
 
-@bad(Refused, "folder must hold a train file. Got test.csv in")
+@bad(InputError, "folder must hold a train file. Got test.csv in")
 def _folder_without_train(bench):
     bench.file("d/test.csv", CSV)
     ftlab.load_data(bench.folder / "d")
 
 
-@bad(Refused, "split 'train' must come from one file. Got train.csv and train.jsonl")
+@bad(InputError, "split 'train' must come from one file. Got train.csv and train.jsonl")
 def _two_train_files(bench):
     bench.file("d/train.csv", CSV)
     bench.file("d/train.jsonl", json_lines({"text": "a", "label": "yes"}))
     ftlab.load_data(bench.folder / "d")
 
 
-@bad(Refused, "the data given must have a split 'train'. Got test")
+@bad(InputError, "the data given must have a split 'train'. Got test")
 def _no_train_split(bench):
     ftlab.load_data(labelled(["yes", "no"], ("test",)))
 
 
-@bad(Refused, "label of train of the data given must be there in every row. Got None in row 1")
+@bad(InputError, "label of train of the data given must be there in every row. Got None in row 1")
 def _withheld_labels_in_train(bench):
     ftlab.load_data(bench.data | {"train": bench.data["train"].map(lambda row: row | {"label": -1})})
 
 
-@bad(Refused, "Embedded are reviews, tricky_reviews and digits; a hub id needs a network")
+@bad(InputError, "Embedded are reviews, tricky_reviews and digits; a hub id needs a network")
 def _unknown_embedded_name(bench):
     ftlab.load_data("revues")
 
 
-@bad(Refused, "a hub id that can be reached. Got 'stanfordnlp/sst2'")
+@bad(InputError, "a hub id that can be reached. Got 'stanfordnlp/sst2'")
 def _hub_id_without_network(bench):
     ftlab.load_data("stanfordnlp/sst2")
 
 
-@bad(Refused, "a hub id that can be reached. Got 'text,label")
+@bad(InputError, "a hub id that can be reached. Got 'text,label")
 def _rows_in_place_of_a_file(bench):
     ftlab.load_data(CSV)
 
 
-@bad(Misused, "be a name, a path or a DatasetDict. Got 7")
+@bad(ArgumentError, "be a name, a path or a DatasetDict. Got 7")
 def _data_that_are_a_number(bench):
     bench.finetune(7)
 
 
-@bad(Misused, "be a name, a path or a DatasetDict. Got ['a film']")
+@bad(ArgumentError, "be a name, a path or a DatasetDict. Got ['a film']")
 def _data_that_are_a_list(bench):
     bench.finetune(["a film"])
 
 
-@bad(Misused, "data must be a DatasetDict with a train split. Got list")
+@bad(ArgumentError, "data must be a DatasetDict with a train split. Got list")
 def _model_for_a_list(bench):
     ftlab.load_model(bench.bert, ["a film"])
 
 
-@bad(Misused, "task must be one of 'sentiment', 'topic', 'phenomenon'. Got 'mood'")
+@bad(ArgumentError, "task must be one of 'sentiment', 'topic', 'phenomenon'. Got 'mood'")
 def _wrong_task_of_reviews(bench):
     ftlab.load_data("reviews", task="mood")
 
 
-@bad(Misused, "task must be one of 'classification', 'multilabel', 'regression'. Got 'ranking'")
+@bad(ArgumentError, "task must be one of 'classification', 'multilabel', 'regression'. Got 'ranking'")
 def _wrong_task(bench):
     ftlab.load_data(bench.file("a.csv", CSV), task="ranking")
 
 
-# Arguments that cannot be meant
+# Invalid arguments
 
 LR = "lr must be a number greater than 0. Got "
 bad_argument("lr 0", LR + "0", lr=0)
@@ -284,7 +284,7 @@ bad_argument("overwrite without output", "overwrite must come with output", over
 bad_argument("overwrite with resume", "not be asked for together", output="new", overwrite=True, resume=True)
 
 
-@bad(Misused, "device must be on this machine (cpu). Got 'cuda'")
+@bad(ArgumentError, "device must be on this machine (cpu). Got 'cuda'")
 def _device_that_is_not_there(bench):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "is_available", lambda: False)
@@ -315,57 +315,57 @@ bad_argument("pattern of nothing", "pattern '*.layer.99.*' must match", recipe=[
 # Models
 
 
-@bad(Refused, "name must be a model that can be found. Got 'maxilm'")
+@bad(InputError, "name must be a model that can be found. Got 'maxilm'")
 def _unknown_model(bench):
     ftlab.finetune("maxilm", bench.data)
 
 
-@bad(Refused, "name must be a folder that exists, or a hub id. Got './nowhere'")
+@bad(InputError, "name must be a folder that exists, or a hub id. Got './nowhere'")
 def _missing_model_folder(bench):
     ftlab.finetune("./nowhere", bench.data)
 
 
-@bad(Misused, "name must be a name or a path. Got 7")
+@bad(ArgumentError, "name must be a name or a path. Got 7")
 def _model_that_is_a_number(bench):
     ftlab.finetune(7, bench.data)
 
 
-@bad(Refused, "folder must hold config.json")
+@bad(InputError, "folder must hold config.json")
 def _model_without_config(bench):
     folder = bench.model_folder()
     (folder / "config.json").unlink()
     ftlab.finetune(folder, bench.data)
 
 
-@bad(Refused, "hold model.safetensors. Got no weights in")
+@bad(InputError, "hold model.safetensors. Got no weights in")
 def _model_without_weights(bench):
     folder = bench.model_folder()
     (folder / "model.safetensors").unlink()
     ftlab.finetune(folder, bench.data)
 
 
-@bad(Refused, "hold model.safetensors. Got pickled weights only in")
+@bad(InputError, "hold model.safetensors. Got pickled weights only in")
 def _model_with_pickled_weights(bench):
     folder = bench.model_folder()
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     ftlab.finetune(folder, bench.data)
 
 
-@bad(Refused, "model folder must be one that transformers can open")
+@bad(InputError, "model folder must be one that transformers can open")
 def _model_with_truncated_weights(bench):
     weights = bench.model_folder() / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     ftlab.finetune(weights.parent, bench.data)
 
 
-@bad(Refused, "model folder must be one that transformers can open")
+@bad(InputError, "model folder must be one that transformers can open")
 def _model_with_broken_config(bench):
     folder = bench.model_folder()
     (folder / "config.json").write_text("{")
     ftlab.finetune(folder, bench.data)
 
 
-@bad(Refused, "must be those of the config")
+@bad(InputError, "must be those of the config")
 def _model_of_another_architecture(bench):
     config = bench.model_folder() / "config.json"
     other = {"model_type": "distilbert", "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}
@@ -373,7 +373,7 @@ def _model_of_another_architecture(bench):
     ftlab.finetune(config.parent, bench.data)
 
 
-@bad(Refused, "model must come with its tokenizer")
+@bad(InputError, "model must come with its tokenizer")
 def _model_without_tokenizer(bench):
     folder = bench.model_folder()
     for path in folder.glob("*token*"):
@@ -381,7 +381,7 @@ def _model_without_tokenizer(bench):
     ftlab.finetune(folder, bench.data)
 
 
-@bad(Refused, "tokenizer must have at most")
+@bad(InputError, "tokenizer must have at most")
 def _tokenizer_larger_than_the_embedding(bench):
     folder = bench.model_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -390,14 +390,14 @@ def _tokenizer_larger_than_the_embedding(bench):
     ftlab.finetune(folder, bench.data)
 
 
-@bad(Refused, "must be those of the config")
+@bad(InputError, "must be those of the config")
 def _model_of_another_width(bench):
     config = bench.model_folder() / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"intermediate_size": 128}))
     ftlab.finetune(config.parent, bench.data)
 
 
-@bad(Refused, "model's labels must be no, yes. Got a head for blue, red")
+@bad(InputError, "model's labels must be no, yes. Got a head for blue, red")
 def _head_for_two_other_labels(bench):
     coloured = ftlab.load_model(bench.bert, ftlab.load_data(labelled(["red", "blue"])))
     folder = bench.model_folder()
@@ -405,7 +405,7 @@ def _head_for_two_other_labels(bench):
     ftlab.finetune(folder, bench.data)
 
 
-@bad(Refused, "model's labels must be no, yes. Got a head for blue, green, red")
+@bad(InputError, "model's labels must be no, yes. Got a head for blue, green, red")
 def _head_for_other_labels(bench):
     coloured = ftlab.load_model(bench.bert, ftlab.load_data(labelled(["red", "green", "blue"])))
     folder = bench.model_folder()
@@ -413,12 +413,12 @@ def _head_for_other_labels(bench):
     ftlab.finetune(folder, bench.data)
 
 
-@bad(Misused, "model must be made for Task(kind='classification', names=('blue', 'red')")
+@bad(ArgumentError, "model must be made for Task(kind='classification', names=('blue', 'red')")
 def _model_made_for_other_labels(bench):
     bench.finetune(labelled(["red", "blue"]))
 
 
-@bad(Refused, "without data must have a trained head")
+@bad(InputError, "without data must have a trained head")
 def _model_without_head_and_data(bench):
     ftlab.load_model(bench.bert)
 
@@ -426,50 +426,50 @@ def _model_without_head_and_data(bench):
 # Outputs
 
 
-@bad(Refused, "output must be a folder. Got the file")
+@bad(InputError, "output must be a folder. Got the file")
 def _output_that_is_a_file(bench):
     bench.finetune(output=bench.file("taken", "a letter"))
 
 
-@bad(Refused, "output must be a folder that can be written")
+@bad(InputError, "output must be a folder that can be written")
 def _output_below_a_file(bench):
     bench.finetune(output=bench.file("taken", "a letter") / "run")
 
 
-@bad(Refused, "output must be empty or hold a run. Got other files in")
+@bad(InputError, "output must be empty or hold a run. Got other files in")
 def _output_that_holds_other_files(bench):
     bench.finetune(output=bench.file("taken/letter.txt", "a letter").parent, overwrite=True)
 
 
-@bad(Refused, "output must not hold another run")
+@bad(InputError, "output must not hold another run")
 def _output_that_holds_another_run(bench):
     bench.finetune(output=bench.file("taken/run.json", "{}").parent)
 
 
-@bad(Refused, "run.json must be whole")
+@bad(InputError, "run.json must be whole")
 def _resume_of_what_is_no_run(bench):
     bench.finetune(output=bench.file("taken/run.json", "{}").parent, resume=True)
 
 
-@bad(Refused, "run must be unfinished. Got one that finished all 3 steps")
+@bad(InputError, "run must be unfinished. Got one that finished all 3 steps")
 def _resume_of_a_finished_run(bench):
     run = {"status": "finished", "steps": 3, "arguments": {}, "data_fingerprint": ""}
     bench.finetune(output=bench.file("taken/run.json", json.dumps(run)).parent, resume=True)
 
 
-@bad(Refused, "arguments must be those of the run. Got lr=5e-05 (it began with 0.1)")
+@bad(InputError, "arguments must be those of the run. Got lr=5e-05 (it began with 0.1)")
 def _resume_with_another_lr(bench):
     arguments = {"model": bench.model.name, **ftlab.training.settings.Settings(recipe=(ftlab.WarmupLinear(),)).plain()}
     run = {"status": "running", "steps": 3, "arguments": arguments | {"lr": 0.1}, "data_fingerprint": ""}
     bench.finetune(output=bench.file("taken/run.json", json.dumps(run)).parent, resume=True)
 
 
-@bad(Refused, "output must be a folder that can be written. Got '/proc/ftlab/run'")
+@bad(InputError, "output must be a folder that can be written. Got '/proc/ftlab/run'")
 def _output_that_cannot_be_written(bench):
     bench.finetune(output="/proc/ftlab/run")
 
 
-@bad(Refused, "output must be a folder that can be written")
+@bad(InputError, "output must be a folder that can be written")
 def _output_with_too_long_a_name(bench):
     bench.finetune(output="x" * 5000)
 
@@ -477,29 +477,29 @@ def _output_with_too_long_a_name(bench):
 # Use of a model
 
 
-@bad(Misused, "inputs must be a list. Got 'a good film'")
+@bad(ArgumentError, "inputs must be a list. Got 'a good film'")
 def _predict_on_a_bare_string(bench):
     ftlab.predict(bench.model, "a good film")
 
 
-@bad(Misused, "inputs must be texts that are not empty. Got ' ' at place 2")
+@bad(ArgumentError, "inputs must be texts that are not empty. Got ' ' at place 2")
 def _predict_on_an_empty_text(bench):
     ftlab.predict(bench.model, ["a good film", " "])
 
 
-@bad(Misused, "max_length must be a whole number of at least 1. Got 0")
+@bad(ArgumentError, "max_length must be a whole number of at least 1. Got 0")
 def _predict_with_no_length(bench):
     ftlab.predict(bench.model, ["a good film"], max_length=0)
 
 
-@bad(Misused, "labels must be no, yes. Got blue, red")
+@bad(ArgumentError, "labels must be no, yes. Got blue, red")
 def _evaluate_on_other_labels(bench):
     ftlab.evaluate(bench.model, ftlab.load_data(labelled(["red", "blue"]))["test"])
 
 
 @pytest.mark.parametrize(("kind", "message", "act"), BAD)
 def test_is_refused(bench, kind, message, act):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InputError) as caught:
         act(bench)
     line = str(caught.value)
     assert type(caught.value) is kind, line
@@ -526,7 +526,7 @@ def test_grammar_is_not_empty(line):
     assert not in_grammar(line)
 
 
-# The command line says the same in one line, with exit code 2 for what cannot be meant and 1 for the rest.
+# The command line says the same in one line, with exit code 2 for invalid arguments and 1 for the rest.
 
 COMMANDS = [
     (2, "lr must be a number greater than 0", ["finetune", "--lr", "0"]),

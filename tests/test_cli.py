@@ -58,7 +58,7 @@ def test_debug_shows_the_traceback(tmp_path):
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1
     assert "Traceback" in ended.stderr
-    assert "ftlab.errors.Refused" in ended.stderr
+    assert "ftlab.errors.InputError" in ended.stderr
 
 
 def test_an_error_that_nobody_foresaw_is_one_line_without_a_traceback(capsys, monkeypatch):

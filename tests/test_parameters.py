@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import model as small_bert
 from ftlab.parameters import (
     depths,
@@ -40,7 +40,7 @@ def test_a_star_stands_for_any_characters(pattern, count):
 
 def test_a_pattern_must_match_the_whole_name_letter_by_letter():
     for pattern in ("layer", "weight", "LAYER.*", "layer.1"):
-        with pytest.raises(Misused, match="must match a parameter"):
+        with pytest.raises(ArgumentError, match="must match a parameter"):
             select(NAMES, pattern)
 
 
@@ -59,12 +59,12 @@ def test_a_pattern_without_match_is_an_error_that_shows_some_names(pattern):
         r"^select: pattern 'head\.\*' must match a parameter. Got none of 8 names. "
         r"They look like layer.0.weight, layer.10.weight, layer.11.bias; a star stands for any characters.$"
     )
-    with pytest.raises(Misused, match=match):
+    with pytest.raises(ArgumentError, match=match):
         select(NAMES, pattern)
 
 
 def test_no_names_at_all_are_an_error_too():
-    with pytest.raises(Misused, match="Got none of 0 names"):
+    with pytest.raises(ArgumentError, match="Got none of 0 names"):
         select([], "*")
 
 
@@ -107,7 +107,9 @@ def test_penalised_weights_are_found_by_the_types_of_their_modules():
     names = [name for name, _ in net.named_parameters()]
     assert penalised(net, names, "*", "L1Penalty") == ["0.weight", "1.weight"]
     assert penalised(net, names, ("1.*", "2.*"), "L1Penalty") == ["1.weight"]
-    with pytest.raises(Misused, match="^L1Penalty: pattern '2.*' must match a trainable weight. Got none. Biases and"):
+    with pytest.raises(
+        ArgumentError, match="^L1Penalty: pattern '2.*' must match a trainable weight. Got none. Biases and"
+    ):
         penalised(net, names, "2.*", "L1Penalty")
 
 
@@ -327,5 +329,5 @@ def test_stack_is_the_list_of_layers_that_the_config_counts():
     assert name == "bert.encoder.layer"
     assert layers is net.bert.encoder.layer
     net.config.num_hidden_layers = 3
-    with pytest.raises(Misused, match="^cut: model must have a list of layers as long as its config says"):
+    with pytest.raises(ArgumentError, match="^cut: model must have a list of layers as long as its config says"):
         stack(net, "cut")

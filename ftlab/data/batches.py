@@ -14,7 +14,7 @@ from torch import Tensor
 from ftlab.data.chunks import chunks
 from ftlab.data.labels import Task
 from ftlab.data.tokens import Tokens, tokenise
-from ftlab.errors import mention
+from ftlab.errors import note
 from ftlab.seeding import derive_seed
 
 Batch = dict[str, Tensor]
@@ -85,7 +85,7 @@ def encode(pretrained: Model, rows: Any, max_length: int, where: str = "finetune
     texts = rows if isinstance(rows, list) else rows["text"]
     tokens, cut = tokenise(pretrained.processor, texts, max_length)
     if cut:
-        mention(where, f"{cut} of {len(texts)} texts ({cut / len(texts):.1%}) are cut to {max_length} tokens.")
+        note(where, f"{cut} of {len(texts)} texts ({cut / len(texts):.1%}) are cut to {max_length} tokens.")
     _mention_unknown(tokens, pretrained.processor, where)
     return Encoded(tokens, labels, pretrained.processor, cut)
 
@@ -148,4 +148,4 @@ def _mention_unknown(tokens: Tokens, tokenizer: Any, where: str) -> None:
         return
     share = tokens.count(unknown) / len(tokens.ids)
     if share > 0.2:
-        mention(where, f"{share:.0%} of all tokens are unknown to the tokenizer; is it made for this language?")
+        note(where, f"{share:.0%} of all tokens are unknown to the tokenizer; is it made for this language?")

@@ -6,7 +6,7 @@ import socket
 from typing import Any
 from urllib.parse import urlparse
 
-from ftlab.errors import refused
+from ftlab.errors import input_error
 
 
 @functools.cache
@@ -33,9 +33,9 @@ def data_from_hub(*name: str, **options: str) -> Any:
     do = "Embedded are reviews, tricky_reviews and digits; a hub id needs a network, a file its whole path"
     must = "be a file, a folder, an embedded name or a hub id that can be reached"
     if not options and not reachable():
-        raise refused("load_data", "source", must, shown, do)
+        raise input_error("load_data", "source", must, shown, do)
     try:
         return load_dataset(*name, **options)
     except Exception as error:  # the hub's many errors, all of which mean that there are no data here
         got = f"{shown} ({next(iter(str(error).splitlines()), type(error).__name__)[:120]})"
-        raise refused("load_data", "source", must, got, do) from error
+        raise input_error("load_data", "source", must, got, do) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftlab.data.chunks import chunks
 from ftlab.data.tables import Table
-from ftlab.errors import mention, refused
+from ftlab.errors import input_error, note
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,7 +47,7 @@ def pick_columns(table: Table, place: str, text: str | None, label: str | None) 
                 return table[column]
         wanted = repr(asked) if asked else " or ".join(map(repr, usual))
         do = f"Name the column with {what}=; a file without a header line needs one, such as text,label"
-        raise refused("load_data", place, f"have a column {wanted}", f"columns {', '.join(table)}", do)
+        raise input_error("load_data", place, f"have a column {wanted}", f"columns {', '.join(table)}", do)
 
     texts, labels = pick("text", text, ("text", "sentence")), pick("label", label, ("label",))
     check_texts(texts, place)
@@ -59,7 +59,7 @@ def check_texts(texts: Iterable[Any], place: str) -> None:
     wrong = {i: one for i, one in enumerate(texts) if not isinstance(one, str) or not one.strip()}
     if wrong:
         got = _first_of(wrong)
-        raise refused("load_data", f"text of {place}", "not be empty", got, "Fill these rows or take them out")
+        raise input_error("load_data", f"text of {place}", "not be empty", got, "Fill these rows or take them out")
 
 
 def check_labels(labels: Iterable[Any], place: str, *, none_is_a_label: bool = False) -> None:
@@ -68,7 +68,7 @@ def check_labels(labels: Iterable[Any], place: str, *, none_is_a_label: bool = F
     if wrong:
         got = _first_of(wrong)
         do = "Fill them or take the rows out"
-        raise refused("load_data", f"label of {place}", "be there in every row", got, do)
+        raise input_error("load_data", f"label of {place}", "be there in every row", got, do)
 
 
 def check_numbers(labels: Iterable[Any], place: str) -> None:
@@ -76,7 +76,7 @@ def check_numbers(labels: Iterable[Any], place: str) -> None:
     numbers = ((i, one, _number(one)) for i, one in enumerate(labels))
     wrong = {i: one for i, one, number in numbers if number is None or not math.isfinite(number)}
     if wrong:
-        raise refused("load_data", f"label of {place}", "be a finite number", _first_of(wrong), "Mend these rows")
+        raise input_error("load_data", f"label of {place}", "be a finite number", _first_of(wrong), "Mend these rows")
 
 
 def check_rows(rows: "Dataset", task: Task, split: str) -> None:
@@ -95,13 +95,11 @@ def kind_of(labels: list[Any], name: str) -> str:
     if any(isinstance(one, list) for one in labels):
         return "multilabel"
     if any(isinstance(one, str) and "|" in one for one in labels):
-        mention("load_data", f"labels of {name} are joined by |, and are read as several labels at once (multilabel).")
+        note("load_data", f"labels of {name} are joined by |, and are read as several labels at once (multilabel).")
         return "multilabel"
     numbers = [_number(one) for one in labels]
     if all(one is not None and math.isfinite(one) for one in numbers) and any(one % 1 for one in numbers if one):
-        mention(
-            "load_data", f"labels of {name} are numbers with decimals: regression. task='classification' undoes it."
-        )
+        note("load_data", f"labels of {name} are numbers with decimals: regression. task='classification' undoes it.")
         return "regression"
     return "classification"
 
@@ -128,18 +126,18 @@ def learn_names(train: Column, kind: str, name: str, given: tuple[str, ...] = ()
     """
     if kind == "regression":
         if len(set(train.labels)) < 2:
-            raise refused("load_data", f"labels of {name}", "differ", "one value only", "There is nothing to learn")
+            raise input_error("load_data", f"labels of {name}", "differ", "one value only", "There is nothing to learn")
         return ()
     names = {one for labels in train.labels for one in (labels if kind == "multilabel" else [labels])}
     if len(names) < 2:
         got = f"only {', '.join(map(repr, names)) or 'none'}"
         do = "One class leaves nothing to tell apart; check the label column"
-        raise refused("load_data", f"training labels of {name}", "be of two classes at least", got, do)
+        raise input_error("load_data", f"training labels of {name}", "be of two classes at least", got, do)
     if not names <= set(given):
         return tuple(sorted(names, key=_order))
     unused = [one for one in given if one not in names]
     if unused:
-        mention("load_data", f"no training row of {name} is labelled {', '.join(unused[:6])}.")
+        note("load_data", f"no training row of {name} is labelled {', '.join(unused[:6])}.")
     return given
 
 
@@ -157,7 +155,7 @@ def build(column: Column, task: Task) -> "Dataset":
     if unknown:
         got = f"{(set(lists[unknown[0]]) - number.keys()).pop()!r} in {rows_in_words(unknown)}"
         do = f"Known are {', '.join(task.names[:6])}{', ...' if len(task.names) > 6 else ''}"
-        raise refused("load_data", f"labels of {column.place}", "be known from training", got, do)
+        raise input_error("load_data", f"labels of {column.place}", "be known from training", got, do)
     ids = [[number[label] for label in one] for one in lists]
     classes = ClassLabel(names=list(task.names))
     features = Features({"text": Value("string"), "label": List(classes) if several else classes})
@@ -221,8 +219,8 @@ def _order(name: str) -> tuple[float, str]:
 def _mention_spelling(labels: list[Any], names: list[str], place: str) -> None:
     trimmed = sum(name != one for name, one in zip(names, labels, strict=True) if isinstance(one, str))
     if trimmed:
-        mention("load_data", f"spaces around {trimmed} labels of {place} are left out.")
+        note("load_data", f"spaces around {trimmed} labels of {place} are left out.")
     folded = Counter(name.casefold() for name in set(names))
     alike = [name for name in sorted(set(names)) if folded[name.casefold()] > 1]
     if alike:
-        mention("load_data", f"labels of {place} differ in case only, and stay apart: {', '.join(alike)}.")
+        note("load_data", f"labels of {place} differ in case only, and stay apart: {', '.join(alike)}.")

@@ -20,7 +20,7 @@ from ftlab.data.labels import (
 )
 from ftlab.data.split import normal, split_rows
 from ftlab.data.tables import SPLITS, Table, read_folder, read_table
-from ftlab.errors import Misused, check_choice, mention, misused, refused
+from ftlab.errors import ArgumentError, argument_error, check_choice, input_error, note
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -60,7 +60,7 @@ def load_data(
         of the training split.
 
     Raises:
-        Refused: If a file, a row, a label or a split cannot be learned from; the message names the place.
+        InputError: If a file, a row, a label or a split cannot be learned from; the message names the place.
 
     Example:
         >>> data = load_data("reviews", task="topic")
@@ -71,7 +71,7 @@ def load_data(
         return _of_datasets(source, "the data given", text, label, task)
     if not isinstance(source, str | os.PathLike) or not str(source).strip():
         do = "Give an embedded name, a file, a folder, a hub id, or a DatasetDict"
-        raise misused("load_data", "source", "be a name, a path or a DatasetDict", repr(source)[:60], do)
+        raise argument_error("load_data", "source", "be a name, a path or a DatasetDict", repr(source)[:60], do)
     name = str(source)
     if name in REVIEWS:
         label = label or task or "sentiment"
@@ -123,13 +123,13 @@ def task_of(data: Any) -> Task:
 
     if not isinstance(data, dict) or "train" not in data or not hasattr(data["train"], "features"):
         do = "Make it with ftlab.load_data"
-        raise misused("finetune", "data", "be a DatasetDict with a train split", type(data).__name__, do)
+        raise argument_error("finetune", "data", "be a DatasetDict with a train split", type(data).__name__, do)
     features = data["train"].features
     modality = "image" if "image" in features else "text"
     label = features.get("label")
     if label is None or modality not in features:
         do = "Make it with ftlab.load_data"
-        raise misused("finetune", "data", "have the columns text (or image) and label", str(list(features)), do)
+        raise argument_error("finetune", "data", "have the columns text (or image) and label", str(list(features)), do)
     if isinstance(label, ClassLabel):
         return Task("classification", tuple(label.names), modality)
     inner = getattr(label, "feature", None)
@@ -137,7 +137,7 @@ def task_of(data: Any) -> Task:
         return Task("multilabel", tuple(inner.names), modality)
     if not str(getattr(label, "dtype", "")).startswith("float"):
         do = "Make it with ftlab.load_data"
-        raise misused("finetune", "label", "be a class, a list of classes or a decimal number", str(label), do)
+        raise argument_error("finetune", "label", "be a class, a list of classes or a decimal number", str(label), do)
     return Task("regression", (), modality)
 
 
@@ -145,7 +145,7 @@ def checked(data: Any) -> "DatasetDict":
     """Return data in the common form; what has it already is only looked through, and nothing is mentioned again."""
     try:
         task = task_of(data)
-    except Misused:
+    except ArgumentError:
         return load_data(data)
     for split, rows in data.items():
         if rows.features != data["train"].features or set(rows.column_names) != {task.modality, "label"}:
@@ -203,7 +203,7 @@ def _mention_overlap(columns: dict[str, Column]) -> None:
     for split, column in columns.items():
         again = sum(normal(one) in seen for one in column.texts) if split != "train" else 0
         if again:
-            mention("load_data", f"{again} of {len(column.texts)} texts of {column.place} stand in train as well.")
+            note("load_data", f"{again} of {len(column.texts)} texts of {column.place} stand in train as well.")
 
 
 def _of_datasets(source: Any, name: str, text: str | None, label: str | None, task: str | None) -> "DatasetDict":
@@ -212,7 +212,9 @@ def _of_datasets(source: Any, name: str, text: str | None, label: str | None, ta
 
     splits = {SPLITS[split]: rows for split, rows in source.items() if split in SPLITS}
     if "train" not in splits or not hasattr(splits["train"], "features"):
-        raise refused("load_data", name, "have a split 'train'", f"{', '.join(map(str, source))}", "Rename one of them")
+        raise input_error(
+            "load_data", name, "have a split 'train'", f"{', '.join(map(str, source))}", "Rename one of them"
+        )
     if isinstance(splits["train"].features.get("image"), Image):
         return _images(splits, name, label or "label")
     tables = {}
@@ -220,7 +222,7 @@ def _of_datasets(source: Any, name: str, text: str | None, label: str | None, ta
         table = {column: _plain(rows, column) for column in rows.column_names}
         labels = table.get(label or "label", [])
         if split != "train" and labels and all(one in (None, -1, "-1") for one in labels):
-            mention("load_data", f"the labels of {split} of {name} are withheld (-1), so the split is left out.")
+            note("load_data", f"the labels of {split} of {name} are withheld (-1), so the split is left out.")
         else:
             tables[split] = table
     feature = splits["train"].features.get(label or "label")
@@ -249,7 +251,7 @@ def _images(splits: dict[str, Any], name: str, label: str) -> "DatasetDict":
     feature = splits["train"].features.get(label)
     if not isinstance(feature, ClassLabel) or len(feature.names) < 2:
         do = "Cast it with cast_column, or name another with label="
-        raise refused("load_data", f"label of {name}", "be a class label of two classes", str(feature), do)
+        raise input_error("load_data", f"label of {name}", "be a class label of two classes", str(feature), do)
     renamed = {label: "label"} if label != "label" else {}
     return DatasetDict(
         {split: rows.select_columns(["image", label]).rename_columns(renamed) for split, rows in splits.items()}

@@ -4,7 +4,7 @@ import random
 from collections import Counter, defaultdict
 from typing import Any
 
-from ftlab.errors import mention, refused
+from ftlab.errors import input_error, note
 from ftlab.seeding import derive_seed
 
 SHARES = (("validation", 0.1), ("test", 0.1))
@@ -30,7 +30,7 @@ def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool
         by_label: Whether to give each split its share of every label; not for numbers.
 
     Raises:
-        Refused: If there are fewer than ten rows.
+        InputError: If there are fewer than ten rows.
 
     Example:
         >>> parts = split_rows([f"text {i}" for i in range(20)], ["a", "b"] * 10, "here")
@@ -39,7 +39,7 @@ def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool
     """
     if len(texts) < SMALLEST:
         do = "Add rows, or give a folder with files train, validation and test of your own"
-        raise refused("load_data", name, f"have at least {SMALLEST} rows to be split", str(len(texts)), do)
+        raise input_error("load_data", name, f"have at least {SMALLEST} rows to be split", str(len(texts)), do)
     together = defaultdict(list)
     for row, text in enumerate(texts):
         together[normal(text)].append(row)
@@ -47,14 +47,14 @@ def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool
     if again:
         torn = sum(len({str(labels[row]) for row in rows}) > 1 for rows in together.values())
         conflict = f" {torn} of them with different labels." if torn else ""
-        mention("load_data", f"{again} rows of {name} repeat a text, and go to one split with it.{conflict}")
+        note("load_data", f"{again} rows of {name} repeat a text, and go to one split with it.{conflict}")
     strata = defaultdict(list)
     for rows in together.values():
         strata[str(labels[rows[0]]) if by_label else ""].append(rows)
     rare = Counter({label: len(groups) for label, groups in strata.items() if len(groups) < SMALLEST})
     if rare and by_label:
         some = ", ".join(f"{label!r} ({count})" for label, count in sorted(rare.items())[:3])
-        mention("load_data", f"few rows of {name} for {some}: too few for a share in every split.")
+        note("load_data", f"few rows of {name} for {some}: too few for a share in every split.")
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     seen, taken = 0, Counter[str]()
     for number, label in enumerate(sorted(strata)):

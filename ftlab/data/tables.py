@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ftlab.errors import mention, refused
+from ftlab.errors import input_error, note
 
 Table = dict[str, list[Any]]
 SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
@@ -26,7 +26,7 @@ def read_table(path: Path) -> Table:
         path: A csv (commas or semicolons), tsv, json lines or parquet file; text is UTF-8, a BOM is accepted.
 
     Raises:
-        Refused: If it cannot be read whole: missing, empty, binary, another encoding, a line with too many fields.
+        InputError: If it cannot be read whole: missing, empty, binary, another encoding, a line with too many fields.
     """
     if not os.path.exists(path):
         near = (
@@ -35,13 +35,13 @@ def read_table(path: Path) -> Table:
             else []
         )
         do = f"Check the spelling; {path.parent} holds {', '.join(near)}" if near else "Check the spelling"
-        raise refused("load_data", "file", "exist", repr(str(path))[:120], do)
+        raise input_error("load_data", "file", "exist", repr(str(path))[:120], do)
     if path.suffix.lower() not in SUFFIXES:
-        raise refused(
+        raise input_error(
             "load_data", "file", f"end in one of {', '.join(SUFFIXES)}", repr(path.name), "Save it as one of these"
         )
     if path.stat().st_size == 0:
-        raise refused("load_data", "file", "not be empty", f"{path.name} of 0 bytes", "Give a file with examples")
+        raise input_error("load_data", "file", "not be empty", f"{path.name} of 0 bytes", "Give a file with examples")
     if path.suffix.lower() == ".parquet":
         table = _parquet(path)
     else:
@@ -49,7 +49,7 @@ def read_table(path: Path) -> Table:
         delimited = path.suffix.lower() in (".csv", ".tsv")
         table = _delimited(path, text) if delimited else _json_lines(path, text)
     if not table or not len(next(iter(table.values()))):
-        raise refused("load_data", "file", "hold at least one row", f"none in {path.name}", "Add examples")
+        raise input_error("load_data", "file", "hold at least one row", f"none in {path.name}", "Add examples")
     return table
 
 
@@ -58,24 +58,24 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
     except OSError as error:
         got = f"{path} ({error.strerror})"
-        raise refused("load_data", "file", "be one that may be read", got, "Look at its permissions") from error
+        raise input_error("load_data", "file", "be one that may be read", got, "Look at its permissions") from error
     for start, what in _NOT_UTF8.items():
         if raw.startswith(start):
-            raise refused("load_data", "file", "be UTF-8 text", f"{what} in {path.name}", "Save it as UTF-8 csv")
+            raise input_error("load_data", "file", "be UTF-8 text", f"{what} in {path.name}", "Save it as UTF-8 csv")
     if b"\0" in raw:
         line = raw[: raw.index(b"\0")].count(b"\n") + 1
-        raise refused(
+        raise input_error(
             "load_data", "file", "be text", f"a NUL byte in line {line} of {path.name}", "It looks like binary data"
         )
     if raw.startswith(b"\xef\xbb\xbf"):
-        mention("load_data", f"{path.name} begins with a byte order mark, which is left out.")
+        note("load_data", f"{path.name} begins with a byte order mark, which is left out.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         got = f"byte 0x{raw[error.start]:02x} in line {line} of {path.name}"
         do = "Save it as UTF-8; iconv -f latin1 -t utf-8 converts it, if it is Latin-1"
-        raise refused("load_data", "file", "be UTF-8 text", got, do) from error
+        raise input_error("load_data", "file", "be UTF-8 text", got, do) from error
 
 
 def _delimited(path: Path, text: str) -> Table:
@@ -83,7 +83,7 @@ def _delimited(path: Path, text: str) -> Table:
     tabs = path.suffix.lower() == ".tsv"
     delimiter = "\t" if tabs else ";" if first.count(";") > first.count(",") else ","
     if delimiter == ";":
-        mention("load_data", f"{path.name} is separated by semicolons, and is read so.")
+        note("load_data", f"{path.name} is separated by semicolons, and is read so.")
     # A tab-separated file is mostly written without quoting, so that a lone quote in a text is only a quote.
     reader = csv.reader(
         io.StringIO(text, newline=""),
@@ -103,7 +103,7 @@ def _delimited(path: Path, text: str) -> Table:
                 header = [cell.strip() for cell in row]
                 _check_header(path, header)
             elif len(row) != len(header):
-                raise refused(
+                raise input_error(
                     "load_data",
                     f"line {reader.line_num} of {path.name}",
                     f"have {len(header)} fields, as the header has",
@@ -115,9 +115,9 @@ def _delimited(path: Path, text: str) -> Table:
     except csv.Error as error:
         got = f"{error} by line {reader.line_num} of {path.name}"
         do = 'Close every quote, and write a quote inside a quoted text as ""'
-        raise refused("load_data", "file", "be a table with balanced quotes", got, do) from error
+        raise input_error("load_data", "file", "be a table with balanced quotes", got, do) from error
     if blank:
-        mention("load_data", f"{blank} blank lines of {path.name} are left out.")
+        note("load_data", f"{blank} blank lines of {path.name} are left out.")
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
@@ -130,7 +130,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice or "" in header:
         got = f"{', '.join(map(repr, twice))} twice" if twice else f"an empty name among {header}"
-        raise refused("load_data", f"header of {path.name}", "name each column once", got, "Rename the columns")
+        raise input_error("load_data", f"header of {path.name}", "name each column once", got, "Rename the columns")
 
 
 def _json_lines(path: Path, text: str) -> Table:
@@ -142,13 +142,13 @@ def _json_lines(path: Path, text: str) -> Table:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             got = f"{getattr(error, 'msg', error)} in line {number} of {path.name}"
-            raise refused("load_data", "file", "hold a JSON object in each line", got, "Mend that line") from error
+            raise input_error("load_data", "file", "hold a JSON object in each line", got, "Mend that line") from error
         if not isinstance(row, dict):
             got = f"{type(row).__name__} in line {number} of {path.name}"
-            raise refused("load_data", "file", "hold a JSON object in each line", got, 'Write {"text": ...}')
+            raise input_error("load_data", "file", "hold a JSON object in each line", got, 'Write {"text": ...}')
         missing = set(rows[0]) - set(row) if rows else set()
         if missing:
-            raise refused(
+            raise input_error(
                 "load_data",
                 f"line {number} of {path.name}",
                 "have the keys of the first line",
@@ -167,7 +167,7 @@ def _parquet(path: Path) -> Table:
         columns: Table = pyarrow.parquet.read_table(path).to_pydict()
     except (pyarrow.ArrowException, OSError) as error:
         got = f"{str(error).splitlines()[0]} in {path.name}"
-        raise refused("load_data", "file", "be a whole parquet file", got, "Write it again") from error
+        raise input_error("load_data", "file", "be a whole parquet file", got, "Write it again") from error
     return columns
 
 
@@ -178,7 +178,7 @@ def read_folder(folder: Path) -> dict[str, Table]:
         split = SPLITS.get(path.stem.lower())
         if split and path.suffix.lower() in SUFFIXES:
             if split in found:
-                raise refused(
+                raise input_error(
                     "load_data",
                     f"split {split!r}",
                     "come from one file",
@@ -188,7 +188,7 @@ def read_folder(folder: Path) -> dict[str, Table]:
             found[split] = path
     if "train" not in found:
         some = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-        raise refused(
+        raise input_error(
             "load_data", "folder", "hold a train file", f"{some} in {folder}", "Name it train.csv, train.tsv or so"
         )
     return {split: read_table(found[split]) for split in dict.fromkeys(SPLITS.values()) if split in found}

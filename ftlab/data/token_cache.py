@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftlab.errors import Refused
+from ftlab.errors import InputError
 from ftlab.files import new_folder
 
 FORMAT = 1
@@ -68,7 +68,7 @@ def kept(entry: Path, rows: int, pieces: Callable[[], Iterator[Piece]]) -> Array
     if found is None:
         try:
             _write(entry, pieces())
-        except (OSError, Refused):
+        except (OSError, InputError):
             return None
         found = _read(entry, rows)
         _trim(entry)

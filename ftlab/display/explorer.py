@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from ftlab.display.explorer_page import page
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 
 MOST_FRAMES = 60
 """Frames of one explorer: more make the saved page too heavy."""
@@ -50,7 +50,7 @@ def slider(values: Sequence[Any], start: Any = None) -> Slider:
         start: One of them; the first where it is left out.
 
     Raises:
-        Misused: If there are fewer than two, two are alike, or ``start`` is none of them.
+        ArgumentError: If there are fewer than two, two are alike, or ``start`` is none of them.
 
     Example:
         >>> slider([0.1, 0.5, 1.0], start=0.5)
@@ -59,9 +59,9 @@ def slider(values: Sequence[Any], start: Any = None) -> Slider:
     given = tuple(values)
     begin = given[0] if start is None and given else start
     if len(given) < 2 or len({Slider((), None).label(value) for value in given}) < len(given):
-        raise misused("slider", "values", "be at least two that look different", str(list(given)), "Give more")
+        raise argument_error("slider", "values", "be at least two that look different", str(list(given)), "Give more")
     if begin not in given:
-        raise misused("slider", "start", "be one of the values", repr(start), f"Choose one of {list(given)}")
+        raise argument_error("slider", "start", "be one of the values", repr(start), f"Choose one of {list(given)}")
     return Slider(given, begin)
 
 
@@ -76,7 +76,7 @@ def explore(draw: Draw, *, goal: str = "", **controls: Slider) -> None:
             their start, so that the frames are as many as all values together; at most 60.
 
     Raises:
-        Misused: If there is no control, one is not a slider, there are too many frames, or ``draw`` gives no figure
+        ArgumentError: If there is no control, one is not a slider, there are too many frames, or ``draw`` gives no figure
             with a sentence.
 
     Example:
@@ -112,10 +112,12 @@ def check_controls(controls: dict[str, Slider]) -> None:
     """Refuse controls of which no explorer can be made."""
     if not controls or not all(isinstance(control, Slider) for control in controls.values()):
         do = "As in explore(draw, lr=slider([0.1, 0.5, 1.0]))"
-        raise misused("explore", "controls", "be sliders", str(controls), do)
+        raise argument_error("explore", "controls", "be sliders", str(controls), do)
     frames = len(sweeps(controls))
     if frames > MOST_FRAMES:
-        raise misused("explore", "controls", f"make at most {MOST_FRAMES} frames", str(frames), "Give fewer values")
+        raise argument_error(
+            "explore", "controls", f"make at most {MOST_FRAMES} frames", str(frames), "Give fewer values"
+        )
 
 
 def sweeps(controls: dict[str, Slider]) -> dict[tuple[int, ...], dict[str, Any]]:
@@ -142,7 +144,7 @@ def render(draw: Draw, values: dict[str, Any]) -> tuple[bytes, str]:
     drawn = draw(**values)
     if not (isinstance(drawn, tuple) and len(drawn) == 2 and hasattr(drawn[0], "savefig") and str(drawn[1]).strip()):
         do = "End draw with: return figure, 'what it shows'"
-        raise misused("explore", "draw", "give a figure and a sentence", type(drawn).__name__, do)
+        raise argument_error("explore", "draw", "give a figure and a sentence", type(drawn).__name__, do)
     figure, words = drawn
     return picture(figure), " ".join(str(words).split())
 

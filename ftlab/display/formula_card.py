@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def formula(function: Callable[..., Any]) -> Formula:
         function: One of ``ftlab.formulas``.
 
     Raises:
-        Misused: If its docstring has no formula.
+        ArgumentError: If its docstring has no formula.
 
     Example:
         >>> from ftlab.formulas import decay
@@ -50,7 +50,9 @@ def formula(function: Callable[..., Any]) -> Formula:
     blocks = [" ".join(one.split()) for one in re.findall(r"\.\. math::(.*?)\n\n", text, re.DOTALL)]
     name = getattr(function, "__name__", repr(function))
     if not blocks:
-        raise misused("formula", "function", "be one of ftlab.formulas", name, "As in formula(ftlab.formulas.decay)")
+        raise argument_error(
+            "formula", "function", "be one of ftlab.formulas", name, "As in formula(ftlab.formulas.decay)"
+        )
     rules = [line for line in text.splitlines() if re.fullmatch(r"=+( +=+)+", line)]
     rows = text.split(rules[0])[2].strip("\n").splitlines() if rules else []
     ends = [match.span() for match in re.finditer("=+", rules[0])] if rules else []

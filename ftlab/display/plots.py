@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#767676"
 """From Okabe and Ito's palette, which colour-blind readers can tell apart."""
@@ -76,7 +76,7 @@ def check_figure(where: str, path: str) -> None:
     kinds = Figure().canvas.get_supported_filetypes()
     if Path(path).suffix.lstrip(".").lower() not in kinds or not Path(path).parent.is_dir():
         do = "Write it as in differences.png, in a folder that exists"
-        raise misused(where, "figure", f"be a file of a kind that can be drawn ({', '.join(kinds)})", path, do)
+        raise argument_error(where, "figure", f"be a file of a kind that can be drawn ({', '.join(kinds)})", path, do)
 
 
 def in_words(history: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_choice, misused
+from ftlab.errors import argument_error, check_choice
 from ftlab.rule import GradientRule, Memory, Now, Penalty, Shape
 
 ENGINES = ("auto", "reference", "fast", "fast-fp32")
@@ -26,7 +26,7 @@ def choose_device(asked: str = "auto") -> str:
         return next(device for device, present in there.items() if present)
     if not there[asked]:
         present = ", ".join(device for device, is_there in there.items() if is_there)
-        raise misused("finetune", "device", f"be on this machine ({present})", repr(asked), "Use 'auto'")
+        raise argument_error("finetune", "device", f"be on this machine ({present})", repr(asked), "Use 'auto'")
     return asked
 
 
@@ -45,7 +45,7 @@ def choose_engine(asked: str, device: str, *, emulated: bool = False) -> str:
         emulated: Whether to allow ``"fast"`` where bf16 has to be emulated, which is many times slower: for a rehearsal.
 
     Raises:
-        Misused: If the engine is unknown, or one that the device does not have.
+        ArgumentError: If the engine is unknown, or one that the device does not have.
     """
     check_choice("finetune", "engine", asked, ENGINES)
     try:
@@ -54,7 +54,9 @@ def choose_engine(asked: str, device: str, *, emulated: bool = False) -> str:
         return "reference"
     if asked == "fast" and not (emulated or has_bf16(device)):
         do = "Use 'auto', 'fast-fp32' or 'reference'"
-        raise misused("finetune", "engine", "be one that this device has", f"'fast' on {device} without bf16", do)
+        raise argument_error(
+            "finetune", "engine", "be one that this device has", f"'fast' on {device} without bf16", do
+        )
     if asked != "auto":
         return asked
     return "reference" if device == "mps" else "fast" if has_bf16(device) else "fast-fp32"

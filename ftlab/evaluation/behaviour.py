@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from ftlab.data.load import EMBEDDED, load_pairs
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 from ftlab.evaluation.metrics import RESAMPLES, Metrics
 
 KINDS = {
@@ -66,7 +66,7 @@ class Behaviour:
         if not passed:
             known = ", ".join(f"{kind} {capability}" for kind, capability in self._parts())
             got = f"{kind!r}, {capability!r}"
-            raise misused("check_behaviour", "kind and capability", f"be one of: {known}", got, "Choose one")
+            raise argument_error("check_behaviour", "kind and capability", f"be one of: {known}", got, "Choose one")
         interval = binomtest(sum(passed), len(passed)).proportion_ci(method="wilson")
         return sum(passed) / len(passed), float(interval.low), float(interval.high)
 
@@ -125,7 +125,7 @@ def check_behaviour(model: Any, *, positive: str = "positive") -> Behaviour:
         The share passed by kind and capability, each with its 95 % interval, and the failures.
 
     Raises:
-        Misused: If the model has no label of that name.
+        ArgumentError: If the model has no label of that name.
 
     Source:
         Ribeiro et al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList", arXiv 2005.04118.
@@ -159,11 +159,13 @@ def _scorer(model: Any, positive: str) -> Callable[[list[str]], Sequence[float]]
         if callable(model):
             return model  # type: ignore[no-any-return]
         do = "Give a run, a loaded model, or a function from texts to probabilities"
-        raise misused("check_behaviour", "model", "be a sentiment model", type(model).__name__, do)
+        raise argument_error("check_behaviour", "model", "be a sentiment model", type(model).__name__, do)
     names = pretrained.task.names
     if positive not in names or len(names) != 2:
         do = "Name the positive label, as in check_behaviour(run, positive='1')"
-        raise misused("check_behaviour", "positive", "be one of the model's two labels", f"{positive!r} of {names}", do)
+        raise argument_error(
+            "check_behaviour", "positive", "be one of the model's two labels", f"{positive!r} of {names}", do
+        )
     return lambda texts: [one["probabilities"][positive] for one in predict(pretrained, texts)]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from ftlab.data.batches import Encoded, encode
 from ftlab.engines.devices import ENGINES, choose_engine, forward_pass
 from ftlab.engines.transfer import moved
-from ftlab.errors import check_choice, check_whole, misused
+from ftlab.errors import argument_error, check_choice, check_int
 from ftlab.evaluation.metrics import Metrics, measure
 from ftlab.losses import logits_of
 from ftlab.models.load import Pretrained
@@ -92,19 +92,21 @@ def evaluate(
         engine: ``"reference"`` pads the texts; any other packs them where it can. Both compute in fp32.
 
     Raises:
-        Misused: If the labels are not those of the model.
+        ArgumentError: If the labels are not those of the model.
     """
     from datasets import ClassLabel
 
     if "label" not in getattr(rows, "features", {}):
         do = "Use predict for rows without labels"
-        raise misused("evaluate", "rows", "be a Dataset with labels", type(rows).__name__, do)
+        raise argument_error("evaluate", "rows", "be a Dataset with labels", type(rows).__name__, do)
     feature = rows.features["label"]
     feature = getattr(feature, "feature", feature)
     names = tuple(feature.names) if isinstance(feature, ClassLabel) else ()
     if names != pretrained.task.names:
         do = "Evaluate on the data of the task that the model was fine-tuned for"
-        raise misused("evaluate", "labels", f"be {', '.join(pretrained.task.names)}", ", ".join(names) or "numbers", do)
+        raise argument_error(
+            "evaluate", "labels", f"be {', '.join(pretrained.task.names)}", ", ".join(names) or "numbers", do
+        )
     encoded = encode(pretrained, rows, max_length, "evaluate")
     return evaluate_encoded(pretrained, encoded, split, resamples, engine)
 
@@ -132,11 +134,11 @@ def predict(pretrained: Pretrained, inputs: Any, *, max_length: int = 128) -> li
         name; for several labels ``labels``, those above 0.5; for a regression ``value``.
 
     Raises:
-        Misused: If an input is not a text, or is empty.
+        ArgumentError: If an input is not a text, or is empty.
     """
-    check_whole("predict", "max_length", max_length, "128 is usual", at_least=1)
+    check_int("predict", "max_length", max_length, "128 is usual", at_least=1)
     if isinstance(inputs, str) or not hasattr(inputs, "__iter__"):
-        raise misused("predict", "inputs", "be a list", repr(inputs)[:60], "Write predict([text])")
+        raise argument_error("predict", "inputs", "be a list", repr(inputs)[:60], "Write predict([text])")
     inputs = list(inputs)
     if not inputs:
         return []
@@ -144,7 +146,7 @@ def predict(pretrained: Pretrained, inputs: Any, *, max_length: int = 128) -> li
         wrong = [i for i, one in enumerate(inputs) if not isinstance(one, str) or not one.strip()]
         if wrong:
             got = f"{inputs[wrong[0]]!r} at place {wrong[0] + 1}"
-            raise misused("predict", "inputs", "be texts that are not empty", got, "Leave it out")
+            raise argument_error("predict", "inputs", "be texts that are not empty", got, "Leave it out")
         encoded = encode(pretrained, inputs, max_length, "predict")
     else:
         from datasets import Dataset

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftlab.data.labels import Task
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 
 Array = npt.NDArray[Any]
 RESAMPLES = 1000
@@ -102,7 +102,7 @@ def measure(
         seed: Of that drawing.
 
     Raises:
-        Misused: If there is no sample, or a logit is not finite.
+        ArgumentError: If there is no sample, or a logit is not finite.
 
     Source:
         Intervals: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile).
@@ -115,7 +115,7 @@ def measure(
     """
     if not len(labels) or not np.isfinite(logits).all():
         got = "no sample" if not len(labels) else f"{(~np.isfinite(logits)).sum()} that are NaN or infinite"
-        raise misused("measure", "logits", "be finite, one row a sample", got, "The model may have diverged")
+        raise argument_error("measure", "logits", "be finite, one row a sample", got, "The model may have diverged")
     logits = logits.astype(np.float64)
     outputs = logits if task.kind == "regression" else _probabilities(logits, task.kind)
     values, undefined = _values(task, outputs, labels)

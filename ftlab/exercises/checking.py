@@ -11,14 +11,14 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from ftlab.errors import misused, refused
+from ftlab.errors import argument_error, input_error
 from ftlab.exercises import functions
-from ftlab.exercises.probe import Hint
+from ftlab.exercises.probe import HintError
 from ftlab.exercises.sealed import sealed_answers
 from ftlab.files import write_text
 
 Task = Callable[[Callable[..., Any]], None]
-"""A checker of a learner's function: it raises a :class:`~ftlab.exercises.probe.Hint` unless all is right."""
+"""A checker of a learner's function: it raises a :class:`~ftlab.exercises.probe.HintError` unless all is right."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Check:
                 that fails is a wrong answer; its error is the hint.
 
         Raises:
-            Misused: If there is no such exercise.
+            ArgumentError: If there is no such exercise.
         """
         verdict = self.solution(number, answer)
         before = self.kept.get(number, Kept(right=False, tries=0, answer=""))
@@ -125,7 +125,7 @@ def tasks() -> dict[str, Task]:
 def judge(number: str, answer: Any) -> str:
     """Return a hint, or nothing where the answer is right."""
     if number not in numbers():
-        raise misused(
+        raise argument_error(
             "check", "number", "be that of an exercise", repr(number), f"Choose one of {', '.join(numbers())}"
         )
     if answer is ...:
@@ -136,7 +136,7 @@ def judge(number: str, answer: Any) -> str:
         return f"The answer must be a function: give its name without brackets. Got {type(answer).__name__}."
     try:
         tasks()[number](answer)
-    except Hint as hint:
+    except HintError as hint:
         return str(hint)
     except Exception as error:  # whatever a learner's function may raise
         return f"Your function raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
@@ -162,7 +162,7 @@ def read(file: Path) -> dict[str, Any]:
         return content
     except (OSError, ValueError, AttributeError) as error:
         do = "Make it with ftlab.check.keep"
-        raise refused("check", "file", "be answers that were kept", f"{file}: {error}", do) from error
+        raise input_error("check", "file", "be answers that were kept", f"{file}: {error}", do) from error
 
 
 def _again(number: str, kept: dict[str, Any]) -> bool:

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 
-class Hint(Exception):
+class HintError(Exception):
     """An answer is not right yet; the message says where to look."""
 
 
 def expect(condition: Any, hint: str) -> None:
     """Give a hint unless a condition holds."""
     if not condition:
-        raise Hint(hint)
+        raise HintError(hint)
 
 
 def run(function: Callable[..., Any], *inputs: Any) -> Any:

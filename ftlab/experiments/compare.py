@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftlab.data.load import checked, task_of
-from ftlab.errors import Diverged, check_whole, misused, refused, sentence
+from ftlab.errors import DivergenceError, argument_error, check_int, format_error, input_error
 from ftlab.experiments.paired import Paired, holm
 from ftlab.models.load import Pretrained, load_model
 from ftlab.recipes.parse import check_recipe
@@ -133,8 +133,8 @@ def compare(
         diverges is not compared, and the table says so.
 
     Raises:
-        Misused: If an arm or an argument cannot be meant. Refused: If file, model or data cannot be used.
-        Diverged: If the first arm diverges, against which the others were to be held.
+        ArgumentError: If an arm or an argument is invalid. InputError: If file, model or data cannot be used.
+        DivergenceError: If the first arm diverges, against which the others were to be held.
 
     Example:
         >>> from ftlab.data.load import load_data
@@ -145,11 +145,11 @@ def compare(
         >>> list(found.values), found.n
         (['plain', 'clipped'], 16)
     """
-    check_whole("compare", "seeds", seeds, "10 show a difference of one spread", at_least=2)
+    check_int("compare", "seeds", seeds, "10 show a difference of one spread", at_least=2)
     given = _read(arms) if isinstance(arms, str | Path) else arms
     chosen = {name: _arguments(name, arm, shared) for name, arm in given.items()}
     if len(chosen) < 2:
-        raise misused("compare", "arms", "be at least two", f"{len(chosen)}", "The first is the reference")
+        raise argument_error("compare", "arms", "be at least two", f"{len(chosen)}", "The first is the reference")
     data = checked(data)
     split = split_to_measure("compare", data)
     model = model if isinstance(model, Pretrained) else load_model(model, data)
@@ -164,7 +164,7 @@ def compare(
             for name, arguments in chosen.items():
                 try:
                     values[name].append(reach(model, data, metric, seed=seed, **arguments))
-                except Diverged:
+                except DivergenceError:
                     if name == first:
                         raise
                     values[name].append(math.nan)
@@ -180,7 +180,9 @@ def reach(model: Pretrained, data: Any, metric: str, **arguments: Any) -> float:
     value = found[metric] if found else math.nan
     if math.isnan(value):
         got = f"none with seed {arguments['seed']}: all answers are alike"
-        raise Diverged(sentence("finetune", "model", f"reach some {metric}", got, "Train longer, or with a lower lr"))
+        raise DivergenceError(
+            format_error("finetune", "model", f"reach some {metric}", got, "Train longer, or with a lower lr")
+        )
     return value
 
 
@@ -193,7 +195,7 @@ def split_to_measure(where: str, data: Any) -> str:
     split = "test" if "test" in data else "validation"
     if split not in data:
         do = "Give a validation or test split"
-        raise misused(where, "data", "have a split to measure on", f"only {', '.join(data)}", do)
+        raise argument_error(where, "data", "have a split to measure on", f"only {', '.join(data)}", do)
     return split
 
 
@@ -205,7 +207,7 @@ def check_arguments(where: str, name: str, arguments: Mapping[str, Any], ours: t
     known = [one.name for one in dataclasses.fields(Settings) if one.name not in (*OURS, *ours)]
     for word in arguments:
         if word not in (*known, "progress"):
-            raise misused(where, name, f"hold only {', '.join(known)}", repr(word), f"Leave {word} out")
+            raise argument_error(where, name, f"hold only {', '.join(known)}", repr(word), f"Leave {word} out")
     Settings(**{word: value for word, value in arguments.items() if word != "progress"})
 
 
@@ -214,7 +216,7 @@ def _read(path: str | Path) -> dict[str, Any]:
         found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         do = "Write a table an arm: [clipped], then recipe = ['ClipNorm(1.0)']"
-        raise refused("compare", "arms", "be a TOML file that can be read", f"{path}: {error}", do) from error
+        raise input_error("compare", "arms", "be a TOML file that can be read", f"{path}: {error}", do) from error
     return found
 
 

@@ -73,7 +73,7 @@ def examine(rule: Rule) -> list[str]:
     for clause in CLAUSES:
         try:
             clause(rule)
-        except Broken as broken:
+        except ConformanceError as broken:
             found.append(str(broken))
             if clause is gives_what_its_kind_gives:  # nothing can be trained with it
                 break
@@ -85,14 +85,14 @@ def examine(rule: Rule) -> list[str]:
     return found
 
 
-class Broken(AssertionError):
+class ConformanceError(AssertionError):
     """A clause is broken."""
 
 
 def hold(condition: Any, clause: str) -> None:
     """Say which clause is broken unless a condition holds."""
     if not condition:
-        raise Broken(clause)
+        raise ConformanceError(clause)
 
 
 def is_a_value(rule: Rule) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftlab.errors import Diverged, check_number, check_whole, misused
+from ftlab.errors import DivergenceError, argument_error, check_int, check_number
 from ftlab.models.load import Pretrained
 from ftlab.rule import Loss, Rule, Schedule
 from ftlab.training.loop import begin, step
@@ -79,7 +79,7 @@ def find_rate(
         and another batch size move the optimum.
 
     Raises:
-        Misused: If an argument cannot be meant.
+        ArgumentError: If an argument is invalid.
 
     Source:
         Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186. Departure: the rate grows
@@ -93,16 +93,16 @@ def find_rate(
     """
     check_number("find_rate", "low", low, "1e-7 is usual", above=0)
     check_number("find_rate", "high", high, "1 is usual", above=low)
-    check_whole("find_rate", "steps", steps, "100 is usual", at_least=3)
+    check_int("find_rate", "steps", steps, "100 is usual", at_least=3)
     check_number("find_rate", "smoothing", smoothing, "0.8 is usual", at_least=0, below=1)
     schedules = [type(rule).__name__ for rule in recipe if isinstance(rule, Schedule)]
     if schedules:
-        raise misused("find_rate", "recipe", "have no schedule", ", ".join(schedules), "The test sets the rate")
+        raise argument_error("find_rate", "recipe", "have no schedule", ", ".join(schedules), "The test sets the rate")
     if optimizer == "adabound":
         do = "AdaBound has two, whose bounds would run away with the first; test 'adamw' and 'sgd', which it lies between"
-        raise misused("find_rate", "optimizer", "have one learning rate", repr(optimizer), do)
+        raise argument_error("find_rate", "optimizer", "have one learning rate", repr(optimizer), do)
     if not len(batches):
-        raise misused("find_rate", "batches", "hold at least one", "none", "Give a list of batches")
+        raise argument_error("find_rate", "batches", "hold at least one", "none", "Give a list of batches")
     state = begin(
         model.copy() if isinstance(model, Pretrained) else copy.deepcopy(model),
         batches,
@@ -121,7 +121,7 @@ def find_rate(
         state.lr = low * (high / low) ** (number / (steps - 1))
         try:
             seen = step(state, batch)["loss"]
-        except Diverged:
+        except DivergenceError:
             stopped = state.lr
             break
         rates.append(state.lr)
@@ -135,7 +135,7 @@ def find_rate(
             break
     if not losses:
         do = "Look for odd rows in the data, and for weights that are not finite"
-        raise misused("find_rate", "loss", "be finite at the first batch", "NaN or infinity", do)
+        raise argument_error("find_rate", "loss", "be finite at the first batch", "NaN or infinity", do)
     # what comes after the best counts as no worse than the worst before it, or a loss that ran away would hide the fall
     smoothed = _smooth(torch.tensor(losses, dtype=torch.double).clamp(max=highest), smoothing)
     return RangeTest(tuple(rates), tuple(losses), tuple(smoothed.tolist()), _steepest(rates, smoothed), stopped)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Paired:
         count = len(values)
         if count < 2 or not np.isfinite(values).all():
             got = f"{count} of them" if count < 2 else "one that is not finite"
-            raise misused("compare", "differences", "be at least 2 finite numbers", got, "Run more seeds")
+            raise argument_error("compare", "differences", "be at least 2 finite numbers", got, "Run more seeds")
         given, mean = tuple(values.tolist()), float(values.mean())
         if np.ptp(values) <= 1e-9 * abs(values).max():  # all alike, but for how fractions are rounded
             return cls(given, mean, mean, mean, 1.0 if mean == 0 else 2.0 ** (1 - count), 0.0)

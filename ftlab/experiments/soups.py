@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ftlab.errors import mention, misused
+from ftlab.errors import argument_error, note
 from ftlab.evaluation.inference import evaluate
 from ftlab.formulas import mean_of
 from ftlab.models.load import Pretrained
@@ -30,7 +30,7 @@ def soup(runs: Sequence[Run | Pretrained]) -> Pretrained:
         A model of its own, to be given to :func:`ftlab.evaluate`, :func:`ftlab.predict` or a further run.
 
     Raises:
-        Misused: If the models are not of one architecture and one task.
+        ArgumentError: If the models are not of one architecture and one task.
     """
     return _poured(_checked("soup", runs))
 
@@ -51,7 +51,7 @@ def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
         A model of its own, to be given to :func:`ftlab.evaluate`, :func:`ftlab.predict` or a further run.
 
     Raises:
-        Misused: If the runs are not of one architecture, one task and the same data, or have no such split.
+        ArgumentError: If the runs are not of one architecture, one task and the same data, or have no such split.
 
     Source:
         Wortsman et al. 2022, "Model soups", arXiv 2203.05482 (greedy soup). Departure: a run stays where the mean is as
@@ -61,11 +61,13 @@ def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
     for run in runs:
         if not isinstance(run, Run):
             do = "Models alone have no data to be measured on; soup takes them"
-            raise misused("greedy_soup", "runs", "be finished runs", type(run).__name__, do)
+            raise argument_error("greedy_soup", "runs", "be finished runs", type(run).__name__, do)
         if split not in run.data:
-            raise misused("greedy_soup", "split", f"be one of {', '.join(run.data)}", repr(split), "Choose one")
+            raise argument_error("greedy_soup", "split", f"be one of {', '.join(run.data)}", repr(split), "Choose one")
         if run.facts["data_fingerprint"] != runs[0].facts["data_fingerprint"]:
-            raise misused("greedy_soup", "runs", "be on the same data", "other rows", "Fine-tune them on one data set")
+            raise argument_error(
+                "greedy_soup", "runs", "be on the same data", "other rows", "Fine-tune them on one data set"
+            )
     rows, length = runs[0].data[split], runs[0].settings.max_length
     metric = SCORES[models[0].task.kind]
     sign = -1 if metric == "mse" else 1
@@ -83,7 +85,7 @@ def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
             chosen, best = [*chosen, place], reached
     names = ", ".join(str(place + 1) for place in chosen)
     reached_by = f"{split} {metric} {abs(best):.4g}, the best run alone {abs(alone[first]):.4g}"
-    mention("greedy_soup", f"of {len(models)} runs these are in, by their place: {names}; {reached_by}.")
+    note("greedy_soup", f"of {len(models)} runs these are in, by their place: {names}; {reached_by}.")
     return _poured([models[place] for place in chosen])
 
 
@@ -91,29 +93,31 @@ def _checked(where: str, runs: Sequence[Run | Pretrained]) -> list[Pretrained]:
     """Return the models, or refuse those that cannot be averaged; mention what makes a mean poor."""
     if isinstance(runs, Run | Pretrained) or not len(runs):
         got = "none" if not isinstance(runs, Run | Pretrained) else "one alone"
-        raise misused(where, "runs", "be a list of runs", got, "Write soup([first, second])")
+        raise argument_error(where, "runs", "be a list of runs", got, "Write soup([first, second])")
     for one in runs:
         if not isinstance(one, Run | Pretrained):
-            raise misused(where, "runs", "be finished runs or models", type(one).__name__, "Give what finetune returns")
+            raise argument_error(
+                where, "runs", "be finished runs or models", type(one).__name__, "Give what finetune returns"
+            )
     models = [one.model if isinstance(one, Run) else one for one in runs]
     first = models[0]
     shapes = _shapes(first)
     for place, model in enumerate(models):
         if model.task != first.task:
             got = f"{_told(model)} in place {place + 1}, {_told(first)} in place 1"
-            raise misused(where, "runs", "be of one task", got, "Average models that know the same labels")
+            raise argument_error(where, "runs", "be of one task", got, "Average models that know the same labels")
         odd = sorted({*shapes.items()} ^ {*_shapes(model).items()})
         if odd:
             got = f"another {odd[0][0]} in place {place + 1}"
-            raise misused(where, "runs", "be of one architecture", got, "Average models made of one checkpoint")
+            raise argument_error(where, "runs", "be of one architecture", got, "Average models made of one checkpoint")
     if len({model.name for model in models}) > 1:
-        mention(where, "the models come from different checkpoints; the mean of such weights is rarely of use.")
+        note(where, "the models come from different checkpoints; the mean of such weights is rarely of use.")
     seeds = {one.settings.head_seed for one in runs if isinstance(one, Run) and one.model.fresh}
     if len(seeds) > 1:
         do = "give the runs one head seed, seed=(0, 1), seed=(0, 2)"
-        mention(where, f"the new heads were drawn from {len(seeds)} seeds, and their mean may be no head at all: {do}.")
+        note(where, f"the new heads were drawn from {len(seeds)} seeds, and their mean may be no head at all: {do}.")
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in first.net.modules()):
-        mention(where, "the running statistics of batch normalisation are those of the first model.")
+        note(where, "the running statistics of batch normalisation are those of the first model.")
     return models
 
 

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from ftlab.data.load import checked, task_of
-from ftlab.errors import Diverged, check_number, check_whole
+from ftlab.errors import DivergenceError, check_int, check_number
 from ftlab.experiments.compare import METRIC, check_arguments, reach, split_to_measure
 from ftlab.experiments.conformance import examine
 from ftlab.experiments.paired import Paired
@@ -148,8 +148,8 @@ def trial(
         have been seen. Where training with the rule diverges, and without does not, that is the verdict.
 
     Raises:
-        Misused: If an argument cannot be meant. Refused: If model or data cannot be used.
-        Diverged: If a run without the rule diverges.
+        ArgumentError: If an argument is invalid. InputError: If model or data cannot be used.
+        DivergenceError: If a run without the rule diverges.
 
     Example:
         >>> from ftlab.data.load import load_data
@@ -165,9 +165,9 @@ def trial(
         It took ... s.
     """
     check_number("trial", "minutes", minutes, "5 is usual", above=0)
-    check_whole("trial", "rows", rows, "256 is usual", at_least=2)
+    check_int("trial", "rows", rows, "256 is usual", at_least=2)
     if pairs is not None:
-        check_whole("trial", "pairs", pairs, "10 pairs show a difference of one spread", at_least=2)
+        check_int("trial", "pairs", pairs, "10 pairs show a difference of one spread", at_least=2)
     check_arguments("trial", "arguments", arguments, ours=("recipe",))
     (rule,) = check_recipe([rule])
     shared = check_recipe(list(beside))
@@ -189,7 +189,7 @@ def trial(
             spent = (time.monotonic() - started) / 60
             if not pairs and seed + 1 >= FEWEST and spent * (seed + 2) / (seed + 1) > minutes:
                 break
-    except Diverged as error:
+    except DivergenceError as error:
         if len(arms[0]) == len(arms[1]):  # the run without the rule diverges
             raise
         diverged = str(error)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 
 
 def check_labels(where: str, logits: Any, labels: Any) -> None:
@@ -15,13 +15,13 @@ def check_labels(where: str, logits: Any, labels: Any) -> None:
         must = "be whole numbers (int64) of shape (N,) beside logits of shape (N, C)"
         got = f"{labels.dtype} {tuple(labels.shape)} beside {tuple(logits.shape)}"
         do = "One label a row of logits; several labels at once are the job of binary_cross_entropy"
-        raise misused(where, "labels", must, got, do)
+        raise argument_error(where, "labels", must, got, do)
     if len(labels) == 0:
-        raise misused(where, "labels", "hold at least one sample", "none", "Leave empty batches out")
+        raise argument_error(where, "labels", "hold at least one sample", "none", "Leave empty batches out")
     low, high = span(labels)
     if low < 0 or high >= logits.shape[1]:
         do = "The model needs as many classes as the data has"
-        raise misused(where, "labels", f"lie from 0 to {logits.shape[1] - 1}", f"{low} to {high}", do)
+        raise argument_error(where, "labels", f"lie from 0 to {logits.shape[1] - 1}", f"{low} to {high}", do)
 
 
 def span(labels: Any) -> tuple[Any, Any]:
@@ -45,4 +45,4 @@ def check_weights(where: str, logits: Any, weight: Any) -> None:
     """
     if weight is not None and weight.shape != logits.shape[1:]:
         must = f"have one number a class, shape ({logits.shape[1]},)"
-        raise misused(where, "weight", must, f"shape {tuple(weight.shape)}", "Give a weight for each class")
+        raise argument_error(where, "weight", must, f"shape {tuple(weight.shape)}", "Give a weight for each class")

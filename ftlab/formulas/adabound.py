@@ -59,7 +59,7 @@ def adabound(
         New parameters and the new past; what came in is not changed.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843. Departure:

@@ -65,7 +65,7 @@ def adamw(
         New parameters and new moments; what came in is not changed.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101; Kingma and Ba 2015

@@ -4,7 +4,7 @@ import torch  # noqa: F401  (for the examples)
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 from ftlab.formulas._checks import span
 
 
@@ -29,7 +29,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         A scalar in nats: 0 for certainty in every right answer, log 2 for a model that knows nothing.
 
     Raises:
-        Misused: If the shapes differ, or a label is below 0 or above 1.
+        ArgumentError: If the shapes differ, or a label is below 0 or above 1.
 
     Source:
         The article's formula (1) for C independent questions of two answers. Departure: none.
@@ -39,7 +39,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         tensor(0.6931)
     """
     if logits.ndim != 2 or logits.shape != labels.shape or not labels.numel():
-        raise misused(
+        raise argument_error(
             "binary_cross_entropy",
             "labels",
             "have the shape (N, C) of the logits, N at least 1",
@@ -48,7 +48,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         )
     low, high = span(labels)
     if low < 0 or high > 1:
-        raise misused(
+        raise argument_error(
             "binary_cross_entropy",
             "labels",
             "lie from 0 to 1",

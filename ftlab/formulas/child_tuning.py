@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import check_number, check_whole
+from ftlab.errors import check_int, check_number
 from ftlab.formulas._fisher import squared_gradients
 from ftlab.parameters import Pattern, Tensors, largest, listed, select
 from ftlab.rule import GradientRule, Memory, Now, Project, Rule
@@ -35,7 +35,7 @@ def child_tuning(grads: Tensors, share: float, generator: torch.Generator) -> Te
         New tensors under the same names. An entry that is not kept is 0; what came in is not changed.
 
     Raises:
-        Misused: If ``share`` is outside its range.
+        ArgumentError: If ``share`` is outside its range.
 
     Source:
         Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687 (Child-Tuning-F). Departure: none.
@@ -79,7 +79,7 @@ def child_network(fisher: Tensors, share: float) -> Tensors:
         Masks of the same names and shapes. Their number of true entries is exact; equal entries are chosen by place.
 
     Raises:
-        Misused: If ``share`` is outside its range.
+        ArgumentError: If ``share`` is outside its range.
 
     Source:
         Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687 (Child-Tuning-D). Departure:
@@ -156,7 +156,7 @@ class ChildTuningD(GradientRule, Project):
 
     def __post_init__(self) -> None:
         _check("ChildTuningD", self.share)
-        check_whole("ChildTuningD", "samples", self.samples, "128 rows are usual", at_least=1)
+        check_int("ChildTuningD", "samples", self.samples, "128 rows are usual", at_least=1)
 
     @property
     def equation(self) -> str:

@@ -33,7 +33,7 @@ def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
         finite gives NaN, which the next loss reports. The length is added up in single precision at least.
 
     Raises:
-        Misused: If ``max_norm`` is not greater than 0.
+        ArgumentError: If ``max_norm`` is not greater than 0.
 
     Source:
         Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks".

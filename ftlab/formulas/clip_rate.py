@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
@@ -31,7 +31,7 @@ def clip_rate(rate: float, low: float, high: float) -> float:
         The rate itself where it lies between the bounds, else the bound that it passed.
 
     Raises:
-        Misused: If a number is outside its range, or ``low`` is above ``high``.
+        ArgumentError: If a number is outside its range, or ``low`` is above ``high``.
 
     Source:
         Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843
@@ -51,7 +51,7 @@ def _check(where: str, low: float, high: float) -> None:
     check_number(where, "low", low, "0 sets no lower bound", at_least=0)
     check_number(where, "high", high, "inf sets no upper bound", at_least=0, finite=False)
     if low > high:
-        raise misused(where, "low", f"be at most high, {high:g}", f"{low!r}", "Give the lower bound first")
+        raise argument_error(where, "low", f"be at most high, {high:g}", f"{low!r}", "Give the lower bound first")
 
 
 @final

@@ -34,7 +34,7 @@ def clip_value(grads: Tensors, bound: float) -> Tensors:
         New tensors under the same names. NaN stays NaN; an infinite entry becomes the bound.
 
     Raises:
-        Misused: If ``bound`` is not greater than 0.
+        ArgumentError: If ``bound`` is not greater than 0.
 
     Source:
         Mikolov 2012, "Statistical Language Models Based on Neural Networks", as told by Pascanu, Mikolov and Bengio

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch  # noqa: F401  (for the examples)
 from torch import nn
 
-from ftlab.errors import check_choice, check_number, misused
+from ftlab.errors import argument_error, check_choice, check_number
 from ftlab.parameters import Pattern, Tensors, listed, select
 from ftlab.rule import Memory, Now, Project, Rule
 
@@ -38,7 +38,7 @@ def clip_weights(params: Tensors, bound: float, origin: Tensors | None = None) -
         New tensors under the same names. An entry within the bound stays bit for bit.
 
     Raises:
-        Misused: If ``bound`` is not greater than 0, or a shape in ``origin`` is another one.
+        ArgumentError: If ``bound`` is not greater than 0, or a shape in ``origin`` is another one.
 
     Source:
         Elsayed et al. 2024, "Weight Clipping for Deep Continual and Reinforcement Learning", arXiv 2407.01704.
@@ -62,7 +62,7 @@ def clip_weights(params: Tensors, bound: float, origin: Tensors | None = None) -
         if origin[name].shape != param.shape:
             got = f"{tuple(origin[name].shape)} beside {tuple(param.shape)}"
             do = "Give the parameters as they were loaded"
-            raise misused("clip_weights", f"origin of {name}", "have its parameter's shape", got, do)
+            raise argument_error("clip_weights", f"origin of {name}", "have its parameter's shape", got, do)
         new[name] = param.clamp(origin[name] - bound, origin[name] + bound)
     return new
 
@@ -128,7 +128,9 @@ class ClipWeights(Project):
         if not chosen:
             what = "one of two dimensions" if self.around == "zero" else "one that was loaded"
             do = "Biases, gains and new heads are left alone"
-            raise misused("ClipWeights", f"pattern {self.pattern!r}", f"match {what}", f"only {', '.join(found)}", do)
+            raise argument_error(
+                "ClipWeights", f"pattern {self.pattern!r}", f"match {what}", f"only {', '.join(found)}", do
+            )
         return chosen
 
     def _may(self, name: str, now: Now) -> bool:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 
 
 def contrastive(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
@@ -36,7 +36,7 @@ def contrastive(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
         A scalar, the mean over the samples that have a positive; 0 with a gradient of 0 where none has.
 
     Raises:
-        Misused: If the shapes do not fit, or ``temperature`` is not greater than 0.
+        ArgumentError: If the shapes do not fit, or ``temperature`` is not greater than 0.
 
     Source:
         Khosla, Teterwak, Wang and others 2020, "Supervised Contrastive Learning", arXiv 2004.11362, the form
@@ -55,7 +55,7 @@ def contrastive(vectors: Tensor, labels: Tensor, temperature: float) -> Tensor:
     if vectors.ndim != 2 or labels.shape != vectors.shape[:1] or labels.is_floating_point() or len(labels) == 0:
         got = f"{labels.dtype} {tuple(labels.shape)} beside {tuple(vectors.shape)}"
         must = "be whole numbers of shape (N,) beside vectors of shape (N, D)"
-        raise misused("contrastive", "labels", must, got, "One label a row of vectors")
+        raise argument_error("contrastive", "labels", must, got, "One label a row of vectors")
     z = torch.nn.functional.normalize(vectors, dim=1)
     itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
     logs = (z @ z.T / temperature).masked_fill(itself, -math.inf).log_softmax(dim=1)

@@ -35,7 +35,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, weight: Tensor | None = Non
         A scalar in nats: 0 for certainty in the right class, log C for a model that knows nothing.
 
     Raises:
-        Misused: If the shapes do not fit, a label is no class, or ``smoothing`` is not from 0 to 1.
+        ArgumentError: If the shapes do not fit, a label is no class, or ``smoothing`` is not from 0 to 1.
 
     Source:
         The article, section 3.3, formula (1). Label smoothing: Szegedy et al. 2016, "Rethinking the Inception

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from ftlab.errors import check_choice, check_number, check_whole
+from ftlab.errors import check_choice, check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
@@ -33,7 +33,7 @@ def decay(rate: float, gamma: float, steps: int) -> float:
         The rate after that many steps, in the unit of ``rate``.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         The article, section 3.3, formula (4), which leaves open what a step is. Departure: none.
@@ -44,7 +44,7 @@ def decay(rate: float, gamma: float, steps: int) -> float:
     """
     check_number("decay", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
     check_number("decay", "gamma", gamma, "0.9 per epoch is usual, 1 switches it off", above=0)
-    check_whole("decay", "steps", steps, "Count the steps from 0")
+    check_int("decay", "steps", steps, "Count the steps from 0")
     return rate * gamma**steps
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.formulas._checks import check_labels
 
 
@@ -37,7 +37,7 @@ def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
         A scalar.
 
     Raises:
-        Misused: If the shapes do not fit, a label is no class, or a number is outside its range.
+        ArgumentError: If the shapes do not fit, a label is no class, or a number is outside its range.
 
     Source:
         Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531.
@@ -56,7 +56,7 @@ def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
     check_number("distill", "alpha", alpha, "0.5 is usual, 0 leaves the teacher out", at_least=0, at_most=1)
     if student.shape != teacher.shape:
         must, got = "have the shape of student, (N, C)", f"{tuple(teacher.shape)} beside {tuple(student.shape)}"
-        raise misused("distill", "teacher", must, got, "Both are logits of the same samples for the same labels")
+        raise argument_error("distill", "teacher", must, got, "Both are logits of the same samples for the same labels")
     check_labels("distill", student, labels)
     true = torch.nn.functional.one_hot(labels, student.shape[1]).to(student)
     entropy = -(true * student.log_softmax(dim=1)).sum()

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import check_number, mention
+from ftlab.errors import check_number, note
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Project, Rule, overwritten
 
@@ -36,7 +36,7 @@ def ema(mean: Tensors, params: Tensors, decay: float) -> Tensors:
         near 1 does not move, since what is added is rounded away.
 
     Raises:
-        Misused: If ``decay`` is not a number from 0 to 1.
+        ArgumentError: If ``decay`` is not a number from 0 to 1.
 
     Source:
         Polyak and Juditsky 1992, "Acceleration of stochastic approximation by averaging", has the plain mean; with
@@ -91,7 +91,7 @@ class EMA(Project):
         if now.steps > 1 and left > 0.1:
             half = f"{math.log(0.5) / math.log(self.decay):.0f}" if self.decay < 1 else "no number of"
             share = f"in {now.steps} updates the average keeps {left:.0%} of the weights after the first one"
-            mention("EMA", f"decay {self.decay:g} halves the past in {half} updates; {share}.")
+            note("EMA", f"decay {self.decay:g} halves the past in {half} updates; {share}.")
         return {}
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
@@ -100,7 +100,7 @@ class EMA(Project):
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
         params = {name: param.detach() for name, param in model.named_parameters() if name in memory}
         if len(params) < len(memory):
-            mention("EMA", f"{len(memory) - len(params)} averaged parameters are no longer there; list EMA later.")
+            note("EMA", f"{len(memory) - len(params)} averaged parameters are no longer there; list EMA later.")
         for name, param in params.items():
             param.copy_(memory[name])
         return model

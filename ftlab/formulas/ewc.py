@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_number, check_whole
+from ftlab.errors import check_int, check_number
 from ftlab.formulas._fisher import squared_gradients
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Penalty, Rule
@@ -37,7 +37,7 @@ def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> T
         One number of at least 0.
 
     Raises:
-        Misused: If ``strength`` is not a number of at least 0.
+        ArgumentError: If ``strength`` is not a number of at least 0.
 
     Source:
         Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", arXiv 1612.00796. Departure: none here;
@@ -73,7 +73,7 @@ class EWC(Penalty):
 
     def __post_init__(self) -> None:
         check_number("EWC", "strength", self.strength, "1 is a first try, 0 switches it off", at_least=0)
-        check_whole("EWC", "samples", self.samples, "128 is usual", at_least=1)
+        check_int("EWC", "samples", self.samples, "128 is usual", at_least=1)
 
     @property
     def equation(self) -> str:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.formulas._checks import check_labels, check_weights
 
 
@@ -37,7 +37,7 @@ def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | N
         A scalar from 0 to the cross-entropy.
 
     Raises:
-        Misused: If the shapes do not fit, a label is no class, or ``gamma`` is not a number of at least 0.
+        ArgumentError: If the shapes do not fit, a label is no class, or ``gamma`` is not a number of at least 0.
 
     Source:
         Lin, Goyal, Girshick, He and Dollár 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002.
@@ -54,7 +54,7 @@ def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | N
     check_labels("focal", logits, labels)
     check_weights("focal", logits, weight)
     if logits.shape[1] < 2:
-        raise misused(
+        raise argument_error(
             "focal", "logits", "have two columns at least", str(tuple(logits.shape)), "One class is no choice"
         )
     true = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, check_whole, misused
+from ftlab.errors import argument_error, check_int, check_number
 
 
 def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1, steps: int = 2) -> Tensor:
@@ -37,7 +37,7 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1,
         A scalar.
 
     Raises:
-        Misused: If a number is outside its range, or ``start`` has fewer than two dimensions.
+        ArgumentError: If a number is outside its range, or ``start`` has fewer than two dimensions.
 
     Source:
         Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, "FreeLB: Enhanced Adversarial Training for Natural Language
@@ -51,9 +51,9 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1,
         2.5
     """
     check_number("free_lb", "rate", rate, "0.1 is a first try", at_least=0)
-    check_whole("free_lb", "steps", steps, "2 is usual", at_least=1)
+    check_int("free_lb", "steps", steps, "2 is usual", at_least=1)
     if start.ndim < 2:
-        raise misused("free_lb", "start", "have the shape (N, ...)", str(tuple(start.shape)), "Add a dimension")
+        raise argument_error("free_lb", "start", "have the shape (N, ...)", str(tuple(start.shape)), "Add a dimension")
     delta, losses = start.detach(), []
     for number in range(steps):
         with torch.enable_grad():

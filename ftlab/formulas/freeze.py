@@ -30,7 +30,7 @@ def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
         The names that are trained, in their order.
 
     Raises:
-        Misused: If a pattern matches no name.
+        ArgumentError: If a pattern matches no name.
 
     Source:
         Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146, for the practice. Departure: none.

@@ -31,7 +31,7 @@ def gradient_descent(params: Tensors, grads: Tensors, rate: float) -> Tensors:
         New tensors under the same names; what came in is not changed.
 
     Raises:
-        Misused: If ``rate`` is not a number of at least 0.
+        ArgumentError: If ``rate`` is not a number of at least 0.
 
     Source:
         The article, section 3.1, formula (2). Departure: none. It is ``torch.optim.SGD`` without momentum;

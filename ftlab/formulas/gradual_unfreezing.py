@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch  # noqa: F401  (for the examples)
 from torch import nn
 
-from ftlab.errors import check_number, check_whole, mention, misused
+from ftlab.errors import argument_error, check_int, check_number, note
 from ftlab.parameters import Tensors, depths as depths_of
 from ftlab.rule import GradientRule, Memory, Now, Project, Rule
 
@@ -38,7 +38,7 @@ def gradual_unfreezing(grads: Tensors, depths: Mapping[str, int], groups: int) -
         The gradients of the names that learn, as they are; a name that is left out is not updated at all.
 
     Raises:
-        Misused: If ``groups`` is not such a number, or a name has no depth.
+        ArgumentError: If ``groups`` is not such a number, or a name has no depth.
 
     Source:
         Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146 (gradual unfreezing). Departure: none; in a transformer
@@ -49,11 +49,11 @@ def gradual_unfreezing(grads: Tensors, depths: Mapping[str, int], groups: int) -
         >>> [list(gradual_unfreezing(grads, {"words": 0, "layer": 1, "head": 2}, groups)) for groups in (1, 2, 3)]
         [['head'], ['layer', 'head'], ['words', 'layer', 'head']]
     """
-    check_whole("gradual_unfreezing", "groups", groups, "1 is the head alone")
+    check_int("gradual_unfreezing", "groups", groups, "1 is the head alone")
     missing = [name for name in grads if name not in depths]
     if missing:
         do = "Take them from ftlab.parameters.depths(model)"
-        raise misused("gradual_unfreezing", "depths", "hold every name of grads", f"none of {missing[0]}", do)
+        raise argument_error("gradual_unfreezing", "depths", "hold every name of grads", f"none of {missing[0]}", do)
     bottom = max(depths.values(), default=0) - groups
     return {name: grad for name, grad in grads.items() if depths[name] > bottom}
 
@@ -103,7 +103,7 @@ class GradualUnfreezing(GradientRule):
         lowest = min((depths[name] for name in now.params), default=top)
         reached = self._groups(now.steps - 1, now, top)
         if reached < top - lowest + 1:
-            mention("GradualUnfreezing", f"{reached} of {top - lowest + 1} groups will learn; the run is too short.")
+            note("GradualUnfreezing", f"{reached} of {top - lowest + 1} groups will learn; the run is too short.")
         return depths
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:

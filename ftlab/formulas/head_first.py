@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 import torch  # noqa: F401  (for the examples)
 from torch import nn
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.parameters import Tensors
 from ftlab.rule import GradientRule, Memory, Now, Prepare, Project, Rule
 
@@ -97,7 +97,7 @@ class HeadFirst(GradientRule):
             head = [name for name in now.params if not name.startswith(f"{prefix}.")]
         if not head and self.share:
             do = "Leave HeadFirst out, or give it a model with a head that is trained"
-            raise misused("HeadFirst", "model", "have a head", f"none in {type(model).__name__}", do)
+            raise argument_error("HeadFirst", "model", "have a head", f"none in {type(model).__name__}", do)
         return head
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import check_number, mention, misused
+from ftlab.errors import argument_error, check_number, note
 from ftlab.parameters import Tensors
 from ftlab.rule import Finish, Memory, Now, Rule
 
@@ -34,7 +34,7 @@ def interpolate(origin: Tensors, params: Tensors, alpha: float) -> Tensors:
         New tensors under the names of ``params``; what came in is not changed.
 
     Raises:
-        Misused: If ``alpha`` is not a number from 0 to 1.
+        ArgumentError: If ``alpha`` is not a number from 0 to 1.
 
     Source:
         Wortsman et al. 2022, "Robust fine-tuning of zero-shot models" (WiSE-FT), arXiv 2109.01903.
@@ -90,13 +90,13 @@ class Interpolate(Finish):
         origin = {name: now.origin[name] for name in now.params if name in now.origin}
         if not origin:
             do = "Use it where weights of the checkpoint are trained themselves"
-            raise misused("Interpolate", "model", "train parameters that were loaded", "none", do)
+            raise argument_error("Interpolate", "model", "train parameters that were loaded", "none", do)
         return origin
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
         params = {name: param.detach() for name, param in model.named_parameters() if name in memory}
         if len(params) < len(memory):
-            mention("Interpolate", f"{len(memory) - len(params)} parameters are no longer there and stay as trained.")
+            note("Interpolate", f"{len(memory) - len(params)} parameters are no longer there and stay as trained.")
         for name, tensor in interpolate(memory, params, self.alpha).items():
             params[name].copy_(tensor)
         return model

@@ -36,7 +36,7 @@ def l1_penalty(params: Tensors, strength: float) -> Tensor:
         entry that is 0 flows 0.
 
     Raises:
-        Misused: If ``strength`` is not a number of at least 0.
+        ArgumentError: If ``strength`` is not a number of at least 0.
 
     Source:
         Tibshirani 1996, "Regression Shrinkage and Selection via the Lasso", in its penalised form. Departure: none;

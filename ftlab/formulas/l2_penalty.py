@@ -35,7 +35,7 @@ def l2_penalty(params: Tensors, strength: float) -> Tensor:
         One number, at least 0, in single precision at least, through which a gradient flows to each parameter.
 
     Raises:
-        Misused: If ``strength`` is not a number of at least 0.
+        ArgumentError: If ``strength`` is not a number of at least 0.
 
     Source:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101 (what it calls L2

@@ -37,7 +37,7 @@ def l2_sp(params: Tensors, origin: Tensors, strength: float, head_strength: floa
         One number of at least 0. It can be differentiated wherever a strength is above 0.
 
     Raises:
-        Misused: If a strength is not a number of at least 0.
+        ArgumentError: If a strength is not a number of at least 0.
 
     Source:
         Li, Grandvalet and Davoine 2018, "Explicit Inductive Bias for Transfer Learning", arXiv 1802.01483.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 
 from torch import nn
 
-from ftlab.errors import check_number, check_whole, misused
+from ftlab.errors import argument_error, check_int, check_number
 from ftlab.parameters import depths as depths_of
 from ftlab.rule import Memory, Now, Rates, Schedule
 
@@ -38,7 +38,7 @@ def layerwise_decay(rates: Rates, depths: Mapping[str, int], factor: float) -> R
         New rates under the same names.
 
     Raises:
-        Misused: If ``factor`` or a depth is outside its range, or a name has no depth.
+        ArgumentError: If ``factor`` or a depth is outside its range, or a name has no depth.
 
     Source:
         Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146 (discriminative fine-tuning); Clark et al. 2020, "ELECTRA",
@@ -51,13 +51,13 @@ def layerwise_decay(rates: Rates, depths: Mapping[str, int], factor: float) -> R
     """
     _check("layerwise_decay", factor)
     for name, depth in depths.items():
-        check_whole("layerwise_decay", f"depth of {name}", depth, "Count from 0, the embeddings")
+        check_int("layerwise_decay", f"depth of {name}", depth, "Count from 0, the embeddings")
     top = max(depths.values(), default=0)
     new = {}
     for name, rate in rates.items():
         if name not in depths:
             do = "Take them from ftlab.parameters.depths(model)"
-            raise misused("layerwise_decay", "depths", "hold every name of rates", f"none of {name}", do)
+            raise argument_error("layerwise_decay", "depths", "hold every name of rates", f"none of {name}", do)
         check_number("layerwise_decay", f"rate of {name}", rate, "5e-5 is usual for fine-tuning", at_least=0)
         new[name] = rate * factor ** (top - depths[name])
     return new

@@ -47,7 +47,7 @@ def lion(
         New parameters and the new momentum; what came in is not changed.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", arXiv 2302.06675. Departure:

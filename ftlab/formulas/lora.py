@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_number, check_whole, misused
+from ftlab.errors import argument_error, check_int, check_number
 from ftlab.parameters import Pattern, hold, is_conv1d, listed, release
 from ftlab.rule import Memory, Now, Prepare, Rule
 
@@ -36,7 +36,7 @@ def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
         A new tensor of the shape of ``weight``; it differs from it by a matrix of rank r at most.
 
     Raises:
-        Misused: If the shapes do not fit, or ``alpha`` is not greater than 0.
+        ArgumentError: If the shapes do not fit, or ``alpha`` is not greater than 0.
 
     Source:
         Hu et al. 2022, "LoRA", arXiv 2106.09685. Departure: none in the formula; :class:`LoRA` draws A as ``peft``
@@ -51,7 +51,7 @@ def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
     rank = a.shape[0]
     if weight.shape != (b.shape[0], a.shape[1]) or b.shape[1] != rank:
         got = f"{tuple(b.shape)} times {tuple(a.shape)} beside {tuple(weight.shape)}"
-        raise misused("lora", "a and b", "multiply to the shape of weight", got, "Give (r, in) and (out, r)")
+        raise argument_error("lora", "a and b", "multiply to the shape of weight", got, "Give (r, in) and (out, r)")
     return weight + alpha / rank * (b @ a)
 
 
@@ -82,11 +82,13 @@ class LoRA(Prepare):
     targets: Pattern | None = None
 
     def __post_init__(self) -> None:
-        check_whole("LoRA", "rank", self.rank, "8 is usual", at_least=1)
+        check_int("LoRA", "rank", self.rank, "8 is usual", at_least=1)
         check_number("LoRA", "alpha", self.alpha, "8 is usual", above=0)
         check_number("LoRA", "dropout", self.dropout, "0 is usual", at_least=0, below=1)
         if self.targets is not None and not self.targets:
-            raise misused("LoRA", "targets", "name a module", repr(self.targets), "Leave it out for the usual ones")
+            raise argument_error(
+                "LoRA", "targets", "name a module", repr(self.targets), "Leave it out for the usual ones"
+            )
 
     @property
     def equation(self) -> str:
@@ -155,7 +157,7 @@ def _chosen(body: nn.Module, targets: Pattern) -> list[str]:
     linear = [name for name, one in found.items() if isinstance(one, nn.Linear) or is_conv1d(one)]
     if len(linear) < len(found) or not all(any(f".{name}".endswith(end) for name in linear) for end in ends):
         do = "Name modules inside the base model, such as ('query', 'value'), and each of them in one LoRA only"
-        raise misused("LoRA", "targets", "be linear modules of the model", listed(targets), do)
+        raise argument_error("LoRA", "targets", "be linear modules of the model", listed(targets), do)
     return linear
 
 
@@ -166,5 +168,5 @@ def _usual(model: Any) -> tuple[str, ...]:
     kind = getattr(getattr(model, "config", None), "model_type", "")
     if kind not in USUAL:
         do = "Say which, as in LoRA(targets=('query', 'value'))"
-        raise misused("LoRA", "targets", f"be given for a model of type {kind!r}", "None", do)
+        raise argument_error("LoRA", "targets", f"be given for a model of type {kind!r}", "None", do)
     return tuple(USUAL[kind])

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import check_choice, check_number, check_whole, misused
+from ftlab.errors import argument_error, check_choice, check_int, check_number
 from ftlab.parameters import Pattern, Tensors, largest, matrices, select
 from ftlab.rule import Memory, Now, Project
 
@@ -37,7 +37,7 @@ def magnitude_prune(params: Tensors, sparsity: float, scope: str = "global") -> 
         Among equal sizes the earlier entries go first; NaN goes last. What came in is not changed.
 
     Raises:
-        Misused: If the sparsity is outside its range, or the scope is unknown.
+        ArgumentError: If the sparsity is outside its range, or the scope is unknown.
 
     Source:
         Han et al. 2015, "Learning both Weights and Connections", arXiv 1506.02626. Departure: the paper gives a threshold;
@@ -77,7 +77,7 @@ def cubic_sparsity(step: int, steps: int, final: float, begin: float, end: float
         The sparsity, from 0 to ``final``; it never falls.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Zhu and Gupta 2017, "To prune, or not to prune", arXiv 1710.01878.
@@ -87,8 +87,8 @@ def cubic_sparsity(step: int, steps: int, final: float, begin: float, end: float
         >>> [cubic_sparsity(step, 10, 0.5, 0.0, 1.0) for step in (0, 5, 10)]
         [0.0, 0.4375, 0.5]
     """
-    check_whole("cubic_sparsity", "step", step, "Count the updates from 0")
-    check_whole("cubic_sparsity", "steps", steps, "Give the updates of the whole run", at_least=1)
+    check_int("cubic_sparsity", "step", step, "Count the updates from 0")
+    check_int("cubic_sparsity", "steps", steps, "Give the updates of the whole run", at_least=1)
     check_number("cubic_sparsity", "final", final, "0.5 is a first try", at_least=0, at_most=1)
     _check_ramp("cubic_sparsity", begin, end)
     if step >= end * steps:
@@ -147,7 +147,7 @@ class MagnitudePrune(Project):
         names = [name for name in matrices(model, layers=True) if name in chosen]
         if not names:
             do = "Embeddings, gains, biases and the head are left alone; choose matrices, such as '*.dense.weight'"
-            raise misused("MagnitudePrune", f"pattern {self.pattern!r}", "match a trainable matrix", "none", do)
+            raise argument_error("MagnitudePrune", f"pattern {self.pattern!r}", "match a trainable matrix", "none", do)
         return {"names": names, "sparsity": 0.0, "masks": {}}
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:

@@ -3,7 +3,7 @@
 import torch  # noqa: F401  (for the examples)
 from torch import Tensor
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 
 
 def mean_squared_error(predictions: Tensor, labels: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def mean_squared_error(predictions: Tensor, labels: Tensor) -> Tensor:
         A scalar, at least 0, in the label's unit squared; 0 only where every prediction is exact.
 
     Raises:
-        Misused: If the shapes differ. A column beside a row would be spread to N x N without a word.
+        ArgumentError: If the shapes differ. A column beside a row would be spread to N x N without a word.
 
     Source:
         The article, section 3.2, step 3. Departure: none.
@@ -36,7 +36,7 @@ def mean_squared_error(predictions: Tensor, labels: Tensor) -> Tensor:
         tensor(2.)
     """
     if predictions.ndim != 1 or predictions.shape != labels.shape or not labels.numel():
-        raise misused(
+        raise argument_error(
             "mean_squared_error",
             "labels",
             "have the shape (N,) of the predictions, N at least 1",

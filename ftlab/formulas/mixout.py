@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.parameters import Pattern, is_conv1d, listed, select
 from ftlab.rule import Memory, Now, Prepare, Rule
 
@@ -41,7 +41,7 @@ def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.
         A new tensor like ``weight``. It can be differentiated.
 
     Raises:
-        Misused: If ``probability`` is outside its range, or the shapes differ.
+        ArgumentError: If ``probability`` is outside its range, or the shapes differ.
 
     Source:
         Lee, Cho and Kang 2020, "Mixout", arXiv 1909.11299; one draw per column as in the authors' code. Departure:
@@ -57,7 +57,9 @@ def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.
     _check("mixout", probability)
     if weight.shape != origin.shape:
         got = f"{tuple(origin.shape)} beside {tuple(weight.shape)}"
-        raise misused("mixout", "origin", "have the shape of weight", got, "Give the weights as they were loaded")
+        raise argument_error(
+            "mixout", "origin", "have the shape of weight", got, "Give the weights as they were loaded"
+        )
     if probability == 0:
         return weight.clone()
     kept = (torch.rand(weight.shape[-1], generator=generator) >= probability).to(weight)
@@ -141,7 +143,9 @@ class Mixout(Prepare):
         mixed = [one for one in linear if id(one.weight) in origins]
         if not mixed:
             do = "Choose weights of linear modules that were loaded, such as '*.dense.weight'"
-            raise misused("Mixout", f"pattern {self.pattern!r}", "match a loaded matrix", f"none of {len(chosen)}", do)
+            raise argument_error(
+                "Mixout", f"pattern {self.pattern!r}", "match a loaded matrix", f"none of {len(chosen)}", do
+            )
         for module in mixed:
             if self.probability > 0 and module.weight.requires_grad:
                 module.forward = _Mixed(module, origins[id(module.weight)], self.probability)

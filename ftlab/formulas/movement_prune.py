@@ -8,7 +8,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import check_choice, check_number, misused
+from ftlab.errors import argument_error, check_choice, check_number
 from ftlab.parameters import Pattern, Tensors, largest, matrices, select
 from ftlab.rule import Memory, Now, Project, Rule
 
@@ -43,7 +43,7 @@ def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, rate: floa
         New scores under the names of ``scores``; what came in is not changed.
 
     Raises:
-        Misused: If ``rate`` is not greater than 0.
+        ArgumentError: If ``rate`` is not greater than 0.
 
     Source:
         Sanh, Wolf and Rush 2020, "Movement Pruning", arXiv 2005.07683. Departure: none.
@@ -84,7 +84,7 @@ def movement_prune(params: Tensors, scores: Tensors, sparsity: float, scope: str
         New tensors under the same names. Among equal scores the earlier entries go first. What came in is not changed.
 
     Raises:
-        Misused: If the sparsity is outside its range, or the scope is unknown.
+        ArgumentError: If the sparsity is outside its range, or the scope is unknown.
 
     Source:
         Sanh, Wolf and Rush 2020, "Movement Pruning", arXiv 2005.07683.
@@ -154,7 +154,7 @@ class MovementPrune(Project):
         names = [name for name in matrices(model, layers=True) if name in chosen]
         if not names:
             do = "Embeddings, gains, biases and the head are left alone; choose matrices, such as '*.dense.weight'"
-            raise misused("MovementPrune", f"pattern {self.pattern!r}", "match a trainable matrix", "none", do)
+            raise argument_error("MovementPrune", f"pattern {self.pattern!r}", "match a trainable matrix", "none", do)
         if self.sparsity == 0:
             return None
         dense = {name: now.params[name].clone() for name in names}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.rule import Memory, Now, Prepare
 
 
@@ -34,7 +34,7 @@ def neftune(embedded: Tensor, alpha: float, generator: torch.Generator | None = 
         A new tensor like ``embedded``. It can be differentiated.
 
     Raises:
-        Misused: If ``alpha`` is not a number of at least 0.
+        ArgumentError: If ``alpha`` is not a number of at least 0.
 
     Source:
         Jain et al. 2023, "NEFTune: Noisy Embeddings Improve Instruction Finetuning", arXiv 2310.05914.
@@ -97,7 +97,7 @@ class NEFTune(Prepare):
             embedding = None
         if not isinstance(embedding, nn.Embedding):
             do = "Use it with a text model of transformers"
-            raise misused("NEFTune", "model", "have a word embedding", type(model).__name__, do)
+            raise argument_error("NEFTune", "model", "have a word embedding", type(model).__name__, do)
         self.finish(model, None)  # of a run that was left before its end
         if self.alpha > 0:
             embedding.register_forward_hook(_Noise(self.alpha))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.parameters import largest, stack
 from ftlab.rule import Now, Prepare, Rule
 
@@ -43,7 +43,7 @@ def neuron_importance(into: Tensor, out: Tensor, grads: tuple[Tensor, Tensor] | 
         Shape (neurons,), at least 0; what came in is not changed.
 
     Raises:
-        Misused: If the shapes do not belong together.
+        ArgumentError: If the shapes do not belong together.
 
     Source:
         The sum: Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", arXiv 1906.10771.
@@ -58,7 +58,7 @@ def neuron_importance(into: Tensor, out: Tensor, grads: tuple[Tensor, Tensor] | 
     ]
     if into.ndim != 2 or out.ndim != 2 or into.shape[0] != out.shape[1] or any(one != other for one, other in shapes):
         do = "Transpose the weights of a Conv1D"
-        raise misused("neuron_importance", "out", "have a column for each row of into", str(shapes), do)
+        raise argument_error("neuron_importance", "out", "have a column for each row of into", str(shapes), do)
     if grads is None:
         product: Tensor = torch.linalg.vector_norm(into, dim=1) * torch.linalg.vector_norm(out, dim=0)
         return product
@@ -86,7 +86,7 @@ def keep_neurons(importance: Tensor, share: float) -> Tensor:
         Whole numbers in rising order. Among equals the later neurons stay.
 
     Raises:
-        Misused: If the share is outside its range, or leaves no neuron.
+        ArgumentError: If the share is outside its range, or leaves no neuron.
 
     Source:
         As :func:`neuron_importance`. Departure: none.
@@ -98,7 +98,7 @@ def keep_neurons(importance: Tensor, share: float) -> Tensor:
     _check("keep_neurons", share)
     kept = largest({"": importance}, share)[""].nonzero().flatten()
     if not len(kept):
-        raise misused("keep_neurons", "share", "leave a neuron", f"{share} of {len(importance)}", "Take less")
+        raise argument_error("keep_neurons", "share", "leave a neuron", f"{share} of {len(importance)}", "Take less")
     return kept
 
 
@@ -116,7 +116,7 @@ def feed_forwards(net: nn.Module, where: str = "RemoveNeurons") -> list[tuple[An
         if pair is None or not any(hasattr(net.config, field) for field in FIELDS):
             do = "BERT, RoBERTa, DistilBERT and GPT-2 have one"
             got = type(net).__name__
-            raise misused(where, "model", "have feed-forward blocks of a known kind", got, do)
+            raise argument_error(where, "model", "have feed-forward blocks of a known kind", got, do)
         found.append(pair)
     return found
 

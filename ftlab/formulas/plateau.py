@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from ftlab.errors import check_number, check_whole, misused
+from ftlab.errors import argument_error, check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
@@ -39,7 +39,7 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
         The rate after those epochs.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         ``torch.optim.lr_scheduler.ReduceLROnPlateau``, in its relative mode. Departure: torch drops a reduction by less
@@ -66,7 +66,7 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
 
 def _check(where: str, factor: float, patience: int, threshold: float) -> None:
     check_number(where, "factor", factor, "0.1 is usual, 1 switches it off", above=0, at_most=1)
-    check_whole(where, "patience", patience, "Count the epochs without improvement that are borne")
+    check_int(where, "patience", patience, "Count the epochs without improvement that are borne")
     check_number(where, "threshold", threshold, "1e-4 is usual", at_least=0, at_most=1)
 
 
@@ -113,6 +113,6 @@ def _loss(evaluation: dict[str, Any]) -> float:
     """Return the loss of an evaluation; one that was not finite is recorded as None."""
     if "loss" not in evaluation:
         do = "Evaluate with the loss, or use a schedule that needs none"
-        raise misused("Plateau", "evaluations", "hold the loss", f"only {', '.join(evaluation)}", do)
+        raise argument_error("Plateau", "evaluations", "hold the loss", f"only {', '.join(evaluation)}", do)
     loss = evaluation["loss"]
     return math.nan if loss is None else float(loss)

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 import torch
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Project, Rates, Rule
 
@@ -38,7 +38,7 @@ def prior_decay(params: Tensors, origin: Tensors, rates: Rates, strength: float)
         New tensors under the names that have an origin; what came in is not changed.
 
     Raises:
-        Misused: If ``strength`` is not a number of at least 0, or an origin has another shape.
+        ArgumentError: If ``strength`` is not a number of at least 0, or an origin has another shape.
 
     Source:
         Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987 ("pre-trained weight
@@ -55,7 +55,9 @@ def prior_decay(params: Tensors, origin: Tensors, rates: Rates, strength: float)
     for name in params.keys() & origin.keys():
         if params[name].shape != origin[name].shape:
             got = f"{tuple(origin[name].shape)} beside {tuple(params[name].shape)} for {name}"
-            raise misused("prior_decay", "origin", "have the shapes of params", got, "Give the parameters as loaded")
+            raise argument_error(
+                "prior_decay", "origin", "have the shapes of params", got, "Give the parameters as loaded"
+            )
     return {
         name: torch.lerp(param, origin[name], rates[name] * strength)
         for name, param in params.items()

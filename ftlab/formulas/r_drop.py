@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.formulas._checks import check_labels
 
 
@@ -34,7 +34,7 @@ def r_drop(first: Tensor, second: Tensor, labels: Tensor, alpha: float) -> Tenso
         A scalar. Equal passes give the cross-entropy of one, whatever ``alpha`` is.
 
     Raises:
-        Misused: If the shapes do not fit, a label is no class, or ``alpha`` is not a number of at least 0.
+        ArgumentError: If the shapes do not fit, a label is no class, or ``alpha`` is not a number of at least 0.
 
     Source:
         Liang, Wu, Li and others 2021, "R-Drop: Regularized Dropout for Neural Networks", arXiv 2106.14448.
@@ -53,7 +53,7 @@ def r_drop(first: Tensor, second: Tensor, labels: Tensor, alpha: float) -> Tenso
     check_number("r_drop", "alpha", alpha, "1.0 is usual, 0 switches it off", at_least=0)
     if first.shape != second.shape:
         must, got = "have the shape of first, (N, C)", f"{tuple(second.shape)} beside {tuple(first.shape)}"
-        raise misused("r_drop", "second", must, got, "Both are logits of the same samples")
+        raise argument_error("r_drop", "second", must, got, "Both are logits of the same samples")
     check_labels("r_drop", first, labels)
     p, q = first.log_softmax(dim=1), second.log_softmax(dim=1)
     true = torch.nn.functional.one_hot(labels, first.shape[1]).to(first)

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 import torch
 
-from ftlab.errors import check_number, check_whole, mention
+from ftlab.errors import check_int, check_number, note
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Project, Rates, Rule, Schedule
 
@@ -37,7 +37,7 @@ def annealing(step: int, steepness: float, midpoint: int) -> float:
         A number from 1e-30 to 1.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Chen et al. 2020, "Recall and Learn", arXiv 2004.12651. Departure: never below 1e-30.
@@ -46,7 +46,7 @@ def annealing(step: int, steepness: float, midpoint: int) -> float:
         >>> annealing(250, 0.1, 250)
         0.5
     """
-    check_whole("annealing", "step", step, "Count the updates from 1", at_least=1)
+    check_int("annealing", "step", step, "Count the updates from 1", at_least=1)
     _check("annealing", steepness, midpoint)
     if step == midpoint:
         return 0.5
@@ -81,7 +81,7 @@ def rec_adam(params: Tensors, origin: Tensors, rates: Rates, pull: float, share:
         New tensors under the names that are pulled; what came in is not changed.
 
     Raises:
-        Misused: If ``pull`` or ``share`` is outside its range.
+        ArgumentError: If ``pull`` or ``share`` is outside its range.
 
     Source:
         Chen et al. 2020, "Recall and Learn", arXiv 2004.12651. Departure: the pull ends at θ₀, where the paper's
@@ -102,7 +102,7 @@ def rec_adam(params: Tensors, origin: Tensors, rates: Rates, pull: float, share:
 def _check(where: str, steepness: float, midpoint: int) -> None:
     do = "0.05 to 1 are usual; inf is a jump"
     check_number(where, "steepness", steepness, do, above=0, finite=False)
-    check_whole(where, "midpoint", midpoint, "It counts updates; 100 to 1000 are usual")
+    check_int(where, "midpoint", midpoint, "It counts updates; 100 to 1000 are usual")
 
 
 @final
@@ -142,7 +142,7 @@ class RecAdam(Schedule, Project):
     def start(self, model: torch.nn.Module, batches: object, loss: object, now: Now) -> Memory:
         last = annealing(now.steps, self.steepness, self.midpoint)
         if last < 0.9:
-            mention("RecAdam", f"at the last of {now.steps} updates λ is {last:.2g}: lower midpoint to let it learn.")
+            note("RecAdam", f"at the last of {now.steps} updates λ is {last:.2g}: lower midpoint to let it learn.")
         return False  # whether a pull that is too strong was mentioned
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
@@ -156,7 +156,7 @@ class RecAdam(Schedule, Project):
         beyond = greatest * (1 - share) > 1
         if beyond and not memory:
             then = "; from 2 on the paper's never comes back" if greatest * (1 - share) >= 2 else ""
-            mention("RecAdam", f"rate times pull is {greatest:.3g}: above 1 it ends at the loaded weights{then}.")
+            note("RecAdam", f"rate times pull is {greatest:.3g}: above 1 it ends at the loaded weights{then}.")
         return rec_adam(params, now.origin, rates, self.pull, share), memory or beyond
 
     def _share(self, now: Now) -> float:

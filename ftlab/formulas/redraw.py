@@ -7,7 +7,7 @@ from typing import ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import check_number, check_whole, misused
+from ftlab.errors import argument_error, check_int, check_number
 from ftlab.parameters import Pattern, Tensors, depths, roles, select
 from ftlab.rule import Now, Prepare
 
@@ -42,7 +42,7 @@ def redraw(
         New tensors of the same names, shapes, dtypes and devices; what came in is not changed.
 
     Raises:
-        Misused: If ``std`` is not a number of at least 0.
+        ArgumentError: If ``std`` is not a number of at least 0.
 
     Source:
         Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987 (Re-init).
@@ -126,7 +126,7 @@ class RedrawTop(Prepare):
     std: float = 0.02
 
     def __post_init__(self) -> None:
-        check_whole("RedrawTop", "layers", self.layers, "1 or 2 of six layers is a first try", at_least=1)
+        check_int("RedrawTop", "layers", self.layers, "1 or 2 of six layers is a first try", at_least=1)
         check_number("RedrawTop", "std", self.std, "0.02 is usual", at_least=0)
 
     @property
@@ -143,7 +143,9 @@ class RedrawTop(Prepare):
         head = max(depth.values())  # the layers stand at 1, 2, ... below it
         if self.layers >= head:
             do = "To begin wholly anew say Redraw('*')"
-            raise misused("RedrawTop", "layers", f"be at most {head - 1}, which the model has", str(self.layers), do)
+            raise argument_error(
+                "RedrawTop", "layers", f"be at most {head - 1}, which the model has", str(self.layers), do
+            )
         names = [
             name
             for name, place in depth.items()

@@ -34,7 +34,7 @@ def reinit(params: Tensors, scale: float, generator: torch.Generator) -> Tensors
         New tensors of the same names, shapes, dtypes and devices; what came in is not changed.
 
     Raises:
-        Misused: If ``scale`` is not a number of at least 0.
+        ArgumentError: If ``scale`` is not a number of at least 0.
 
     Source:
         The article, section 3.3, formula (3), which does not say how ε is drawn; Wu et al. 2022, "NoisyTune",

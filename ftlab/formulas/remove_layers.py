@@ -5,7 +5,7 @@ from typing import Any, ClassVar, final
 
 from torch import nn
 
-from ftlab.errors import check_choice, check_whole, mention, misused
+from ftlab.errors import argument_error, check_choice, check_int, note
 from ftlab.parameters import stack
 from ftlab.rule import Now, Prepare
 
@@ -38,7 +38,7 @@ def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
         The numbers of those that stay, in rising order.
 
     Raises:
-        Misused: If a number is outside its range, or ``drop`` is unknown.
+        ArgumentError: If a number is outside its range, or ``drop`` is unknown.
 
     Source:
         Sajjad et al. 2020, "On the Effect of Dropping Layers of Pre-trained Transformer Models", arXiv 2004.03844.
@@ -50,7 +50,7 @@ def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
         >>> remove_layers(12, 6, "even")
         [0, 2, 4, 7, 9, 11]
     """
-    check_whole("remove_layers", "layers", layers, "Give the number of layers", at_least=1)
+    check_int("remove_layers", "layers", layers, "Give the number of layers", at_least=1)
     _check("remove_layers", keep, drop)
     if keep >= layers:
         return list(range(layers))
@@ -60,7 +60,7 @@ def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
 
 
 def _check(where: str, keep: Any, drop: Any) -> None:
-    check_whole(where, "keep", keep, "4 of 6 is a first try, as many as there are removes none", at_least=1)
+    check_int(where, "keep", keep, "4 of 6 is a first try, as many as there are removes none", at_least=1)
     check_choice(where, "drop", drop, tuple(WHICH))
 
 
@@ -69,14 +69,14 @@ def remove_layers_in(net: nn.Module, keep: int, drop: str = "top") -> None:
     name, layers = stack(net, "RemoveLayers")
     kept: list[Any] = [layers[place] for place in remove_layers(len(layers), keep, drop)]
     if len(kept) == len(layers):
-        mention("RemoveLayers", f"the model has {len(layers)} layers, so none is removed.")
+        note("RemoveLayers", f"the model has {len(layers)} layers, so none is removed.")
         return
     config: Any = net.config
     unlike = [field for field in UNLIKE if getattr(config, field, None)]
     if unlike:
         do = "BERT, RoBERTa, DistilBERT and GPT-2 have such"
         got = f"{type(net).__name__} with {unlike[0]}"
-        raise misused("RemoveLayers", "model", "have one stack of layers that are all alike", got, do)
+        raise argument_error("RemoveLayers", "model", "have one stack of layers that are all alike", got, do)
     parent, _, last = name.rpartition(".")
     setattr(net.get_submodule(parent), last, nn.ModuleList(kept))
     config.num_hidden_layers = len(kept)

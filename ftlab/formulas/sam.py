@@ -32,7 +32,7 @@ def sam(params: Tensors, grads: Tensors, rho: float) -> Tensors:
         New tensors under the same names, :math:`\hat{\theta}`; what came in is not changed.
 
     Raises:
-        Misused: If ``rho`` is not a number of at least 0.
+        ArgumentError: If ``rho`` is not a number of at least 0.
 
     Source:
         Foret et al. 2021, "Sharpness-Aware Minimization for Efficiently Improving Generalization", arXiv 2010.01412,

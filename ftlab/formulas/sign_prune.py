@@ -36,7 +36,7 @@ def sign_prune(params: Tensors, grads: Tensors, strength: float) -> Tensors:
         New tensors under the same names; what came in is not changed.
 
     Raises:
-        Misused: If ``strength`` is not a number of at least 0.
+        ArgumentError: If ``strength`` is not a number of at least 0.
 
     Source:
         The article, section 3.3, formula (5); as an optimizer Bernstein et al. 2018, "signSGD", arXiv 1802.04434.

@@ -36,7 +36,7 @@ def signum(
         New parameters and the new momentum; what came in is not changed.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Bernstein et al. 2018, "signSGD", arXiv 1802.04434. Departure: none.

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from ftlab.errors import check_number, check_whole, misused
+from ftlab.errors import argument_error, check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Schedule
 
 
@@ -38,7 +38,7 @@ def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: fl
         The rate of that update, from ``rate / ratio`` to ``rate``.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146. Departure: where T·c is not whole, the paper's fall of
@@ -50,10 +50,10 @@ def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: fl
         [0.5, 0.75, 1.0, 0.75]
     """
     check_number("slanted_triangular", "rate", rate, "0.01 is what the paper peaks at", at_least=0)
-    check_whole("slanted_triangular", "steps", steps, "Count the updates of the whole run", at_least=1)
-    check_whole("slanted_triangular", "step", step, f"It lies below the {steps} steps of the run")
+    check_int("slanted_triangular", "steps", steps, "Count the updates of the whole run", at_least=1)
+    check_int("slanted_triangular", "step", step, f"It lies below the {steps} steps of the run")
     if step >= steps:
-        raise misused("slanted_triangular", "step", f"be less than steps, {steps}", repr(step), "Count from 0")
+        raise argument_error("slanted_triangular", "step", f"be less than steps, {steps}", repr(step), "Count from 0")
     _check("slanted_triangular", cut, ratio)
     peak = math.floor(steps * cut + 1e-9)  # 100·0.29 is 28.999999999999996
     share = step / peak if step < peak else 1 - (step - peak) / (steps - peak)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 
 
 def smart(
@@ -43,7 +43,7 @@ def smart(
         A scalar of at least 0. Its gradient goes through both answers, and none through the direction.
 
     Raises:
-        Misused: If a number is outside its range, or the shapes do not fit.
+        ArgumentError: If a number is outside its range, or the shapes do not fit.
 
     Source:
         Jiang, He, Chen, Liu, Gao and Zhao 2020, "SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural Language
@@ -67,7 +67,7 @@ def smart(
             "have one entry a row of clean, of shape (N, C)",
             f"{tuple(noise.shape)} beside {tuple(clean.shape)}",
         )
-        raise misused("smart", "noise", must, got, "Both are of one batch")
+        raise argument_error("smart", "noise", must, got, "Both are of one batch")
     with torch.enable_grad():
         start = noise.detach().clone().requires_grad_()
         (grad,) = torch.autograd.grad(_apart(scores(start), clean.detach()), start)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, final
 import torch  # noqa: F401  (for the examples)
 from torch import nn
 
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.parameters import Pattern, Tensors, listed, matrices, select
 from ftlab.rule import Memory, Now, Project
 
@@ -35,7 +35,7 @@ def soft_threshold(params: Tensors, strengths: float | Mapping[str, float]) -> T
         New tensors under the same names; entries of size τ and less are exactly 0. What came in is not changed.
 
     Raises:
-        Misused: If a strength is not a number of at least 0.
+        ArgumentError: If a strength is not a number of at least 0.
 
     Source:
         Daubechies, Defrise and De Mol 2004, arXiv math/0307152; Beck and Teboulle 2009 (ISTA, FISTA).
@@ -90,7 +90,7 @@ class SoftThreshold(Project):
         found = [name for name in matrices(model) if name in chosen]
         if not found:
             do = "Biases, gains and embeddings are left alone; choose matrices, such as '*.dense.weight'"
-            raise misused("SoftThreshold", f"pattern {self.pattern!r}", "match a trainable matrix", "none", do)
+            raise argument_error("SoftThreshold", f"pattern {self.pattern!r}", "match a trainable matrix", "none", do)
         return found
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:

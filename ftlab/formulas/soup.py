@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 from ftlab.parameters import Tensors
 
 
@@ -27,7 +27,7 @@ def mean_of(sets: Sequence[Tensors]) -> Tensors:
         New tensors under the names of the first set; one set alone comes back bit for bit. What came in is not changed.
 
     Raises:
-        Misused: If there is no set, or names or shapes differ.
+        ArgumentError: If there is no set, or names or shapes differ.
 
     Source:
         Wortsman et al. 2022, "Model soups", arXiv 2203.05482 (uniform soup). Departure: none.
@@ -37,11 +37,15 @@ def mean_of(sets: Sequence[Tensors]) -> Tensors:
         {'w': tensor([2., 4.])}
     """
     if not sets:
-        raise misused("mean_of", "sets", "hold at least one set of parameters", "none", "Give the models to average")
+        raise argument_error(
+            "mean_of", "sets", "hold at least one set of parameters", "none", "Give the models to average"
+        )
     for place, one in enumerate(sets):
         odd = sorted(one.keys() ^ sets[0].keys())
         odd = odd or [name for name in one if one[name].shape != sets[0][name].shape]
         if odd:
             do = "Average models of one architecture with the same labels"
-            raise misused("mean_of", "sets", "have the same names and shapes", f"{odd[0]} in set {place + 1}", do)
+            raise argument_error(
+                "mean_of", "sets", "have the same names and shapes", f"{odd[0]} in set {place + 1}", do
+            )
     return {name: torch.stack([one[name] for one in sets]).mean(0) for name in sets[0]}

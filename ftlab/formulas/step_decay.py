@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from ftlab.errors import check_number, check_whole
+from ftlab.errors import check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
@@ -34,7 +34,7 @@ def step_decay(rate: float, gamma: float, epoch: int, every: int) -> float:
         The rate in that epoch.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         ``torch.optim.lr_scheduler.StepLR``; the article's formula (4) with a stair for a step. Departure: none.
@@ -44,14 +44,14 @@ def step_decay(rate: float, gamma: float, epoch: int, every: int) -> float:
         [1.0, 1.0, 0.5, 0.5, 0.25]
     """
     check_number("step_decay", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
-    check_whole("step_decay", "epoch", epoch, "Count the epochs from 0")
+    check_int("step_decay", "epoch", epoch, "Count the epochs from 0")
     _check("step_decay", gamma, every)
     return rate * gamma ** (epoch // every)
 
 
 def _check(where: str, gamma: float, every: int) -> None:
     check_number(where, "gamma", gamma, "0.1 is usual, 1 switches it off", above=0)
-    check_whole(where, "every", every, "1 is a stair an epoch", at_least=1)
+    check_int(where, "every", every, "1 is a stair an epoch", at_least=1)
 
 
 @final

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import check_number, check_whole, mention
+from ftlab.errors import check_int, check_number, note
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Project, Rule, overwritten
 
@@ -35,7 +35,7 @@ def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
         The mean of n + 1 sets, new tensors under the names of ``params``; what came in is not changed.
 
     Raises:
-        Misused: If ``count`` is not a whole number of at least 0.
+        ArgumentError: If ``count`` is not a whole number of at least 0.
 
     Source:
         Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization", arXiv 1803.05407.
@@ -45,7 +45,7 @@ def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
         >>> swa({"w": torch.tensor([2.0])}, {"w": torch.tensor([8.0])}, count=2)
         {'w': tensor([4.])}
     """
-    check_whole("swa", "count", count, "Count the sets that the mean holds, from 0")
+    check_int("swa", "count", count, "Count the sets that the mean holds, from 0")
     if count == 0:
         return {name: param.clone() for name, param in params.items()}
     return {name: torch.lerp(mean[name], param, 1 / (count + 1)) for name, param in params.items()}
@@ -70,7 +70,7 @@ class SWA(Project):
     def __post_init__(self) -> None:
         do = "0.75 is usual: the last quarter of the run; 1 keeps the last weights"
         check_number("SWA", "start_at", self.start_at, do, at_least=0, at_most=1)
-        check_whole("SWA", "every", self.every, "1 takes in each update's weights", at_least=1)
+        check_int("SWA", "every", self.every, "1 takes in each update's weights", at_least=1)
 
     @property
     def equation(self) -> str:
@@ -95,7 +95,7 @@ class SWA(Project):
 
     def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
-            mention("SWA", "the running statistics of batch normalisation stay those of the last weights.")
+            note("SWA", "the running statistics of batch normalisation stay those of the last weights.")
         return {"count": 0, "mean": {}}
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
@@ -110,7 +110,7 @@ class SWA(Project):
         mean = memory["mean"]
         params = {name: param.detach() for name, param in model.named_parameters() if name in mean}
         if len(params) < len(mean):
-            mention("SWA", f"{len(mean) - len(params)} averaged parameters are no longer there; list SWA later.")
+            note("SWA", f"{len(mean) - len(params)} averaged parameters are no longer there; list SWA later.")
         for name, param in params.items():
             param.copy_(mean[name])
         return model

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
-from ftlab.errors import check_number, check_whole, misused
+from ftlab.errors import argument_error, check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Schedule
 
 
@@ -32,7 +32,7 @@ def warmup_linear(rate: float, step: int, steps: int, warmup_steps: int) -> floa
         The rate of that update: ``rate`` at step w, above 0 at every other wherever ``rate`` is.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Devlin et al. 2019, "BERT"; ``transformers.get_linear_schedule_with_warmup``. Departure: the
@@ -73,7 +73,7 @@ def warmup_cosine(rate: float, step: int, steps: int, warmup_steps: int) -> floa
         The rate of that update: ``rate`` at step w, above 0 at every other wherever ``rate`` is.
 
     Raises:
-        Misused: If a number is outside its range.
+        ArgumentError: If a number is outside its range.
 
     Source:
         Loshchilov and Hutter 2017, "SGDR", equation (5) without restarts;
@@ -91,11 +91,11 @@ def warmup_cosine(rate: float, step: int, steps: int, warmup_steps: int) -> floa
 
 def _check(where: str, rate: float, step: int, steps: int, warmup_steps: int) -> None:
     check_number(where, "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
-    check_whole(where, "steps", steps, "Count the updates of the whole run", at_least=1)
+    check_int(where, "steps", steps, "Count the updates of the whole run", at_least=1)
     for name, value in (("step", step), ("warmup_steps", warmup_steps)):
-        check_whole(where, name, value, f"It lies below the {steps} steps of the run")
+        check_int(where, name, value, f"It lies below the {steps} steps of the run")
         if value >= steps:
-            raise misused(where, name, f"be less than steps, {steps}", repr(value), "Count the updates from 0")
+            raise argument_error(where, name, f"be less than steps, {steps}", repr(value), "Count the updates from 0")
 
 
 def _warmup_steps(share: float, steps: int) -> int:

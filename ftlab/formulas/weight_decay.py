@@ -37,7 +37,7 @@ def weight_decay(params: Tensors, rates: Mapping[str, float], strength: float) -
         New tensors under the same names; what came in is not changed.
 
     Raises:
-        Misused: If a rate or ``strength`` is not a number of at least 0.
+        ArgumentError: If a rate or ``strength`` is not a number of at least 0.
 
     Source:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101. Departure: the decay is

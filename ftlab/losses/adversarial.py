@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
-from ftlab.errors import check_number, check_whole, misused
+from ftlab.errors import argument_error, check_int, check_number
 from ftlab.formulas import cross_entropy, free_lb, smart
 from ftlab.losses.logits import logits_of
 
@@ -57,7 +57,7 @@ class FreeLB:
     magnitude: float = 0.0
 
     def __post_init__(self) -> None:
-        check_whole("FreeLB", "steps", self.steps, "2 is usual", at_least=1)
+        check_int("FreeLB", "steps", self.steps, "2 is usual", at_least=1)
         check_number("FreeLB", "rate", self.rate, "0.1 is a first try", at_least=0)
         check_number("FreeLB", "magnitude", self.magnitude, "0 begins at the text itself", at_least=0)
 
@@ -106,29 +106,29 @@ class Moved:
             hook.remove()
         if len(calls) != 1:
             do = "Use another loss for this model"
-            raise misused(self.where, "model", "embed its input once", f"{len(calls)} times", do)
+            raise argument_error(self.where, "model", "embed its input once", f"{len(calls)} times", do)
         return logits
 
     def _nothing(self) -> Tensor:
         def stop(part: nn.Module, given: Any, made: Any) -> None:
-            raise _Embedded(made)
+            raise _StopForwardError(made)
 
         hook = self.embedding.register_forward_hook(stop)
         made = None
         try:
             with _replayed(_chance(self.device), self.device):
                 logits_of(self.model, self.batch)
-        except _Embedded as embedded:
+        except _StopForwardError as embedded:
             made = embedded.args[0]
         finally:
             hook.remove()
         if not isinstance(made, Tensor):
             do = "Use another loss for this model"
-            raise misused(self.where, "model", "embed its input as one tensor", type(made).__name__, do)
+            raise argument_error(self.where, "model", "embed its input as one tensor", type(made).__name__, do)
         return torch.zeros_like(made).detach()
 
 
-class _Embedded(Exception):
+class _StopForwardError(Exception):
     """The input is embedded, and the rest of the pass is not needed."""
 
 
@@ -139,7 +139,7 @@ def _embedding(where: str, model: Any) -> nn.Module:
         found = None  # type: ignore[assignment]
     if not isinstance(found, nn.Module):
         do = "Use another loss for this model, such as RDrop(1.0)"
-        raise misused(where, "model", "have input embeddings", type(model).__name__, do)
+        raise argument_error(where, "model", "have input embeddings", type(model).__name__, do)
     return found
 
 

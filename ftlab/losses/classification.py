@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.formulas import binary_cross_entropy, cross_entropy, focal, mean_squared_error, r_drop
 from ftlab.losses.logits import logits_of
 
@@ -87,6 +87,6 @@ class MeanSquaredError:
 def _check_weight(where: str, weight: tuple[float, ...] | None) -> None:
     if not isinstance(weight, tuple | None):
         must = "be a tuple, one number a class"
-        raise misused(where, "weight", must, type(weight).__name__, "Write it as in weight=(1.0, 3.0)")
+        raise argument_error(where, "weight", must, type(weight).__name__, "Write it as in weight=(1.0, 3.0)")
     for one in weight or ():
         check_number(where, "weight", one, "Give a number for each class; 1.0 counts it as it comes", at_least=0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.formulas import contrastive, cross_entropy
 from ftlab.losses.logits import logits_of
 
@@ -56,7 +56,7 @@ def logits_and_vectors(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
             hook.remove()
     if not seen:
         do = "Its last part must take and give a tensor, as a classification head does"
-        raise misused("SupervisedContrastive", "model", "have a head", type(model).__name__, do)
+        raise argument_error("SupervisedContrastive", "model", "have a head", type(model).__name__, do)
     given, made = seen[0]
     if given.ndim == made.ndim == 3:
         return logits, given[torch.arange(len(given)), _taken(made.float(), logits)].float()
@@ -68,5 +68,7 @@ def _taken(made: Tensor, logits: Tensor) -> Tensor:
     same = (made == logits[:, None]).all(dim=2)
     if not same.any(dim=1).all() and logits.isfinite().all():
         do = "Such a model mixes its tokens after the head; use another loss"
-        raise misused("SupervisedContrastive", "model", "take its scores from one token", "none that has them", do)
+        raise argument_error(
+            "SupervisedContrastive", "model", "take its scores from one token", "none that has them", do
+        )
     return same.int().argmax(dim=1)

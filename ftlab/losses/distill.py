@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
-from ftlab.errors import check_number, misused
+from ftlab.errors import argument_error, check_number
 from ftlab.formulas import distill
 from ftlab.losses.logits import logits_of
 from ftlab.models.load import Pretrained, load_model
@@ -37,7 +37,7 @@ class Distill:
             object.__setattr__(self, "teacher", os.fspath(self.teacher))
         if not isinstance(self.teacher, str | nn.Module | Pretrained):
             do = "Say Distill('runs/teacher/model')"
-            raise misused("Distill", "teacher", "be a folder, a name or a model", repr(self.teacher)[:60], do)
+            raise argument_error("Distill", "teacher", "be a folder, a name or a model", repr(self.teacher)[:60], do)
 
     def __repr__(self) -> str:
         teacher = repr(self.teacher) if isinstance(self.teacher, str | Pretrained) else type(self.teacher).__name__
@@ -51,7 +51,7 @@ class Distill:
         if wanted.shape != found.shape:
             got = f"{wanted.shape[-1]} beside {found.shape[-1]}"
             do = "Fine-tune the teacher on data with the same labels"
-            raise misused("Distill", "teacher", "have as many labels as the student", got, do)
+            raise argument_error("Distill", "teacher", "have as many labels as the student", got, do)
         return distill(found, wanted, batch["labels"], self.temperature, self.alpha)
 
     def _ready(self, student: nn.Module) -> nn.Module:
@@ -74,21 +74,25 @@ class Distill:
 def _check(teacher: Any, student: Any) -> None:
     """Refuse a teacher that cannot read the student's batches, or whose labels mean something else."""
     if teacher is student:
-        raise misused("Distill", "teacher", "be another model than the student", "the student itself", "Give it a copy")
+        raise argument_error(
+            "Distill", "teacher", "be another model than the student", "the student itself", "Give it a copy"
+        )
     one, other = getattr(teacher, "config", None), getattr(student, "config", None)
     takes, feeds = getattr(teacher, "main_input_name", None), getattr(student, "main_input_name", None)
     if takes != feeds and takes and feeds:
         do = "Texts and images need teachers of their own"
-        raise misused("Distill", "teacher", f"take the student's {feeds}", takes, do)
+        raise argument_error("Distill", "teacher", f"take the student's {feeds}", takes, do)
     rows, wanted = getattr(one, "vocab_size", None), getattr(other, "vocab_size", None)
     if rows != wanted and rows and wanted:
         got = f"a vocabulary of {rows} tokens beside {wanted}"
-        raise misused("Distill", "teacher", "share the student's tokenizer", got, "Choose a teacher of the same family")
+        raise argument_error(
+            "Distill", "teacher", "share the student's tokenizer", got, "Choose a teacher of the same family"
+        )
     names, ours = _labels(one), _labels(other)
     if names and ours and sorted(names) == sorted(ours) and names != ours:
         got = f"{', '.join(names[:6])} beside {', '.join(ours[:6])}"
         do = "Fine-tune the teacher on data with the labels in this order"
-        raise misused("Distill", "teacher", "have the student's labels in their order", got, do)
+        raise argument_error("Distill", "teacher", "have the student's labels in their order", got, do)
 
 
 def _labels(config: Any) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ftlab.data.hub import reachable
-from ftlab.errors import misused, refused
+from ftlab.errors import argument_error, input_error
 from ftlab.files import new_folder
 from ftlab.formulas.lora import LoRA, lora
 from ftlab.models.load import Pretrained, quiet
@@ -35,20 +35,20 @@ def save_adapter(model: Pretrained, recipe: Sequence[Rule], folder: Path, card: 
         The folder, for ``peft.PeftModel.from_pretrained(base, folder)``. The card says how ``base`` is loaded.
 
     Raises:
-        Misused: If there is not one LoRA in the recipe. Refused: If the checkpoint cannot be loaded again, or another
+        ArgumentError: If there is not one LoRA in the recipe. InputError: If the checkpoint cannot be loaded again, or another
             rule has changed what an adapter cannot hold; or if the folder holds other files.
     """
     rules = [rule for rule in recipe if isinstance(rule, LoRA)]
     if len(rules) != 1:
         do = "Put LoRA() into the recipe once; run.save(folder) writes any other model"
-        raise misused("save_adapter", "recipe", "hold one LoRA", str(len(rules)), do)
+        raise argument_error("save_adapter", "recipe", "hold one LoRA", str(len(rules)), do)
     if (
         folder.exists()
         and not (folder / "adapter_config.json").exists()
         and (folder.is_file() or any(folder.iterdir()))
     ):
         got = f"other files in {folder}"
-        raise refused("save_adapter", "folder", "be new, empty, or hold an adapter", got, "Choose another")
+        raise input_error("save_adapter", "folder", "be new, empty, or hold an adapter", got, "Choose another")
     net, factors = model.net, vars(model.net)["lora_factors"]
     options = _options(net)
     base = _checkpoint(net, options)
@@ -100,7 +100,7 @@ def _local() -> bool:
 def _gone(source: str, error: Exception) -> Exception:
     said = " ".join(str(error).split())[:120]
     do = "An adapter is worth something beside its checkpoint only; put it back, or use run.save(folder)"
-    return refused("save_adapter", "checkpoint", "be one that can be loaded again", f"{source!r}: {said}", do)
+    return input_error("save_adapter", "checkpoint", "be one that can be loaded again", f"{source!r}: {said}", do)
 
 
 def _merged(base: Any, tensors: Tensors, factors: dict[str, tuple[Tensor, Tensor]], alpha: float) -> set[str]:
@@ -131,7 +131,7 @@ def _others(net: Any, base: Any, tensors: Tensors, merged: set[str]) -> list[str
 
 def _changed(how: str) -> Exception:
     do = "Leave out the other rules that change the model, or use run.save(folder)"
-    return refused("save_adapter", "model", "be the checkpoint with LoRA's changes", how, do)
+    return input_error("save_adapter", "model", "be the checkpoint with LoRA's changes", how, do)
 
 
 def _save(tensors: Tensors, path: Path) -> None:

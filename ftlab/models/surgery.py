@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 from ftlab.formulas.neuron_importance import as_linear, feed_forwards, neuron_importance, remove_neurons_in
 from ftlab.formulas.remove_layers import remove_layers_in
 from ftlab.parameters import eval_mode, stack
@@ -30,11 +30,13 @@ def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None,
         loss: ``loss(model, batch)``, which comes with ``batches``.
 
     Raises:
-        Misused: If the share is outside its range, the model is of another kind, one of the two is missing, or there is
+        ArgumentError: If the share is outside its range, the model is of another kind, one of the two is missing, or there is
             no batch.
     """
     if (batches is None) != (loss is None):
-        raise misused("remove_neurons", "batches and loss", "come together", "one of them", "Give both or neither")
+        raise argument_error(
+            "remove_neurons", "batches and loss", "come together", "one of them", "Give both or neither"
+        )
     importances = None if batches is None or loss is None else _by_gradients(net, batches, loss)
     remove_neurons_in(net, share, importances)
 
@@ -75,7 +77,7 @@ def _all(batches: Iterable[Any], net: Any, where: str) -> Iterator[dict[str, Ten
         yield {name: tensor.to(device) for name, tensor in part.items()}
         none = False
     if none:
-        raise misused(where, "batches", "hold at least one batch", "none", "Give some of the training rows")
+        raise argument_error(where, "batches", "hold at least one batch", "none", "Give some of the training rows")
 
 
 def remove_layers(net: Any, keep: int, drop: str = "top") -> None:
@@ -87,7 +89,7 @@ def remove_layers(net: Any, keep: int, drop: str = "top") -> None:
         drop: Which go: ``"top"``, ``"bottom"`` or ``"even"``.
 
     Raises:
-        Misused: If an argument is outside its range, or the model is of another kind.
+        ArgumentError: If an argument is outside its range, or the model is of another kind.
     """
     remove_layers_in(net, keep, drop)
 
@@ -110,7 +112,7 @@ def rank_heads(net: Any, batches: Iterable[Any], loss: Loss) -> Tensor:
         Shape (layers, heads), at least 0.
 
     Raises:
-        Misused: If the model is of another kind, or there is no batch.
+        ArgumentError: If the model is of another kind, or there is no batch.
 
     Source:
         Michel, Levy and Neubig 2019, "Are Sixteen Heads Really Better than One?", arXiv 1905.10650.
@@ -154,13 +156,13 @@ def mask_heads(net: Any, heads: Sequence[tuple[int, int]]) -> None:
         heads: Pairs of layer and head, both from 0.
 
     Raises:
-        Misused: If the model has no such head, or is of another kind.
+        ArgumentError: If the model has no such head, or is of another kind.
     """
     modules, count = _projections(net, "mask_heads"), net.config.num_attention_heads
     for layer, head in heads:
         if not (0 <= layer < len(modules) and 0 <= head < count):
             do = f"There are {len(modules)} layers of {count} heads, counted from 0"
-            raise misused("mask_heads", "heads", "be pairs of layer and head", str((layer, head)), do)
+            raise argument_error("mask_heads", "heads", "be pairs of layer and head", str((layer, head)), do)
     with torch.no_grad():
         for layer, head in heads:
             weight = as_linear(modules[layer], modules[layer].weight)
@@ -174,6 +176,6 @@ def _projections(net: Any, where: str) -> list[Any]:
         module = next((inside[name] for name in HEADS if name in inside), None)
         if module is None:
             do = "BERT, RoBERTa, DistilBERT and GPT-2 have one"
-            raise misused(where, "model", "have heads of a known kind", type(net).__name__, do)
+            raise argument_error(where, "model", "have heads of a known kind", type(net).__name__, do)
         found.append(module)
     return found

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftlab import formulas
-from ftlab.errors import check_choice, misused
+from ftlab.errors import argument_error, check_choice
 from ftlab.recipes.conflicts import conflicts
 from ftlab.rule import KINDS, Finish, GradientRule, Penalty, Prepare, Project, Rule, Schedule
 
@@ -45,7 +45,7 @@ def parse(text: str, known: Mapping[str, type[Rule]] | None = None) -> Rule:
     that may be meant, those of ftlab if left out.
 
     Raises:
-        Misused: If it is not a known rule with such arguments, or the rule refuses them.
+        ArgumentError: If it is not a known rule with such arguments, or the rule refuses them.
 
     Example:
         >>> parse("Reinit(0.15)")
@@ -58,12 +58,12 @@ def parse(text: str, known: Mapping[str, type[Rule]] | None = None) -> Rule:
         call = None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         do = "Write it as in 'ClipNorm(1.0)'"
-        raise misused("parse", "rule", "be a rule's name with its arguments in parentheses", repr(text), do)
+        raise argument_error("parse", "rule", "be a rule's name with its arguments in parentheses", repr(text), do)
     name = call.func.id
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         do = f"Perhaps {near[0]} is meant" if near else f"There are {', '.join(sorted(known))}"
-        raise misused("parse", "rule", "be one that ftlab has", repr(name), do.rstrip("."))
+        raise argument_error("parse", "rule", "be one that ftlab has", repr(name), do.rstrip("."))
     try:
         positional = [_literal(one) for one in call.args]
         named = {str(one.arg): _literal(one.value) for one in call.keywords if one.arg}
@@ -71,12 +71,12 @@ def parse(text: str, known: Mapping[str, type[Rule]] | None = None) -> Rule:
             raise ValueError("**")
     except ValueError as error:
         do = "Arguments are numbers, strings, tuples, None, True, False or inf"
-        raise misused("parse", f"argument of {name}", "be a plain value", repr(text), do) from error
+        raise argument_error("parse", f"argument of {name}", "be a plain value", repr(text), do) from error
     try:
         inspect.signature(known[name]).bind(*positional, **named)
     except TypeError as error:
         do = f"It is written {name}{inspect.signature(known[name])}".replace(" -> None", "")
-        raise misused("parse", f"arguments of {name}", "fit the rule", f"{text!r} ({error})", do) from error
+        raise argument_error("parse", f"arguments of {name}", "fit the rule", f"{text!r} ({error})", do) from error
     return known[name](*positional, **named)
 
 
@@ -97,13 +97,13 @@ def _literal(node: ast.expr) -> Any:
 def check_recipe(recipe: Any) -> tuple[Rule, ...]:
     """Return a recipe as a tuple of rules, reading those that are text."""
     if isinstance(recipe, str | Rule) or not isinstance(recipe, Sequence):
-        raise misused("finetune", "recipe", "be a list of rules", repr(recipe), "Write it as [ClipNorm(1.0)]")
+        raise argument_error("finetune", "recipe", "be a list of rules", repr(recipe), "Write it as [ClipNorm(1.0)]")
     read = tuple(parse(one) if isinstance(one, str) else one for one in recipe)
     for one in read:
         if not isinstance(one, Rule):
             what = f"the class {one.__name__}" if inspect.isclass(one) else repr(one)
             do = "Give it its arguments, as in ClipNorm(1.0)"
-            raise misused("finetune", "recipe", "hold rules only", what, do)
+            raise argument_error("finetune", "recipe", "hold rules only", what, do)
     return read
 
 

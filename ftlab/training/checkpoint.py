@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ftlab.errors import mention, refused
+from ftlab.errors import input_error, note
 from ftlab.files import new_folder
 from ftlab.training.loop import State
 from ftlab.training.optimizers import remember, remembered
@@ -54,7 +54,7 @@ def newest(folder: Path) -> Path | None:
         fault = _fault(path)
         if not fault:
             return path
-        mention("resume", f"{path} is passed over: {fault}.")
+        note("resume", f"{path} is passed over: {fault}.")
     return None
 
 
@@ -64,16 +64,16 @@ def restore(state: State, path: Path) -> None:
     recipe = [repr(rule) for rule in state.recipe]
     if content["version"] != VERSION:
         do = "Use the ftlab that wrote it"
-        raise refused("resume", "checkpoint", f"be of version {VERSION}", str(content["version"]), do)
+        raise input_error("resume", "checkpoint", f"be of version {VERSION}", str(content["version"]), do)
     if content["recipe"] != recipe:
         got = f"{recipe}, saved {content['recipe']}"
-        raise refused("resume", "recipe", "be the saved one", got, "Give the same rules in the same order")
+        raise input_error("resume", "recipe", "be the saved one", got, "Give the same rules in the same order")
     saved = load_file(path / "model.safetensors")
     own = _weights(state)
     if saved.keys() != own.keys() or any(saved[name].shape != own[name].shape for name in own):
         odd = sorted(saved.keys() ^ own.keys())[:2]
         do = "Resume with the model that the run began with"
-        raise refused("resume", "checkpoint", "fit the model", f"other tensors, such as {odd}", do)
+        raise input_error("resume", "checkpoint", "fit the model", f"other tensors, such as {odd}", do)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(saved[name])
@@ -102,7 +102,7 @@ def pack(value: Any) -> tuple[Any, dict[str, Tensor]]:
         if one is None or isinstance(one, bool | int | float | str):
             return one
         do = "Remember tensors, numbers, strings, None, and dicts, lists and tuples of them"
-        raise refused("save", "memory of a rule", "be of plain values", type(one).__name__, do)
+        raise input_error("save", "memory of a rule", "be of plain values", type(one).__name__, do)
 
     return walk(value), tensors
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ftlab.data.batches import Batches, Encoded, encode
 from ftlab.data.load import checked, fingerprint, task_of
 from ftlab.engines.devices import choose_device, choose_engine, training_memory
-from ftlab.errors import Interrupted, check_whole, mention, misused
+from ftlab.errors import InterruptionError, argument_error, check_int, note
 from ftlab.evaluation.inference import evaluate_encoded
 from ftlab.losses import loss_for
 from ftlab.models.load import Pretrained, load_model
@@ -81,9 +81,9 @@ def finetune(
         The run: its metrics on test (else validation), its model, its history.
 
     Raises:
-        Misused: If an argument cannot be meant. Refused: If model, data or folder cannot be used. Both before any work.
-        Diverged: If the loss is no longer finite; a model that was in the folder stays.
-        Interrupted: If the run is stopped by hand; the message says what is left on disk.
+        ArgumentError: If an argument is invalid. InputError: If model, data or folder cannot be used. Both before any work.
+        DivergenceError: If the loss is no longer finite; a model that was in the folder stays.
+        InterruptionError: If the run is stopped by hand; the message says what is left on disk.
 
     Example:
         >>> from ftlab.data.load import load_data
@@ -110,13 +110,13 @@ def finetune(
     )
     if (resume or save_every or overwrite) and output is None:
         what = "resume" if resume else "save_every" if save_every else "overwrite"
-        raise misused("finetune", what, "come with output", "no output", "Say output='runs/first'")
+        raise argument_error("finetune", what, "come with output", "no output", "Say output='runs/first'")
     data = checked(data)
     task = task_of(data)
     model = model if isinstance(model, Pretrained) else load_model(model, data)
     if model.task != task:
         do = "Load it for these data: load_model(name, data)"
-        raise misused("finetune", "model", f"be made for {task}", str(model.task), do)
+        raise argument_error("finetune", "model", f"be made for {task}", str(model.task), do)
     settings = _within(settings, model)
     where = Output(output, overwrite=overwrite, resume=resume) if output is not None else None
     return _Session(settings, model.copy(settings.head_seed), data, where, resume).run(progress)
@@ -138,7 +138,7 @@ class _Session:
         )
         if settings.batch_size > len(data["train"]):
             rows = len(data["train"])
-            mention("finetune", f"batch_size {settings.batch_size} is more than the {rows} rows: one update an epoch.")
+            note("finetune", f"batch_size {settings.batch_size} is more than the {rows} rows: one update an epoch.")
         self.state: State = begin(
             model,
             self.batches,
@@ -199,7 +199,7 @@ class _Session:
                 self.facts["resumed_at"] = self.state.step
                 self.facts["seconds"] = before.get("seconds", 0.0)
         if resume and not self.state.step:
-            mention("resume", f"there is no checkpoint in {output.folder}; the run starts from the beginning.")
+            note("resume", f"there is no checkpoint in {output.folder}; the run starts from the beginning.")
         if not before:
             output.clear()
         output.write_run(self.facts)
@@ -262,19 +262,19 @@ class _Session:
         progress.close()
         at = f"stopped by hand after step {self.state.step} of {self.state.steps}"
         if not self.output:
-            raise Interrupted(f"finetune: {at}. Nothing was saved, since no output was given.")
+            raise InterruptionError(f"finetune: {at}. Nothing was saved, since no output was given.")
         path = self._save()
-        raise Interrupted(f"finetune: {at}. A whole checkpoint is in {path}; the same command with --resume goes on.")
+        raise InterruptionError(
+            f"finetune: {at}. A whole checkpoint is in {path}; the same command with --resume goes on."
+        )
 
 
 def _within(settings: Settings, model: Pretrained) -> Settings:
     """Keep max_length within what the model can take."""
     if model.task.modality == "image" or settings.max_length <= model.longest:
         return settings
-    mention(
-        "finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.longest} is used."
-    )
-    check_whole("finetune", "the model's longest text", model.longest, "Use another model", at_least=4)
+    note("finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.longest} is used.")
+    check_int("finetune", "the model's longest text", model.longest, "Use another model", at_least=4)
     return dataclasses.replace(settings, max_length=model.longest)
 
 
@@ -285,7 +285,7 @@ def _stopping() -> Iterator[list[int]]:
 
     def wish(number: int, frame: Any) -> None:
         if wishes:
-            raise Interrupted("finetune: stopped at once. What was saved before this moment is whole.")
+            raise InterruptionError("finetune: stopped at once. What was saved before this moment is whole.")
         wishes.append(number)
         print("\nstopping at the next safe place; once more stops at once", file=sys.stderr)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ftlab.data.batches import Batch
 from ftlab.engines.devices import choose_engine, first_shape, forward, penalty_of
 from ftlab.engines.transfer import later, moved
-from ftlab.errors import Diverged, check_number, misused, sentence
+from ftlab.errors import DivergenceError, argument_error, check_number, format_error
 from ftlab.losses import CrossEntropy
 from ftlab.models.load import Pretrained
 from ftlab.parameters import Tensors
@@ -96,7 +96,7 @@ def begin(
         engine: ``"reference"``, ``"fast"``, ``"fast-fp32"`` or ``"auto"``; see :func:`ftlab.engines.devices.choose_engine`.
 
     Raises:
-        Misused: If a number is outside its range, or nothing is left to train.
+        ArgumentError: If a number is outside its range, or nothing is left to train.
 
     Example:
         >>> state = begin(nn.Linear(2, 2), batches=[0, 1], epochs=3)
@@ -114,7 +114,7 @@ def begin(
     params = {name: param for name, param in net.named_parameters() if param.requires_grad}
     if not params:
         do = "A rule froze everything; leave it out or narrow its pattern"
-        raise misused("begin", "model", "have parameters to train", "none that need a gradient", do)
+        raise argument_error("begin", "model", "have parameters to train", "none that need a gradient", do)
     state = State(
         model=net,
         recipe=tuple(recipe),
@@ -144,7 +144,7 @@ def step(state: State, batch: Batch | list[Batch]) -> Record:
         ``step`` (from 1), ``epoch``, ``loss`` (of the task), ``penalty``, ``rate`` (the greatest), ``samples``.
 
     Raises:
-        Diverged: If the loss is NaN or infinite; the parameters are then as they were before.
+        DivergenceError: If the loss is NaN or infinite; the parameters are then as they were before.
     """
     task, samples = task_gradients(state, batch)
     return update(state, task, penalty_gradients(state), samples)
@@ -264,4 +264,6 @@ def _check_finite(state: State, value: float) -> None:
         return
     last = f"last finite loss {state.last_loss:.4g} at step {state.step}" if state.step else "at the first step"
     do = f"Lower lr (it is {state.lr:g}), add ClipNorm(1.0) or a longer warm-up, and look for odd rows in the data"
-    raise Diverged(sentence("finetune", "loss", "stay finite", f"{value} at step {state.step + 1}, {last}", do))
+    raise DivergenceError(
+        format_error("finetune", "loss", "stay finite", f"{value} at step {state.step + 1}, {last}", do)
+    )

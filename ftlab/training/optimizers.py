@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.errors import check_choice, misused
+from ftlab.errors import argument_error, check_choice
 from ftlab.parameters import roles
 from ftlab.rule import Rates
 
@@ -32,7 +32,7 @@ def make_optimizer(
         lr: The learning rate to begin with.
 
     Raises:
-        Misused: If the name is unknown, or the function gives something else than an optimizer of these groups.
+        ArgumentError: If the name is unknown, or the function gives something else than an optimizer of these groups.
     """
     role = roles(net)
     groups: list[Group] = []
@@ -59,7 +59,9 @@ def _of_groups(made: Any) -> torch.optim.Optimizer:
     """Return what a reader's function made, if its groups are those that it was given."""
     if not isinstance(made, torch.optim.Optimizer) or not all("family" in group for group in made.param_groups):
         do = "Write it as in optimizer=lambda groups: torch.optim.Adagrad(groups)"
-        raise misused("begin", "optimizer", "give a torch optimizer of the groups it is given", type(made).__name__, do)
+        raise argument_error(
+            "begin", "optimizer", "give a torch optimizer of the groups it is given", type(made).__name__, do
+        )
     return made
 
 
@@ -67,11 +69,11 @@ def set_rates(optimizer: torch.optim.Optimizer, params: Mapping[str, nn.Paramete
     """Give every parameter its learning rate; those of one family and one rate share a group.
 
     Raises:
-        Misused: If a schedule left a parameter out.
+        ArgumentError: If a schedule left a parameter out.
     """
     if missing := [name for name in params if name not in rates]:
         do = "A schedule gives every name a rate; 0 keeps a parameter still"
-        raise misused("step", "rates", "hold every trainable parameter", f"none for {missing[0]}", do)
+        raise argument_error("step", "rates", "hold every trainable parameter", f"none for {missing[0]}", do)
     name_of = {id(param): name for name, param in params.items()}
     families: dict[int, Group] = {}
     wanted: dict[tuple[int, float], list[Tensor]] = {}

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ftlab.errors import misused
+from ftlab.errors import argument_error
 from ftlab.evaluation.inference import Prediction, evaluate, predict
 from ftlab.evaluation.metrics import Metrics
 from ftlab.files import write_text
@@ -38,7 +38,7 @@ class Run:
     def evaluate(self, split: str = "test", *, resamples: int | None = None) -> Metrics:
         """Return the metrics on a split, each with a 95 % interval."""
         if split not in self.data:
-            raise misused("evaluate", "split", f"be one of {', '.join(self.data)}", repr(split), "Choose one")
+            raise argument_error("evaluate", "split", f"be one of {', '.join(self.data)}", repr(split), "Choose one")
         if (split, resamples) not in self._measured:
             length, engine = self.settings.max_length, self.settings.engine
             self._measured[split, resamples] = evaluate(

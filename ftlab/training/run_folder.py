@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ftlab.engines.devices import device_name
-from ftlab.errors import Diverged, mention, misused, refused, sentence
+from ftlab.errors import DivergenceError, argument_error, format_error, input_error, note
 from ftlab.files import new_folder, write_text
 from ftlab.models.load import Pretrained, quiet
 
@@ -33,7 +33,7 @@ class Output:
                 pass
         except (OSError, ValueError) as error:
             got = f"{str(self.folder)[:120]!r} ({getattr(error, 'strerror', error)})"
-            raise refused("finetune", "output", "be a folder that can be written", got, "Choose another") from error
+            raise input_error("finetune", "output", "be a folder that can be written", got, "Choose another") from error
 
     def clear(self) -> None:
         """Delete what an earlier run left, but for ``run.json`` and the model, which stay until new ones replace them."""
@@ -63,7 +63,7 @@ class Output:
                 raise ValueError("it says of no run")
         except ValueError as error:
             do = "Use another folder, or overwrite this one"
-            raise refused("finetune", "run.json", "be whole", f"{path}: {error}", do) from error
+            raise input_error("finetune", "run.json", "be whole", f"{path}: {error}", do) from error
         return content
 
     def write_run(self, content: dict[str, Any]) -> None:
@@ -85,34 +85,34 @@ def check_output(folder: Path, *, overwrite: bool, resume: bool) -> None:
     """Refuse a folder that holds other files, or another run that is neither to be overwritten nor resumed."""
     if overwrite and resume:
         do = "Leave one of them out"
-        raise misused("finetune", "overwrite and resume", "not be asked for together", "both", do)
+        raise argument_error("finetune", "overwrite and resume", "not be asked for together", "both", do)
     if os.path.exists(folder) and not folder.is_dir():
-        raise refused("finetune", "output", "be a folder", f"the file {folder}", "Choose another name")
+        raise input_error("finetune", "output", "be a folder", f"the file {folder}", "Choose another name")
     if os.path.isdir(folder) and any(folder.iterdir()):
         if not (folder / "run.json").exists():
             got = f"other files in {folder}"
-            raise refused("finetune", "output", "be empty or hold a run", got, "Choose a new folder")
+            raise input_error("finetune", "output", "be empty or hold a run", got, "Choose a new folder")
         if not overwrite and not resume:
             do = "Choose another folder, or say overwrite (--overwrite) or resume (--resume)"
-            raise refused("finetune", "output", "not hold another run", str(folder), do)
+            raise input_error("finetune", "output", "not hold another run", str(folder), do)
 
 
 def same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to resume a run with other arguments or other data; mention what may change the numbers."""
     if before.get("status") == "finished":
         do = "Use overwrite (--overwrite) to run it again"
-        raise refused("resume", "run", "be unfinished", f"one that finished all {before.get('steps')} steps", do)
+        raise input_error("resume", "run", "be unfinished", f"one that finished all {before.get('steps')} steps", do)
     old, new = before["arguments"], now["arguments"]
     other = [name for name in new if old.get(name) != new[name] and name not in MAY_DIFFER]
     if other:
         got = ", ".join(f"{name}={new[name]!r} (it began with {old.get(name)!r})" for name in other)
-        raise refused("resume", "arguments", "be those of the run", got, "Give the same ones")
+        raise input_error("resume", "arguments", "be those of the run", got, "Give the same ones")
     if before["data_fingerprint"] != now["data_fingerprint"]:
         do = "Give the same rows in the same order"
-        raise refused("resume", "data", "be those of the run", "another fingerprint", do)
+        raise input_error("resume", "data", "be those of the run", "another fingerprint", do)
     for name in ("versions", "device", "threads", "engine"):
         if before.get(name) != now.get(name):
-            mention("resume", f"{name} are not as they were; the run goes on, but not bit for bit.")
+            note("resume", f"{name} are not as they were; the run goes on, but not bit for bit.")
 
 
 def surroundings(device: str) -> dict[str, Any]:
@@ -128,14 +128,16 @@ def save_model(pretrained: Pretrained, folder: Path, card: str) -> None:
     """Write an ordinary ``transformers`` folder: weights, config, tokenizer, model card; whole, or not at all.
 
     Raises:
-        Diverged: If a weight is NaN or infinite; nothing is written then.
+        DivergenceError: If a weight is NaN or infinite; nothing is written then.
     """
     for name, tensor in pretrained.net.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             do = "The training diverged; lower lr or add ClipNorm(1.0)"
-            raise Diverged(sentence("save", f"weights of {name}", "be finite", "NaN or infinity", do))
+            raise DivergenceError(format_error("save", f"weights of {name}", "be finite", "NaN or infinity", do))
     if folder.exists() and not (folder / "config.json").exists() and (folder.is_file() or any(folder.iterdir())):
-        raise refused("save", "folder", "be new, empty, or hold a model", f"other files in {folder}", "Choose another")
+        raise input_error(
+            "save", "folder", "be new, empty, or hold a model", f"other files in {folder}", "Choose another"
+        )
     with quiet(), new_folder(folder) as draft:
         pretrained.net.save_pretrained(draft)
         pretrained.processor.save_pretrained(draft)

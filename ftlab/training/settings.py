@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ftlab.engines.devices import ENGINES
-from ftlab.errors import check_choice, check_number, check_whole, misused
+from ftlab.errors import argument_error, check_choice, check_int, check_number
 from ftlab.rule import Rule
 from ftlab.training.optimizers import NAMES
 
@@ -30,29 +30,33 @@ class Settings:
 
     def __post_init__(self) -> None:
         where = "finetune"
-        check_whole(where, "epochs", self.epochs, "3 is usual", at_least=1)
+        check_int(where, "epochs", self.epochs, "3 is usual", at_least=1)
         check_number(where, "lr", self.lr, "5e-5 is usual for fine-tuning", above=0)
-        check_whole(where, "batch_size", self.batch_size, "32 is usual", at_least=1)
+        check_int(where, "batch_size", self.batch_size, "32 is usual", at_least=1)
         do = "It says in how many parts a batch is computed"
-        check_whole(where, "accumulate", self.accumulate, do, at_least=1)
-        check_whole(where, "max_length", self.max_length, "128 is usual", at_least=4)
+        check_int(where, "accumulate", self.accumulate, do, at_least=1)
+        check_int(where, "max_length", self.max_length, "128 is usual", at_least=4)
         if self.accumulate > self.batch_size:
             do = "A part of a batch holds one row at least"
-            raise misused(where, "accumulate", f"be at most batch_size, {self.batch_size}", str(self.accumulate), do)
+            raise argument_error(
+                where, "accumulate", f"be at most batch_size, {self.batch_size}", str(self.accumulate), do
+            )
         pair = self.seed if isinstance(self.seed, tuple) else (self.seed, self.seed)
         if len(pair) != 2:
             do = "Write seed=0 or seed=(1, 2): of the new head, of the data order"
-            raise misused(where, "seed", "be one whole number or two", repr(self.seed), do)
+            raise argument_error(where, "seed", "be one whole number or two", repr(self.seed), do)
         for one in pair:
-            check_whole(where, "seed", one, "Use 0, 1, 2 ...")
+            check_int(where, "seed", one, "Use 0, 1, 2 ...")
         check_choice(where, "engine", self.engine, ENGINES)
         if not callable(self.optimizer):
             check_choice(where, "optimizer", self.optimizer, NAMES)
         for name in ("loss", "step"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise misused(where, name, "be a function", repr(getattr(self, name)), "Leave it out for the usual one")
+                raise argument_error(
+                    where, name, "be a function", repr(getattr(self, name)), "Leave it out for the usual one"
+                )
         if self.save_every is not None:
-            check_whole(where, "save_every", self.save_every, "It counts updates", at_least=1)
+            check_int(where, "save_every", self.save_every, "It counts updates", at_least=1)
 
     @property
     def head_seed(self) -> int:

@@ -273,7 +273,7 @@ def test_a_wrong_row_is_named_by_its_place_among_all_rows(small, monkeypatch):
     texts = ["a film"] * 20
     texts[9] = texts[17] = " "
     small["train"] = two_labels(texts).cast(small["train"].features)
-    with pytest.raises(ftlab.Refused, match=r"text of train must not be empty. Got ' ' in row 10, 18\."):
+    with pytest.raises(ftlab.InputError, match=r"text of train must not be empty. Got ' ' in row 10, 18\."):
         ftlab.data.load.checked(small)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ftlab.display.explorer import MOST_FRAMES, Debounced, at_start, explore, live, render, slider, sweeps
 from ftlab.display.explorer_page import page
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 
 CONTROLS = {"power": slider([1, 2, 3], start=2), "sign": slider(["plus", "minus"])}
 
@@ -146,19 +146,19 @@ def test_an_error_in_drawing_is_shown_and_raised_and_goes_when_it_is_mended():
     ],
 )
 def test_sliders_that_cannot_be_meant_are_refused(values, start, message):
-    with pytest.raises(Misused, match=message):
+    with pytest.raises(ArgumentError, match=message):
         slider(values, start)
 
 
 def test_explorers_that_cannot_be_made_are_refused():
-    with pytest.raises(Misused, match="explore: controls must be sliders"):
+    with pytest.raises(ArgumentError, match="explore: controls must be sliders"):
         explore(draw)
-    with pytest.raises(Misused, match="explore: controls must be sliders"):
+    with pytest.raises(ArgumentError, match="explore: controls must be sliders"):
         explore(draw, power=[1, 2], sign="plus")
-    with pytest.raises(Misused, match=f"make at most {MOST_FRAMES} frames. Got 61"):
+    with pytest.raises(ArgumentError, match=f"make at most {MOST_FRAMES} frames. Got 61"):
         explore(draw, power=slider(range(61)))
     for wrong in (None, Figure(), (Figure(), " ")):
-        with pytest.raises(Misused, match="explore: draw must give a figure and a sentence"):
+        with pytest.raises(ArgumentError, match="explore: draw must give a figure and a sentence"):
             explore(lambda power, wrong=wrong: wrong, power=slider([1, 2]))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ftlab import formulas
 from ftlab.display.formula_card import formula, said_of
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 
 FUNCTIONS = [one for one in vars(formulas).values() if inspect.isfunction(one)]
 
@@ -35,7 +35,7 @@ def test_a_formula_is_shown_whole(function):
 
 
 def test_what_has_no_formula_is_refused():
-    with pytest.raises(Misused, match="formula: function must be one of ftlab.formulas. Got len"):
+    with pytest.raises(ArgumentError, match="formula: function must be one of ftlab.formulas. Got len"):
         formula(len)
 
 

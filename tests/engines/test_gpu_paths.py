@@ -17,7 +17,7 @@ from ftlab.engines.fast.graphs import recording, replayed
 from ftlab.engines.fast.packing import packed
 from ftlab.engines.fast.texts import TENSORS, Texts, lie_as, texts_of
 from ftlab.engines.transfer import later, moved, on_host, sent, stands_for
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import ClipNorm
 from ftlab.losses import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
 from tests.engines.test_fast import LENGTHS, SIZES, assert_equal, batch, made, padded_further, scores_and_gradients
@@ -263,7 +263,7 @@ def test_hooks_other_losses_and_large_batches_are_not_recorded(monkeypatch):
         assert replayed(net, CrossEntropy(), rows, 1.0, how) is not None
         wrong = rows | {"labels": rows["labels"] + 5}
         assert replayed(net, CrossEntropy(), wrong, 1.0, how) is None
-        with pytest.raises(Misused, match="labels must lie from 0 to"):
+        with pytest.raises(ArgumentError, match="labels must lie from 0 to"):
             where_it_can("fast-fp32", net, CrossEntropy(), wrong, 1.0)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ftlab
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.evaluation.behaviour import KINDS, Answer, check_behaviour, check_similarity
 
 GOOD = ("good", "great", "love", "nice", "wonderful", "excellent", "lovely", "beautiful", "kind", "perfect")
@@ -65,12 +65,12 @@ def test_a_model_that_always_says_the_same_gets_half_of_the_minimum():
 def test_what_is_no_sentiment_model_is_refused(bert):
     data = ftlab.load_data("reviews", task="topic")
     with pytest.raises(
-        Misused, match="check_behaviour: positive must be one of the model's two labels. Got 'positive' of"
+        ArgumentError, match="check_behaviour: positive must be one of the model's two labels. Got 'positive' of"
     ):
         check_behaviour(ftlab.load_model(bert, data))
-    with pytest.raises(Misused, match="check_behaviour: model must be a sentiment model. Got int. Give a run"):
+    with pytest.raises(ArgumentError, match="check_behaviour: model must be a sentiment model. Got int. Give a run"):
         check_behaviour(3)
-    with pytest.raises(Misused, match="kind and capability must be one of: minimum plain"):
+    with pytest.raises(ArgumentError, match="kind and capability must be one of: minimum plain"):
         check_behaviour(by_words).share("minimum", "wit")
 
 

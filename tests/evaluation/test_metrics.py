@@ -7,7 +7,7 @@ from scipy.special import softmax
 from sklearn import metrics as sk
 
 from ftlab.data.labels import Task
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.evaluation.metrics import measure
 
 CHANCE = np.random.default_rng(0)
@@ -115,5 +115,5 @@ def test_the_same_seed_gives_the_same_interval():
     ("logits", "got"), [(np.zeros((0, 2)), "no sample"), (np.full((1, 2), np.nan), "2 that are NaN")]
 )
 def test_what_cannot_be_measured_is_refused(logits, got):
-    with pytest.raises(Misused, match=f"measure: logits must be finite.*{got}"):
+    with pytest.raises(ArgumentError, match=f"measure: logits must be finite.*{got}"):
         measure(TWO, logits, np.zeros(len(logits), dtype=int))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab.errors import Misused, Refused
+from ftlab.errors import ArgumentError, InputError
 from ftlab.exercises import Check
 from ftlab.exercises.checking import numbers, tasks
-from ftlab.exercises.probe import Hint, expect, near, run
+from ftlab.exercises.probe import HintError, expect, near, run
 from ftlab.exercises.sealed import Sealed, seal, sealed_answers, written
 from notebooks.execute import sources
 from tests.exercises.plain import Answer, Function
@@ -90,7 +90,7 @@ def test_three_dots_are_no_try():
 
 
 def test_an_exercise_that_is_not_there_is_refused():
-    with pytest.raises(Misused, match=r"check: number must be that of an exercise. Got '9.9'. Choose one of 0"):
+    with pytest.raises(ArgumentError, match=r"check: number must be that of an exercise. Got '9.9'. Choose one of 0"):
         Check().exercise("9.9", 1)
 
 
@@ -115,12 +115,12 @@ def test_a_seal_is_that_of_its_exercise():
 def test_the_probe_notices_what_a_function_does():
     given = {"w": torch.ones(2)}
     assert near(run(lambda one: {"w": one["w"] * 2}, given), {"w": torch.full((2,), 2.0)})
-    with pytest.raises(Hint, match="gives nothing back"):
+    with pytest.raises(HintError, match="gives nothing back"):
         run(lambda one: None, given)
-    with pytest.raises(Hint, match="changes what it is given"):
+    with pytest.raises(HintError, match="changes what it is given"):
         run(lambda one: {"w": one["w"].mul_(2)}, given)
     assert torch.equal(given["w"], torch.ones(2))
-    with pytest.raises(Hint, match="^look$"):
+    with pytest.raises(HintError, match="^look$"):
         expect(False, "look")
     assert not near(torch.ones(2), torch.ones(3))
     assert not near("1", 1.0)
@@ -163,5 +163,5 @@ def test_a_file_that_was_written_by_hand_is_marked_anew(tmp_path):
 def test_another_file_is_refused(tmp_path, text):
     file = tmp_path / "answers.json"
     file.write_text(text)
-    with pytest.raises(Refused, match="check: file must be answers that were kept"):
+    with pytest.raises(InputError, match="check: file must be answers that were kept"):
         Check().marks([file])

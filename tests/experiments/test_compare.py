@@ -6,7 +6,7 @@ import pytest
 
 import ftlab
 from ftlab.cli import main
-from ftlab.errors import Diverged, Misused, Refused
+from ftlab.errors import ArgumentError, DivergenceError, InputError
 from ftlab.evaluation.metrics import Metrics
 from ftlab.experiments.compare import Comparison, compare
 from ftlab.experiments.paired import Paired
@@ -67,7 +67,7 @@ def test_an_arm_that_diverges_is_said_to_and_the_others_are_compared(small, bert
     assert rows["wild"] == ("wild", "", "2 of 2 runs diverged or gave no accuracy", "", "failed")
     assert float(rows["clipped"][3]) == pytest.approx(found.against("clipped").p, abs=5e-4)  # one comparison, not two
     assert [label.get_text() for label in found.figure().axes[0].get_yticklabels()] == ["clipped"]
-    with pytest.raises(Diverged, match="loss must stay finite"):
+    with pytest.raises(DivergenceError, match="loss must stay finite"):
         compare({"wild": arms["wild"], "plain": []}, small, load_model(bert, small), **HOW)
 
 
@@ -77,7 +77,7 @@ def test_a_metric_that_is_undefined_counts_as_no_number(small, bert, monkeypatch
 
     monkeypatch.setattr("ftlab.experiments.compare.finetune", lambda model, data, **how: Run())
     with pytest.raises(
-        Diverged, match="finetune: model must reach some accuracy. Got none with seed 0: all answers are alike"
+        DivergenceError, match="finetune: model must reach some accuracy. Got none with seed 0: all answers are alike"
     ):
         compare({"plain": [], "other": []}, small, load_model(bert, small), **HOW)
 
@@ -99,20 +99,25 @@ def test_the_figure_has_a_line_for_every_arm_but_the_first(three):
 @pytest.mark.parametrize(
     ("arms", "arguments", "error", "said"),
     [
-        ({"one": []}, {}, Misused, "arms must be at least two"),
-        ({"a": [], "b": []}, {"seeds": 1}, Misused, "seeds must be a whole number of at least 2"),
-        ({"a": [], "b": {"seed": 1}}, {}, Misused, "arm 'b' must hold only epochs, lr, .* Got 'seed'. Leave seed out"),
+        ({"one": []}, {}, ArgumentError, "arms must be at least two"),
+        ({"a": [], "b": []}, {"seeds": 1}, ArgumentError, "seeds must be a whole number of at least 2"),
+        (
+            {"a": [], "b": {"seed": 1}},
+            {},
+            ArgumentError,
+            "arm 'b' must hold only epochs, lr, .* Got 'seed'. Leave seed out",
+        ),
         (
             {"a": [], "b": {"epoch": 1}},
             {},
-            Misused,
+            ArgumentError,
             "arm 'b' must hold only epochs, lr, .* Got 'epoch'. Leave epoch out",
         ),
-        ({"a": [], "b": []}, {"epoch": 1}, Misused, "arm 'a' must hold only epochs, lr, .* Got 'epoch'"),
-        ({"a": [], "b": {"lr": 0}}, {}, Misused, "finetune: lr must be a number greater than 0. Got 0"),
-        ({"a": [], "b": {"optimizer": "adam"}}, {}, Misused, "finetune: optimizer must be one of"),
-        ({"a": [], "b": ["Nothing()"]}, {}, Misused, "rule must be one that ftlab has"),
-        ("no/such.toml", {}, Refused, "arms must be a TOML file that can be read"),
+        ({"a": [], "b": []}, {"epoch": 1}, ArgumentError, "arm 'a' must hold only epochs, lr, .* Got 'epoch'"),
+        ({"a": [], "b": {"lr": 0}}, {}, ArgumentError, "finetune: lr must be a number greater than 0. Got 0"),
+        ({"a": [], "b": {"optimizer": "adam"}}, {}, ArgumentError, "finetune: optimizer must be one of"),
+        ({"a": [], "b": ["Nothing()"]}, {}, ArgumentError, "rule must be one that ftlab has"),
+        ("no/such.toml", {}, InputError, "arms must be a TOML file that can be read"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_any_work(arms, arguments, error, said):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ftlab.data.batches import Batches, encode
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model, same, weights
 from ftlab.experiments.lr_range import RangeTest, find_rate
 from ftlab.formulas import ClipNorm, Decay, SignPrune
@@ -133,7 +133,7 @@ def test_it_stops_at_a_loss_that_is_not_finite(bad):
     assert len(found.rates) == len(found.losses) == len(found.smoothed) == 4
     assert found.stopped == pytest.approx(1e-3 * 1000 ** (4 / 5))
     assert all(map(math.isfinite, found.losses))
-    with pytest.raises(Misused, match="find_rate: loss must be finite at the first batch"):
+    with pytest.raises(ArgumentError, match="find_rate: loss must be finite at the first batch"):
         find_rate(Parabola(), batches[4:], steps=6, loss=loss)
 
 
@@ -218,9 +218,9 @@ def test_a_pretrained_model_and_batches_that_have_epochs(bert, small):
     ],
 )
 def test_arguments_that_cannot_be_meant_are_refused(wrong, match):
-    with pytest.raises(Misused, match=f"^find_rate: {match}"):
+    with pytest.raises(ArgumentError, match=f"^find_rate: {match}"):
         find_rate(Parabola(), BATCHES, **wrong)
-    with pytest.raises(Misused, match=r"^find_rate: batches must hold at least one. Got none"):
+    with pytest.raises(ArgumentError, match=r"^find_rate: batches must hold at least one. Got none"):
         find_rate(Parabola(), [])
 
 

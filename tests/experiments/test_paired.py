@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.paired import Paired, detectable_effect, holm
 
 
@@ -79,5 +79,5 @@ def test_more_pairs_see_smaller_differences():
 
 @pytest.mark.parametrize("differences", [[], [0.1], [0.1, math.nan], [0.1, math.inf]])
 def test_too_few_pairs_or_odd_numbers_are_refused(differences):
-    with pytest.raises(Misused, match="compare: differences must be at least 2 finite numbers"):
+    with pytest.raises(ArgumentError, match="compare: differences must be at least 2 finite numbers"):
         Paired.of(differences)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 import ftlab
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments import soups
 from ftlab.experiments.soups import greedy_soup, soup
 from ftlab.training.run_folder import save_model
@@ -145,27 +145,27 @@ def test_a_greedy_soup_is_never_worse_on_its_split_than_the_best_run(runs):
 def test_what_cannot_be_averaged_is_refused(runs):
     other = dataclasses.replace(runs[1].model, task=dataclasses.replace(runs[1].model.task, names=("no", "yes")))
     with pytest.raises(
-        Misused, match="soup: runs must be of one task. Got classification of no, yes in place 2, class"
+        ArgumentError, match="soup: runs must be of one task. Got classification of no, yes in place 2, class"
     ):
         soup([runs[0], other])
     wide = runs[1].model.copy()
     wide.net.classifier = nn.Linear(5, 2)
-    with pytest.raises(Misused, match="must be of one architecture. Got another classifier.weight in place 2"):
+    with pytest.raises(ArgumentError, match="must be of one architecture. Got another classifier.weight in place 2"):
         soup([runs[0], wide])
     for none in ([], runs[0], runs[0].model):
-        with pytest.raises(Misused, match="soup: runs must be a list of runs. Got .* Write soup"):
+        with pytest.raises(ArgumentError, match="soup: runs must be a list of runs. Got .* Write soup"):
             soup(none)
-    with pytest.raises(Misused, match="must be finished runs or models. Got str"):
+    with pytest.raises(ArgumentError, match="must be finished runs or models. Got str"):
         soup(["runs/first"])
 
 
 def test_a_greedy_soup_needs_runs_on_the_same_data_with_the_split(runs):
-    with pytest.raises(Misused, match="greedy_soup: runs must be finished runs. Got Pretrained"):
+    with pytest.raises(ArgumentError, match="greedy_soup: runs must be finished runs. Got Pretrained"):
         greedy_soup([runs[0].model])
-    with pytest.raises(Misused, match="split must be one of train, validation, test. Got 'dev'"):
+    with pytest.raises(ArgumentError, match="split must be one of train, validation, test. Got 'dev'"):
         greedy_soup(runs, "dev")
     other = dataclasses.replace(runs[1], facts=runs[1].facts | {"data_fingerprint": "other"})
-    with pytest.raises(Misused, match="must be on the same data. Got other rows"):
+    with pytest.raises(ArgumentError, match="must be on the same data. Got other rows"):
         greedy_soup([runs[0], other])
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ftlab
-from ftlab.errors import Diverged, Misused
+from ftlab.errors import ArgumentError, DivergenceError
 from ftlab.experiments.paired import Paired
 from ftlab.experiments.trial import _in_words, trial
 from ftlab.models.load import load_model
@@ -74,7 +74,7 @@ def test_a_rule_with_which_training_diverges_gets_that_as_its_verdict(small, ber
 
 
 def test_where_the_run_without_the_rule_diverges_the_rule_is_not_blamed(small, bert):
-    with pytest.raises(Diverged, match="loss must stay finite"):
+    with pytest.raises(DivergenceError, match="loss must stay finite"):
         trial(Shrink(), small, load_model(bert, small), beside=[Explode(3)], **HOW)
 
 
@@ -178,5 +178,5 @@ def test_it_stops_when_the_time_is_used_up_but_not_before_three_pairs(small, ber
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_any_work(arguments, said):
-    with pytest.raises(Misused, match=said):
+    with pytest.raises(ArgumentError, match=said):
         trial(Shrink(), "no data of this name", **arguments)

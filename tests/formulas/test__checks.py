@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas._checks import check_labels, check_weights, span
 
 
@@ -24,11 +24,11 @@ def test_labels_are_read_from_the_copy_on_the_host_that_they_carry():
     ],
 )
 def test_labels_that_are_no_classes_are_refused(labels, said):
-    with pytest.raises(Misused, match=said):
+    with pytest.raises(ArgumentError, match=said):
         check_labels("here", torch.zeros(2, 2), labels)
 
 
 def test_weights_of_another_number_of_classes_are_refused():
     check_weights("here", torch.zeros(2, 3), torch.ones(3))
-    with pytest.raises(Misused, match=r"here: weight must have one number a class, shape \(3,\)"):
+    with pytest.raises(ArgumentError, match=r"here: weight must have one number a class, shape \(3,\)"):
         check_weights("here", torch.zeros(2, 3), torch.ones(2))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import Moments, adabound, adamw
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
@@ -211,7 +211,7 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 )
 def test_numbers_outside_their_range_are_refused(params, change, match):
     rate = change.pop("rate", 0.1)
-    with pytest.raises(Misused, match=f"^adabound: {match}"):
+    with pytest.raises(ArgumentError, match=f"^adabound: {match}"):
         adabound(params, gradients(0), {}, rate, **change)
 
 

@@ -8,7 +8,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import Moments, adamw
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
@@ -184,7 +184,7 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
     ],
 )
 def test_numbers_outside_their_range_are_refused(params, wrong, match):
-    with pytest.raises(Misused, match=f"^adamw: {match}"):
+    with pytest.raises(ArgumentError, match=f"^adamw: {match}"):
         adamw(params, gradients(0), Moments(), **({"rate": 0.1} | wrong))
 
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import log_loss
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import binary_cross_entropy, cross_entropy
 
 
@@ -88,14 +88,14 @@ def test_gradient_is_that_of_finite_differences(batch):
     ("logits", "labels"), [((3,), (3,)), ((3, 2), (3,)), ((3, 2), (3, 1)), ((3, 2), (2, 2)), ((0, 2), (0, 2))]
 )
 def test_shapes_that_do_not_fit_are_refused(logits, labels):
-    with pytest.raises(Misused, match=r"binary_cross_entropy: labels must have the shape \(N, C\) of the logits"):
+    with pytest.raises(ArgumentError, match=r"binary_cross_entropy: labels must have the shape \(N, C\) of the logits"):
         binary_cross_entropy(torch.zeros(logits), torch.zeros(labels))
 
 
 @pytest.mark.parametrize(("low", "high"), [(-0.5, 1), (0, 1.5), (0, 2)])
 def test_labels_outside_zero_to_one_are_refused(low, high):
     match = f"^binary_cross_entropy: labels must lie from 0 to 1. Got {low:g} to {high:g}. 1 where a label holds"
-    with pytest.raises(Misused, match=match):
+    with pytest.raises(ArgumentError, match=match):
         binary_cross_entropy(torch.zeros(1, 2), torch.tensor([[low, high]]))
 
 

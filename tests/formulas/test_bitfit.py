@@ -8,7 +8,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze as freeze_words, go_on, model as small_bert, trained
 from ftlab.formulas import BitFit, Freeze, bitfit
 from ftlab.models.load import Pretrained
@@ -79,7 +79,7 @@ def test_what_was_not_in_the_checkpoint_is_the_head_wherever_it_is():
 def test_a_plain_module_has_no_head_of_its_own_and_one_without_biases_has_nothing_to_train():
     model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 2))
     assert trainable(prepared(model)) == ["0.bias", "1.bias", "2.bias"]
-    with pytest.raises(Misused, match="model must have parameters to train"):
+    with pytest.raises(ArgumentError, match="model must have parameters to train"):
         begin(nn.Sequential(nn.Linear(2, 2, bias=False)), [batch(0)], [BitFit()])
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas import ChildTuningD, ChildTuningF, LoRA, child_network, child_tuning
 from ftlab.formulas._fisher import squared_gradients
@@ -114,18 +114,20 @@ def test_names_dtype_device_and_shape_are_kept(grads, dtype, device):
 @pytest.mark.parametrize("share", [0, -0.1, 1.1, math.nan, "0.3", None, True])
 def test_a_share_that_cannot_be_meant_is_refused(grads, share):
     match = ": share must be a number greater than 0 and at most 1. Got .* 0.3 is usual, 1 switches it off"
-    with pytest.raises(Misused, match=f"^child_tuning{match}"):
+    with pytest.raises(ArgumentError, match=f"^child_tuning{match}"):
         child_tuning(grads, share, seeded())
-    with pytest.raises(Misused, match=f"^child_network{match}"):
+    with pytest.raises(ArgumentError, match=f"^child_network{match}"):
         child_network(grads, share)
     for rule in (ChildTuningF, ChildTuningD):
-        with pytest.raises(Misused, match=f"^{rule.__name__}{match}"):
+        with pytest.raises(ArgumentError, match=f"^{rule.__name__}{match}"):
             rule(share)
 
 
 @pytest.mark.parametrize("samples", [0, -1, 1.5, "9"])
 def test_a_number_of_samples_that_cannot_be_meant_is_refused(samples):
-    with pytest.raises(Misused, match="^ChildTuningD: samples must be a whole number of at least 1. Got .* 128 rows"):
+    with pytest.raises(
+        ArgumentError, match="^ChildTuningD: samples must be a whole number of at least 1. Got .* 128 rows"
+    ):
         ChildTuningD(0.3, samples)
 
 
@@ -299,7 +301,7 @@ def test_a_new_head_and_what_does_not_match_always_learn():
     assert begun([ChildTuningD(1.0)]).memory[0]["child"] == {}
     held = begun([ChildTuningD(0.1, 4)], change=freeze).memory[0]["child"]
     assert "bert.embeddings.word_embeddings.weight" not in held
-    with pytest.raises(Misused, match="must match a parameter"):
+    with pytest.raises(ArgumentError, match="must match a parameter"):
         begun([ChildTuningD(0.1, 4, "*.layer.7.*")])
 
 

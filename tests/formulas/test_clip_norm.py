@@ -9,7 +9,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, gradients, model as small_bert
 from ftlab.formulas import ClipNorm, clip_norm
 from ftlab.recipes.parse import parse
@@ -125,9 +125,9 @@ def test_names_dtype_device_and_shape_are_kept(grads, dtype, device):
 @pytest.mark.parametrize("max_norm", [0, -1.0, math.nan, "1", None, True])
 def test_a_bound_that_is_not_above_zero_is_refused(grads, max_norm):
     match = ": max_norm must be a number greater than 0. Got .* 1.0 is usual, inf switches it off"
-    with pytest.raises(Misused, match=f"^clip_norm{match}"):
+    with pytest.raises(ArgumentError, match=f"^clip_norm{match}"):
         clip_norm(grads, max_norm)
-    with pytest.raises(Misused, match=f"^ClipNorm{match}"):
+    with pytest.raises(ArgumentError, match=f"^ClipNorm{match}"):
         ClipNorm(max_norm)
 
 

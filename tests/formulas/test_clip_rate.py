@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on, trained, weights
 from ftlab.formulas import ClipRate, Decay, SignPrune, clip_rate
 from ftlab.recipes.parse import parse
@@ -52,13 +52,13 @@ def test_clipping_twice_is_clipping_once_and_keeps_the_order_of_rates():
     ],
 )
 def test_numbers_outside_their_range_are_refused(arguments, match):
-    with pytest.raises(Misused, match=f"^clip_rate: {match}"):
+    with pytest.raises(ArgumentError, match=f"^clip_rate: {match}"):
         clip_rate(*arguments)
 
 
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, -1.0), (1.0, 0.5), (True, 1.0), ("0", 1.0), (0.0, None)])
 def test_rule_refuses_bounds_that_cannot_be_meant(bounds):
-    with pytest.raises(Misused, match=r"^ClipRate: (low|high) must be "):
+    with pytest.raises(ArgumentError, match=r"^ClipRate: (low|high) must be "):
         ClipRate(*bounds)
 
 

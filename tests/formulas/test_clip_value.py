@@ -9,7 +9,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun
 from ftlab.formulas import ClipValue, clip_norm, clip_value
 from ftlab.recipes.parse import parse
@@ -100,9 +100,9 @@ def test_names_dtype_device_and_shape_are_kept(grads, dtype, device):
 @pytest.mark.parametrize("bound", [0, -1.0, math.nan, "1", None, True])
 def test_a_bound_that_is_not_above_zero_is_refused(grads, bound):
     match = ": bound must be a number greater than 0. Got .* 0.01 is a first try, inf switches it off"
-    with pytest.raises(Misused, match=f"^clip_value{match}"):
+    with pytest.raises(ArgumentError, match=f"^clip_value{match}"):
         clip_value(grads, bound)
-    with pytest.raises(Misused, match=f"^ClipValue{match}"):
+    with pytest.raises(ArgumentError, match=f"^ClipValue{match}"):
         ClipValue(bound)
 
 

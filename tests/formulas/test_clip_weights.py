@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from torch import nn
 
 from ftlab.data.labels import Task
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model, trained, weights
 from ftlab.formulas import ClipNorm, ClipWeights, SignPrune, clip_weights
 from ftlab.models.load import Pretrained
@@ -123,20 +123,22 @@ def test_dtype_device_and_shape_are_kept(tensors, dtype, device):
 @pytest.mark.parametrize("bound", [0, -1.0, math.nan, "1", None, True])
 def test_a_bound_that_is_not_above_zero_is_refused(tensors, bound):
     match = ": bound must be a number greater than 0. Got .* 0.001 is a first try, inf switches it off"
-    with pytest.raises(Misused, match=f"^clip_weights{match}"):
+    with pytest.raises(ArgumentError, match=f"^clip_weights{match}"):
         clip_weights(tensors[0], bound)
-    with pytest.raises(Misused, match=f"^ClipWeights{match}"):
+    with pytest.raises(ArgumentError, match=f"^ClipWeights{match}"):
         ClipWeights(bound)
 
 
 def test_an_origin_of_another_shape_is_refused_before_it_could_be_stretched():
-    with pytest.raises(Misused, match=r"clip_weights: origin of w must have its parameter's shape. Got \(1,\) beside"):
+    with pytest.raises(
+        ArgumentError, match=r"clip_weights: origin of w must have its parameter's shape. Got \(1,\) beside"
+    ):
         clip_weights({"w": torch.ones(3)}, 1.0, {"w": torch.ones(1)})
 
 
 @pytest.mark.parametrize("around", ["0", "", None])
 def test_rule_refuses_another_centre(around):
-    with pytest.raises(Misused, match=r"^ClipWeights: around must be one of 'origin', 'zero'. Got"):
+    with pytest.raises(ArgumentError, match=r"^ClipWeights: around must be one of 'origin', 'zero'. Got"):
         ClipWeights(1.0, around)
 
 
@@ -202,11 +204,11 @@ def test_a_pattern_chooses_and_one_that_leaves_nothing_to_clip_is_refused():
     far = {name: (param - before[name]).abs().max() > 2e-4 for name, param in state.params.items()}
     assert not any(far[name] for name in far if ".layer.0." in name)
     assert any(far[name] for name in far if ".layer.1." in name)
-    with pytest.raises(Misused, match="match one of two dimensions. Got only classifier.bias"):
+    with pytest.raises(ArgumentError, match="match one of two dimensions. Got only classifier.bias"):
         begun([ClipWeights(0.1, "zero", "classifier.bias")])
-    with pytest.raises(Misused, match="pattern 'heads' must match a parameter"):
+    with pytest.raises(ArgumentError, match="pattern 'heads' must match a parameter"):
         begun([ClipWeights(0.1, "zero", "heads")])
-    with pytest.raises(Misused, match="match one that was loaded. Got only head"):
+    with pytest.raises(ArgumentError, match="match one that was loaded. Got only head"):
         ClipWeights(0.1).start(nn.Identity(), None, None, Now(params={"head": torch.ones(2)}))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import contrastive
 from ftlab.losses import SupervisedContrastive
 
@@ -145,22 +145,24 @@ def test_gradient_is_that_of_finite_differences(batch):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(vectors, labels, match):
-    with pytest.raises(Misused, match=f"^contrastive: labels must be whole numbers of shape .* Got .*{match}"):
+    with pytest.raises(ArgumentError, match=f"^contrastive: labels must be whole numbers of shape .* Got .*{match}"):
         contrastive(vectors, labels, 0.3)
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, math.inf, math.nan, "2", True])
 def test_a_temperature_that_is_not_above_0_is_refused(temperature):
     match = ": temperature must be a number greater than 0. Got .* 0.3 is usual"
-    with pytest.raises(Misused, match=f"^contrastive{match}"):
+    with pytest.raises(ArgumentError, match=f"^contrastive{match}"):
         contrastive(torch.ones(2, 2), torch.tensor([0, 0]), temperature)
-    with pytest.raises(Misused, match=f"^SupervisedContrastive{match}"):
+    with pytest.raises(ArgumentError, match=f"^SupervisedContrastive{match}"):
         SupervisedContrastive(0.5, temperature)
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.1, math.nan, "1", True])
 def test_a_weight_outside_0_to_1_is_refused(weight):
-    with pytest.raises(Misused, match="^SupervisedContrastive: weight must be a number at least 0 and at most 1. Got"):
+    with pytest.raises(
+        ArgumentError, match="^SupervisedContrastive: weight must be a number at least 0 and at most 1. Got"
+    ):
         SupervisedContrastive(weight)
 
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import log_loss
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import cross_entropy
 
 ODDS = torch.tensor([[3.0, 1.0], [1.0, 1.0]], dtype=torch.double).log()  # softmax gives (3/4, 1/4) and (1/2, 1/2)
@@ -135,19 +135,23 @@ def test_gradient_is_that_of_finite_differences(batch):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(logits, labels, match):
-    with pytest.raises(Misused, match=f"^cross_entropy: .*{match}"):
+    with pytest.raises(ArgumentError, match=f"^cross_entropy: .*{match}"):
         cross_entropy(logits, labels)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, math.nan, "0.1", True])
 def test_smoothing_outside_zero_to_one_is_refused(smoothing):
-    with pytest.raises(Misused, match=r"^cross_entropy: smoothing must be a number at least 0 and at most 1. Got"):
+    with pytest.raises(
+        ArgumentError, match=r"^cross_entropy: smoothing must be a number at least 0 and at most 1. Got"
+    ):
         cross_entropy(ODDS, LABELS, smoothing=smoothing)
 
 
 @pytest.mark.parametrize("shape", [(3,), (1,), (2, 1)])
 def test_weights_that_are_not_one_a_class_are_refused(shape):
-    with pytest.raises(Misused, match=r"cross_entropy: weight must have one number a class, shape \(2,\). Got shape"):
+    with pytest.raises(
+        ArgumentError, match=r"cross_entropy: weight must have one number a class, shape \(2,\). Got shape"
+    ):
         cross_entropy(ODDS, LABELS, weight=torch.ones(shape))
 
 

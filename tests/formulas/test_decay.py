@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import PER_EPOCH, STEPS, begun, go_on
 from ftlab.formulas import Decay, SignPrune, decay
 from ftlab.recipes.parse import parse
@@ -64,19 +64,19 @@ def test_log_half_over_log_gamma_steps_halve_the_rate(gamma):
     ],
 )
 def test_numbers_outside_their_range_are_refused(arguments, match):
-    with pytest.raises(Misused, match=f"^decay: {match}"):
+    with pytest.raises(ArgumentError, match=f"^decay: {match}"):
         decay(*arguments)
 
 
 @pytest.mark.parametrize("gamma", [0, -1.0, math.inf, math.nan, "0.9", True])
 def test_rule_refuses_a_factor_that_is_not_above_zero(gamma):
-    with pytest.raises(Misused, match=r"^Decay: gamma must be a number greater than 0. Got"):
+    with pytest.raises(ArgumentError, match=r"^Decay: gamma must be a number greater than 0. Got"):
         Decay(gamma, per="step")
 
 
 @pytest.mark.parametrize("per", ["batch", "", None])
 def test_rule_refuses_to_guess_what_a_step_is(per):
-    with pytest.raises(Misused, match=r"^Decay: per must be one of 'epoch', 'step'. Got"):
+    with pytest.raises(ArgumentError, match=r"^Decay: per must be one of 'epoch', 'step'. Got"):
         Decay(0.9, per=per)
     with pytest.raises(TypeError, match="per"):
         Decay(0.9)

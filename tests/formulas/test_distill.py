@@ -7,7 +7,7 @@ import torch
 from scipy.special import rel_entr, softmax
 from torch.nn.functional import cross_entropy as torch_cross_entropy, kl_div
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import cross_entropy, distill
 from ftlab.losses import Distill
 
@@ -123,32 +123,32 @@ def test_gradient_is_that_of_finite_differences(batch):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(student, labels, match):
-    with pytest.raises(Misused, match=f"^distill: labels must {match}"):
+    with pytest.raises(ArgumentError, match=f"^distill: labels must {match}"):
         distill(student, student, labels, 2.0, 0.5)
 
 
 @pytest.mark.parametrize("shapes", [((3, 2), (3, 3)), ((3, 2), (2, 2))])
 def test_a_teacher_of_another_shape_is_refused(shapes):
     student, teacher = map(torch.zeros, shapes)
-    with pytest.raises(Misused, match=r"^distill: teacher must have the shape of student, \(N, C\). Got"):
+    with pytest.raises(ArgumentError, match=r"^distill: teacher must have the shape of student, \(N, C\). Got"):
         distill(student, teacher, torch.zeros(3).long(), 2.0, 0.5)
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, math.inf, math.nan, "2", True])
 def test_a_temperature_that_is_not_above_0_is_refused(temperature):
     match = ": temperature must be a number greater than 0. Got .* 2.0 is usual"
-    with pytest.raises(Misused, match=f"^distill{match}"):
+    with pytest.raises(ArgumentError, match=f"^distill{match}"):
         distill(STUDENT, TEACHER, LABEL, temperature, 0.5)
-    with pytest.raises(Misused, match=f"^Distill{match}"):
+    with pytest.raises(ArgumentError, match=f"^Distill{match}"):
         Distill("minilm", temperature)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, "1", True])
 def test_an_alpha_outside_0_to_1_is_refused(alpha):
     match = ": alpha must be a number at least 0 and at most 1. Got .* 0.5 is usual, 0 leaves the teacher out"
-    with pytest.raises(Misused, match=f"^distill{match}"):
+    with pytest.raises(ArgumentError, match=f"^distill{match}"):
         distill(STUDENT, TEACHER, LABEL, 2.0, alpha)
-    with pytest.raises(Misused, match=f"^Distill{match}"):
+    with pytest.raises(ArgumentError, match=f"^Distill{match}"):
         Distill("minilm", 2.0, alpha)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on
 from ftlab.formulas import EMA, Interpolate, MagnitudePrune, ema
 from ftlab.recipes.parse import parse
@@ -119,9 +119,9 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 @pytest.mark.parametrize("decay", [-0.1, 1.1, math.nan, math.inf, "0.9", None, True])
 def test_a_decay_that_cannot_be_meant_is_refused(params, decay):
     match = ": decay must be a number at least 0 and at most 1. Got .* 0.999 is usual, 0 keeps the last weights"
-    with pytest.raises(Misused, match=f"^ema{match}"):
+    with pytest.raises(ArgumentError, match=f"^ema{match}"):
         ema(params, params, decay)
-    with pytest.raises(Misused, match=f"^EMA{match}"):
+    with pytest.raises(ArgumentError, match=f"^EMA{match}"):
         EMA(decay)
 
 

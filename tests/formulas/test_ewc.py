@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model
 from ftlab.formulas import EWC, LoRA, ewc
 from ftlab.formulas._fisher import squared_gradients
@@ -149,11 +149,11 @@ def test_measuring_gives_every_module_its_own_mode_back_also_when_it_fails():
 
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf])
 def test_numbers_outside_their_range_are_refused(value):
-    with pytest.raises(Misused, match="EWC: strength must be a number at least 0"):
+    with pytest.raises(ArgumentError, match="EWC: strength must be a number at least 0"):
         EWC(value)
-    with pytest.raises(Misused, match="ewc: strength must be a number at least 0"):
+    with pytest.raises(ArgumentError, match="ewc: strength must be a number at least 0"):
         ewc({}, {}, {}, value)
-    with pytest.raises(Misused, match="EWC: samples must be a whole number of at least 1"):
+    with pytest.raises(ArgumentError, match="EWC: samples must be a whole number of at least 1"):
         EWC(1.0, samples=0)
 
 

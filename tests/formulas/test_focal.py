@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit, softmax
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import cross_entropy, focal
 from ftlab.losses import CrossEntropy, Focal
 
@@ -134,27 +134,27 @@ def test_gradient_is_that_of_finite_differences(batch, gamma):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(logits, labels, match):
-    with pytest.raises(Misused, match=f"^focal: labels must {match}"):
+    with pytest.raises(ArgumentError, match=f"^focal: labels must {match}"):
         focal(logits, labels)
 
 
 def test_one_class_is_refused():
-    with pytest.raises(Misused, match=r"^focal: logits must have two columns at least. Got \(3, 1\). One class"):
+    with pytest.raises(ArgumentError, match=r"^focal: logits must have two columns at least. Got \(3, 1\). One class"):
         focal(torch.zeros(3, 1), torch.zeros(3).long())
 
 
 @pytest.mark.parametrize("gamma", [-0.1, math.inf, math.nan, "2", True])
 def test_a_gamma_below_0_is_refused(gamma):
     match = ": gamma must be a number at least 0. Got .* 2.0 is usual, 0 is cross-entropy"
-    with pytest.raises(Misused, match=f"^focal{match}"):
+    with pytest.raises(ArgumentError, match=f"^focal{match}"):
         focal(ODDS, LABELS, gamma)
-    with pytest.raises(Misused, match=f"^Focal{match}"):
+    with pytest.raises(ArgumentError, match=f"^Focal{match}"):
         Focal(gamma)
 
 
 @pytest.mark.parametrize("shape", [(3,), (1,), (2, 1)])
 def test_weights_that_are_not_one_a_class_are_refused(shape):
-    with pytest.raises(Misused, match=r"focal: weight must have one number a class, shape \(2,\). Got shape"):
+    with pytest.raises(ArgumentError, match=r"focal: weight must have one number a class, shape \(2,\). Got shape"):
         focal(ODDS, LABELS, 2.0, torch.ones(shape))
 
 

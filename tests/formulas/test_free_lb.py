@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import free_lb
 from ftlab.losses import FreeLB
 
@@ -113,24 +113,24 @@ def test_gradient_does_not_go_through_the_walk():
 
 @pytest.mark.parametrize("rate", [-0.1, math.inf, math.nan, "1", True])
 def test_a_rate_below_0_is_refused(rate):
-    with pytest.raises(Misused, match="^free_lb: rate must be a number at least 0. Got"):
+    with pytest.raises(ArgumentError, match="^free_lb: rate must be a number at least 0. Got"):
         free_lb(torch.sum, torch.zeros(1, 1), rate)
-    with pytest.raises(Misused, match="^FreeLB: rate must be a number at least 0. Got"):
+    with pytest.raises(ArgumentError, match="^FreeLB: rate must be a number at least 0. Got"):
         FreeLB(rate=rate)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1.5, "2", True])
 def test_less_than_one_step_is_refused(steps):
-    with pytest.raises(Misused, match="^free_lb: steps must be a whole number of at least 1. Got"):
+    with pytest.raises(ArgumentError, match="^free_lb: steps must be a whole number of at least 1. Got"):
         free_lb(torch.sum, torch.zeros(1, 1), 0.1, steps)
-    with pytest.raises(Misused, match="^FreeLB: steps must be a whole number of at least 1. Got"):
+    with pytest.raises(ArgumentError, match="^FreeLB: steps must be a whole number of at least 1. Got"):
         FreeLB(steps)
 
 
 def test_other_things_that_do_not_fit_are_refused():
-    with pytest.raises(Misused, match=r"^free_lb: start must have the shape \(N, ...\). Got \(3,\)"):
+    with pytest.raises(ArgumentError, match=r"^free_lb: start must have the shape \(N, ...\). Got \(3,\)"):
         free_lb(torch.sum, torch.zeros(3))
-    with pytest.raises(Misused, match="^FreeLB: magnitude must be a number at least 0. Got -1.0"):
+    with pytest.raises(ArgumentError, match="^FreeLB: magnitude must be a number at least 0. Got -1.0"):
         FreeLB(magnitude=-1.0)
     assert repr(FreeLB()) == "FreeLB(steps=2, rate=0.1, magnitude=0.0)"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on, model, trained
 from ftlab.formulas import BitFit, Freeze, LoRA, freeze
 from ftlab.rule import Now
@@ -27,9 +27,9 @@ def test_the_names_that_are_left(pattern, left):
 
 
 def test_a_pattern_that_matches_nothing_is_refused():
-    with pytest.raises(Misused, match="must match a parameter"):
+    with pytest.raises(ArgumentError, match="must match a parameter"):
         freeze(NAMES, "layer.2.*")
-    with pytest.raises(Misused, match="must match a parameter"):
+    with pytest.raises(ArgumentError, match="must match a parameter"):
         begun([Freeze("*.layer.7.*")])
 
 
@@ -80,7 +80,7 @@ def test_rule_tells_its_patterns_in_words():
 
 
 def test_everything_frozen_is_refused():
-    with pytest.raises(Misused, match="model must have parameters to train"):
+    with pytest.raises(ArgumentError, match="model must have parameters to train"):
         begun([Freeze("*")])
 
 

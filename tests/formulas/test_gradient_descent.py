@@ -6,7 +6,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import gradient_descent
 
 
@@ -116,7 +116,9 @@ def test_the_step_can_be_differentiated():
 
 @pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf"), "0.1", None, True])
 def test_a_rate_that_cannot_be_meant_is_refused(tensors, rate):
-    with pytest.raises(Misused, match=r"^gradient_descent: rate must be a number at least 0. Got .* plain descent"):
+    with pytest.raises(
+        ArgumentError, match=r"^gradient_descent: rate must be a number at least 0. Got .* plain descent"
+    ):
         gradient_descent(*tensors, rate)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
 from ftlab.formulas import Freeze, GradualUnfreezing, PriorDecay, SoftThreshold, gradual_unfreezing
 from ftlab.losses import CrossEntropy
@@ -146,18 +146,18 @@ def test_a_run_that_ends_before_all_learn_is_mentioned(mentioned):
 
 @pytest.mark.parametrize("bad", [-1, math.nan, math.inf, "1", None, True])
 def test_epochs_below_zero_are_refused(bad):
-    with pytest.raises(Misused, match=r"^GradualUnfreezing: epochs_per_layer must be a number at least 0. Got"):
+    with pytest.raises(ArgumentError, match=r"^GradualUnfreezing: epochs_per_layer must be a number at least 0. Got"):
         GradualUnfreezing(bad)
 
 
 @pytest.mark.parametrize("bad", [-1, 1.5, None, True])
 def test_groups_that_are_not_whole_are_refused(bad):
-    with pytest.raises(Misused, match=r"^gradual_unfreezing: groups must be a whole number of at least 0. Got"):
+    with pytest.raises(ArgumentError, match=r"^gradual_unfreezing: groups must be a whole number of at least 0. Got"):
         gradual_unfreezing({}, {}, bad)
 
 
 def test_a_name_without_depth_is_refused():
-    with pytest.raises(Misused, match=r"depths must hold every name of grads. Got none of b. Take them from"):
+    with pytest.raises(ArgumentError, match=r"depths must hold every name of grads. Got none of b. Take them from"):
         gradual_unfreezing({"a": torch.ones(1), "b": torch.ones(1)}, {"a": 0}, 1)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, batch, begun, go_on, model
 from ftlab.formulas import Freeze, HeadFirst, LoRA, PriorDecay, SoftThreshold, head_first
 from ftlab.models.load import Pretrained
@@ -85,9 +85,11 @@ def test_it_is_a_linear_probe_and_then_the_training_of_everything_written_by_han
 
 
 def test_a_model_without_a_head_is_refused():
-    with pytest.raises(Misused, match="HeadFirst: model must have a head. Got none in Sequential. Leave HeadFirst out"):
+    with pytest.raises(
+        ArgumentError, match="HeadFirst: model must have a head. Got none in Sequential. Leave HeadFirst out"
+    ):
         begin(nn.Sequential(nn.Linear(2, 2)), [0], [HeadFirst(0.5)])
-    with pytest.raises(Misused, match="HeadFirst: model must have a head"):
+    with pytest.raises(ArgumentError, match="HeadFirst: model must have a head"):
         begun([Freeze("classifier.*"), HeadFirst(0.5)])
     assert begin(nn.Sequential(nn.Linear(2, 2)), [0], [HeadFirst(0.0)]).memory == [[]]
 
@@ -132,7 +134,7 @@ def test_a_share_is_so_many_updates_whatever_the_last_digit(share, steps, alone)
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan, "half"])
 def test_a_share_outside_of_0_to_1_is_refused(share):
-    with pytest.raises(Misused, match="HeadFirst: share must be a number at least 0 and at most 1"):
+    with pytest.raises(ArgumentError, match="HeadFirst: share must be a number at least 0 and at most 1"):
         HeadFirst(share)
 
 

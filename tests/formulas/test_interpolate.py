@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas import Interpolate, interpolate
 from ftlab.models.load import Pretrained
@@ -99,9 +99,9 @@ def test_dtype_device_and_shape_are_kept(ends, dtype, device):
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, math.inf, "0.5", None, True])
 def test_an_alpha_that_cannot_be_meant_is_refused(ends, alpha):
     match = ": alpha must be a number at least 0 and at most 1. Got .* 0.5 is usual, 1 keeps what was trained"
-    with pytest.raises(Misused, match=f"^interpolate{match}"):
+    with pytest.raises(ArgumentError, match=f"^interpolate{match}"):
         interpolate(*ends, alpha)
-    with pytest.raises(Misused, match=f"^Interpolate{match}"):
+    with pytest.raises(ArgumentError, match=f"^Interpolate{match}"):
         Interpolate(alpha)
 
 
@@ -152,7 +152,7 @@ def test_parameters_that_are_gone_at_the_end_are_mentioned(mentioned):
 
 
 def test_a_run_that_trains_nothing_that_was_loaded_is_refused():
-    with pytest.raises(Misused, match="Interpolate: model must train parameters that were loaded. Got none"):
+    with pytest.raises(ArgumentError, match="Interpolate: model must train parameters that were loaded. Got none"):
         Interpolate(0.5).start(nn.Linear(1, 1), [], None, Now(params={"a": torch.ones(1)}, origin={"b": torch.ones(1)}))
 
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from torch import nn
 from torch.nn import functional
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, gradients, model as small_bert
 from ftlab.formulas import L2Penalty, Moments, adamw, gradient_descent, l2_penalty, weight_decay
 from ftlab.recipes.parse import parse
@@ -144,9 +144,9 @@ def test_what_came_in_is_not_changed(params):
 @pytest.mark.parametrize("strength", [-0.1, math.nan, math.inf, "0.1", None, True])
 def test_a_strength_that_cannot_be_meant_is_refused(params, strength):
     match = ": strength must be a number at least 0. Got .* 0.01 is usual, 0 switches it off"
-    with pytest.raises(Misused, match=f"^l2_penalty{match}"):
+    with pytest.raises(ArgumentError, match=f"^l2_penalty{match}"):
         l2_penalty(params, strength)
-    with pytest.raises(Misused, match=f"^L2Penalty{match}"):
+    with pytest.raises(ArgumentError, match=f"^L2Penalty{match}"):
         L2Penalty(strength)
 
 
@@ -198,7 +198,7 @@ def test_rule_keeps_to_its_pattern_and_to_what_is_trainable():
         f"bert.encoder.layer.{layer}.attention.self.query.weight" for layer in (0, 1)
     ]
     for pattern in ("*.bias", "*LayerNorm.weight"):
-        with pytest.raises(Misused, match="^L2Penalty: pattern .* must match a trainable weight. Got none"):
+        with pytest.raises(ArgumentError, match="^L2Penalty: pattern .* must match a trainable weight. Got none"):
             begun([L2Penalty(0.1, pattern)])
     net = small_bert()
     net.classifier.weight.requires_grad_(False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model
 from ftlab.formulas import L2SP, LoRA, l2_sp
 from ftlab.models.load import Pretrained
@@ -143,9 +143,9 @@ def test_beside_lora_the_head_alone_is_held_and_what_lora_adds_counts_as_new():
 
 @pytest.mark.parametrize("value", [-1, math.nan, math.inf, "a"])
 def test_a_strength_below_0_is_refused(value):
-    with pytest.raises(Misused, match="L2SP: strength must be a number at least 0"):
+    with pytest.raises(ArgumentError, match="L2SP: strength must be a number at least 0"):
         L2SP(value)
-    with pytest.raises(Misused, match="l2_sp: head_strength must be a number at least 0"):
+    with pytest.raises(ArgumentError, match="l2_sp: head_strength must be a number at least 0"):
         l2_sp({}, {}, 0.1, value)
 
 

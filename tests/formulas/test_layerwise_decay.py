@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on
 from ftlab.formulas import Decay, LayerwiseDecay, layerwise_decay
 from ftlab.parameters import depths
@@ -96,9 +96,9 @@ def test_what_came_in_is_not_changed():
 @pytest.mark.parametrize("factor", [0, -0.5, 1.1, math.nan, math.inf, "0.9", True])
 def test_a_factor_outside_its_range_is_refused(factor):
     match = ": factor must be a number greater than 0 and at most 1. Got .* 0.95 is usual, 1 switches it off"
-    with pytest.raises(Misused, match=f"^layerwise_decay{match}"):
+    with pytest.raises(ArgumentError, match=f"^layerwise_decay{match}"):
         layerwise_decay({}, {}, factor)
-    with pytest.raises(Misused, match=f"^LayerwiseDecay{match}"):
+    with pytest.raises(ArgumentError, match=f"^LayerwiseDecay{match}"):
         LayerwiseDecay(factor)
 
 
@@ -112,7 +112,7 @@ def test_a_factor_outside_its_range_is_refused(factor):
     ],
 )
 def test_rates_and_depths_that_cannot_be_meant_are_refused(rates, places, match):
-    with pytest.raises(Misused, match=f"^layerwise_decay: {match}"):
+    with pytest.raises(ArgumentError, match=f"^layerwise_decay: {match}"):
         layerwise_decay(rates, places, 0.5)
 
 

@@ -8,7 +8,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import lion, sign_prune
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
@@ -150,7 +150,7 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 )
 def test_numbers_outside_their_range_are_refused(params, change, match):
     rate = change.pop("rate", 0.1)
-    with pytest.raises(Misused, match=f"^lion: {match}"):
+    with pytest.raises(ArgumentError, match=f"^lion: {match}"):
         lion(params, gradients(0), {}, rate, **change)
 
 

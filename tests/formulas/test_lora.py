@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model
 from ftlab.formulas import LoRA, lora
 from ftlab.losses import logits_of
@@ -129,7 +129,7 @@ def test_a_plain_module_has_no_head():
     step(state, rows)
     assert list(finish(state).state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
     assert not hasattr(net, "peft_config")
-    with pytest.raises(Misused, match="LoRA: targets must be given for a model of type ''"):
+    with pytest.raises(ArgumentError, match="LoRA: targets must be given for a model of type ''"):
         LoRA().prepare(nn.Sequential(nn.Linear(2, 2)), Now())
 
 
@@ -151,7 +151,9 @@ def test_other_targets_are_the_ends_of_names_inside_the_base_model(targets, coun
 @pytest.mark.parametrize("targets", ["nowhere", ("query", "nowhere"), "LayerNorm", "word_embeddings", "uery", "layer"])
 def test_targets_that_are_no_linear_modules_are_refused_each_of_them(targets):
     net = model()
-    with pytest.raises(Misused, match="LoRA: targets must be linear modules of the model. Got .*Name modules inside"):
+    with pytest.raises(
+        ArgumentError, match="LoRA: targets must be linear modules of the model. Got .*Name modules inside"
+    ):
         LoRA(targets=targets).prepare(net, Now())
     assert list(net.state_dict()) == list(model().state_dict())  # nothing has been put in
 
@@ -160,7 +162,7 @@ def test_a_target_is_a_whole_part_of_a_name_and_linear_wherever_it_stands():
     state = begin(nn.Sequential(*[nn.Linear(2, 2) for _ in range(11)]), [0], [LoRA(rank=1, targets="0")])
     assert list(state.params) == ["0.lora_A.default.weight", "0.lora_B.default.weight"]  # and not those of 10
     net = nn.ModuleDict({"a": nn.ModuleDict({"out": nn.Linear(2, 2)}), "b": nn.ModuleDict({"out": nn.LayerNorm(2)})})
-    with pytest.raises(Misused, match="targets must be linear modules of the model. Got out"):
+    with pytest.raises(ArgumentError, match="targets must be linear modules of the model. Got out"):
         LoRA(targets="out").prepare(net, Now())
 
 
@@ -185,7 +187,7 @@ def test_two_of_them_on_different_modules_are_trained_merged_and_let_go_and_on_t
     merged = finish(state).eval()
     torch.testing.assert_close(logits_of(merged, batch(0)), unmerged, atol=1e-5, rtol=0)
     assert all(param.requires_grad for param in merged.parameters())
-    with pytest.raises(Misused, match="targets must be linear modules.*each of them in one LoRA only"):
+    with pytest.raises(ArgumentError, match="targets must be linear modules.*each of them in one LoRA only"):
         begun([LoRA(targets="query"), LoRA(targets=("query", "value"))])
 
 
@@ -255,12 +257,12 @@ def test_rule_tells_its_modules_and_its_rate():
     ],
 )
 def test_numbers_outside_their_range_are_refused(arguments, said):
-    with pytest.raises(Misused, match=said):
+    with pytest.raises(ArgumentError, match=said):
         LoRA(**arguments)
 
 
 def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(Misused, match="lora: a and b must multiply to the shape of weight"):
+    with pytest.raises(ArgumentError, match="lora: a and b must multiply to the shape of weight"):
         lora(torch.ones(2, 3), torch.ones(1, 3), torch.ones(3, 1), 1.0)
 
 

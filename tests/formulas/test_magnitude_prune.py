@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on, model as small_bert, trained
 from ftlab.formulas import MagnitudePrune, cubic_sparsity, magnitude_prune
 from ftlab.parameters import matrices
@@ -167,24 +167,24 @@ def test_sparsity_never_falls_and_ends_at_the_final_one(begin, end):
 @pytest.mark.parametrize("sparsity", [-0.1, 1.01, math.nan, "0.5", None, True])
 def test_a_sparsity_that_cannot_be_meant_is_refused(params, sparsity):
     match = ": sparsity must be a number at least 0 and at most 1. Got .* 0.5 is a first try, 0 switches it off"
-    with pytest.raises(Misused, match=f"^magnitude_prune{match}"):
+    with pytest.raises(ArgumentError, match=f"^magnitude_prune{match}"):
         magnitude_prune(params, sparsity)
-    with pytest.raises(Misused, match=f"^MagnitudePrune{match}"):
+    with pytest.raises(ArgumentError, match=f"^MagnitudePrune{match}"):
         MagnitudePrune(sparsity)
 
 
 def test_other_arguments_that_cannot_be_meant_are_refused(params):
-    with pytest.raises(Misused, match="^magnitude_prune: scope must be one of 'global', 'matrix'. Got 'all'"):
+    with pytest.raises(ArgumentError, match="^magnitude_prune: scope must be one of 'global', 'matrix'. Got 'all'"):
         magnitude_prune(params, 0.5, "all")
-    with pytest.raises(Misused, match="^MagnitudePrune: scope must be one of"):
+    with pytest.raises(ArgumentError, match="^MagnitudePrune: scope must be one of"):
         MagnitudePrune(0.5, "all")
     for begin, end, said in ((-0.1, 0.5, "begin must"), (0.6, 0.5, "end must be a number at least 0.6"), (0, 2, "end")):
-        with pytest.raises(Misused, match=f"^MagnitudePrune: {said}"):
+        with pytest.raises(ArgumentError, match=f"^MagnitudePrune: {said}"):
             MagnitudePrune(0.5, begin=begin, end=end)
-        with pytest.raises(Misused, match=f"^cubic_sparsity: {said}"):
+        with pytest.raises(ArgumentError, match=f"^cubic_sparsity: {said}"):
             cubic_sparsity(1, 10, 0.5, begin, end)
     for step, steps, final, said in ((-1, 10, 0.5, "step"), (1, 0, 0.5, "steps"), (1, 10, 1.5, "final")):
-        with pytest.raises(Misused, match=f"^cubic_sparsity: {said} must"):
+        with pytest.raises(ArgumentError, match=f"^cubic_sparsity: {said} must"):
             cubic_sparsity(step, steps, final, 0.1, 0.7)
 
 
@@ -195,7 +195,7 @@ def test_rule_chooses_the_matrices_of_the_layers_alone():
     assert not any("LayerNorm" in name for name in names)
     assert len(begun([MagnitudePrune(0.5, pattern="*.query.weight")]).memory[0]["names"]) == 2
     for pattern in ("classifier.*", "*embeddings*", "*.bias"):
-        with pytest.raises(Misused, match="^MagnitudePrune: pattern .* must match a trainable matrix. Got none"):
+        with pytest.raises(ArgumentError, match="^MagnitudePrune: pattern .* must match a trainable matrix. Got none"):
             begun([MagnitudePrune(0.5, pattern=pattern)])
 
 

@@ -5,7 +5,7 @@ import torch
 from sklearn.metrics import mean_squared_error as sklearn_mean_squared_error
 from torch.nn.functional import mse_loss
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import mean_squared_error
 
 
@@ -77,7 +77,7 @@ def test_gradient_is_that_of_finite_differences(batch):
 )
 def test_shapes_that_would_be_spread_are_refused(predictions, labels):
     match = r"^mean_squared_error: labels must have the shape \(N,\) of the predictions, N at least 1. Got .* beside"
-    with pytest.raises(Misused, match=match):
+    with pytest.raises(ArgumentError, match=match):
         mean_squared_error(torch.zeros(predictions), torch.zeros(labels))
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
 from ftlab.formulas import Mixout, mixout
 from ftlab.models.load import Pretrained
@@ -170,14 +170,16 @@ def test_a_probability_that_cannot_be_meant_is_refused(weights, probability):
     match = (
         ": probability must be a number at least 0 and less than 1. Got .* 0.9 is usual, 0 switches it off; at 1 noth"
     )
-    with pytest.raises(Misused, match=f"^mixout{match}"):
+    with pytest.raises(ArgumentError, match=f"^mixout{match}"):
         mixout(*weights, probability)
-    with pytest.raises(Misused, match=f"^Mixout{match}"):
+    with pytest.raises(ArgumentError, match=f"^Mixout{match}"):
         Mixout(probability)
 
 
 def test_an_origin_of_another_shape_is_refused(weights):
-    with pytest.raises(Misused, match=r"mixout: origin must have the shape of weight. Got \(5, 1\) beside \(5, 8\)"):
+    with pytest.raises(
+        ArgumentError, match=r"mixout: origin must have the shape of weight. Got \(5, 1\) beside \(5, 8\)"
+    ):
         mixout(weights[0], weights[1][:, :1], 0.5)
 
 
@@ -286,11 +288,11 @@ def test_what_has_no_origin_is_frozen_or_does_not_match_is_not_mixed():
 
 
 def test_a_pattern_that_chooses_no_loaded_matrix_is_refused():
-    with pytest.raises(Misused, match=r"Mixout: pattern '1\.\*' must match a loaded matrix. Got none of 2"):
+    with pytest.raises(ArgumentError, match=r"Mixout: pattern '1\.\*' must match a loaded matrix. Got none of 2"):
         prepared(Mixout(0.5, "1.*"), small())
-    with pytest.raises(Misused, match="must match a loaded matrix"):
+    with pytest.raises(ArgumentError, match="must match a loaded matrix"):
         prepared(Mixout(0.5, "2.*"), small(), leave=["2.weight"])
-    with pytest.raises(Misused, match=r"select: pattern '9\.\*' must match a parameter"):
+    with pytest.raises(ArgumentError, match=r"select: pattern '9\.\*' must match a parameter"):
         prepared(Mixout(0.5, "9.*"), small())
 
 

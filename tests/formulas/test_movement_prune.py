@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on, trained
 from ftlab.formulas import MovementPrune, SignPrune, cubic_sparsity, magnitude_prune, movement_prune, movement_scores
 from ftlab.recipes.parse import parse
@@ -105,19 +105,19 @@ def test_gradients_pass_where_the_mask_is_one():
 @pytest.mark.parametrize("sparsity", [-0.1, 1.01, math.nan, "0.5", None, True])
 def test_arguments_that_cannot_be_meant_are_refused(sparsity):
     match = ": sparsity must be a number at least 0 and at most 1. Got .* 0.5 is a first try, 0 switches it off"
-    with pytest.raises(Misused, match=f"^movement_prune{match}"):
+    with pytest.raises(ArgumentError, match=f"^movement_prune{match}"):
         movement_prune(drawn(0), drawn(1), sparsity)
-    with pytest.raises(Misused, match=f"^MovementPrune{match}"):
+    with pytest.raises(ArgumentError, match=f"^MovementPrune{match}"):
         MovementPrune(sparsity)
-    with pytest.raises(Misused, match="^movement_prune: scope must be one of"):
+    with pytest.raises(ArgumentError, match="^movement_prune: scope must be one of"):
         movement_prune(drawn(0), drawn(1), 0.5, "all")
-    with pytest.raises(Misused, match="^movement_scores: rate must be a number greater than 0"):
+    with pytest.raises(ArgumentError, match="^movement_scores: rate must be a number greater than 0"):
         movement_scores(drawn(0), drawn(1), drawn(2), 0)
     for begin, end, said in ((-0.1, 0.5, "begin"), (0.6, 0.5, "end must be a number at least 0.6"), (0, 2, "end")):
-        with pytest.raises(Misused, match=f"^MovementPrune: {said}"):
+        with pytest.raises(ArgumentError, match=f"^MovementPrune: {said}"):
             MovementPrune(0.5, begin=begin, end=end)
     for pattern in ("classifier.*", "*embeddings*", "*.bias"):
-        with pytest.raises(Misused, match="^MovementPrune: pattern .* must match a trainable matrix. Got none"):
+        with pytest.raises(ArgumentError, match="^MovementPrune: pattern .* must match a trainable matrix. Got none"):
             begun([MovementPrune(0.5, pattern=pattern)])
 
 

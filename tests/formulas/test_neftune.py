@@ -9,7 +9,7 @@ from scipy import stats
 from torch import nn
 from transformers.integrations.neftune import neftune_post_forward_hook
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, weights
 from ftlab.formulas import NEFTune, neftune
 from ftlab.recipes.parse import parse
@@ -89,9 +89,9 @@ def test_dtype_device_and_shape_are_kept(embedded, dtype, device):
 @pytest.mark.parametrize("alpha", [-0.1, math.nan, math.inf, "5", None, True])
 def test_a_strength_that_cannot_be_meant_is_refused(embedded, alpha):
     match = ": alpha must be a number at least 0. Got .* 5 is usual, 0 switches it off"
-    with pytest.raises(Misused, match=f"^neftune{match}"):
+    with pytest.raises(ArgumentError, match=f"^neftune{match}"):
         neftune(embedded, alpha)
-    with pytest.raises(Misused, match=f"^NEFTune{match}"):
+    with pytest.raises(ArgumentError, match=f"^NEFTune{match}"):
         NEFTune(alpha)
 
 
@@ -144,7 +144,9 @@ def test_a_model_without_words_is_refused():
             raise NotImplementedError
 
     for net in (nn.Linear(2, 2), Imageless()):
-        with pytest.raises(Misused, match="NEFTune: model must have a word embedding. Got .* Use it with a text model"):
+        with pytest.raises(
+            ArgumentError, match="NEFTune: model must have a word embedding. Got .* Use it with a text model"
+        ):
             NEFTune(5.0).prepare(net, Now())
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import prune
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, tie, trained
 from ftlab.formulas import Mixout, RemoveNeurons, keep_neurons, neuron_importance
 from ftlab.formulas.neuron_importance import remove_neurons_in
@@ -112,17 +112,17 @@ def test_the_choice_equals_structured_pruning_of_torch():
 def test_what_cannot_be_meant_is_refused(block):
     into, out, *_ = block
     for bad in ((into.T, out), (into, out[0]), (into, out, (out, into))):
-        with pytest.raises(Misused, match="^neuron_importance: out must have a column for each row of into"):
+        with pytest.raises(ArgumentError, match="^neuron_importance: out must have a column for each row of into"):
             neuron_importance(*bad)
     for share in (-0.1, 1.0, math.nan, "0.5", None, True):
         match = ": share must be a number at least 0 and less than 1. Got .* 0.5 is a first try, 0 removes nothing"
-        with pytest.raises(Misused, match=f"^keep_neurons{match}"):
+        with pytest.raises(ArgumentError, match=f"^keep_neurons{match}"):
             keep_neurons(torch.ones(4), share)
-        with pytest.raises(Misused, match=f"^RemoveNeurons{match}"):
+        with pytest.raises(ArgumentError, match=f"^RemoveNeurons{match}"):
             RemoveNeurons(share)
-    with pytest.raises(Misused, match="share must leave a neuron. Got 0.9 of 2"):
+    with pytest.raises(ArgumentError, match="share must leave a neuron. Got 0.9 of 2"):
         keep_neurons(torch.ones(2), 0.9)
-    with pytest.raises(Misused, match="^RemoveNeurons: model must have a list of layers"):
+    with pytest.raises(ArgumentError, match="^RemoveNeurons: model must have a list of layers"):
         RemoveNeurons(0.5).prepare(nn.Linear(2, 2), Now())
 
 
@@ -196,7 +196,7 @@ def test_a_model_with_layers_of_another_kind_is_refused():
     net = small_bert()
     del net.bert.encoder.layer[1].intermediate
     match = "^RemoveNeurons: model must have feed-forward blocks of a known kind. Got BertForSequenceClassification"
-    with pytest.raises(Misused, match=match):
+    with pytest.raises(ArgumentError, match=match):
         remove_neurons_in(net, 0.5)
 
 

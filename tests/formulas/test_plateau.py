@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun
 from ftlab.formulas import Decay, LayerwiseDecay, Plateau, plateau
 from ftlab.recipes.parse import parse
@@ -103,13 +103,13 @@ def test_losses_in_another_unit_give_the_same_rates():
     ],
 )
 def test_numbers_outside_their_range_are_refused(arguments, match):
-    with pytest.raises(Misused, match=f"^plateau: {match}"):
+    with pytest.raises(ArgumentError, match=f"^plateau: {match}"):
         plateau(*arguments)
 
 
 @pytest.mark.parametrize("fields", [(0,), (2.0,), (True,), (0.1, -1), (0.1, 1.5), (0.1, 1, 2.0), (0.1, 1, "0")])
 def test_rule_refuses_numbers_outside_their_range(fields):
-    with pytest.raises(Misused, match=r"^Plateau: (factor|patience|threshold) must be a (whole )?number"):
+    with pytest.raises(ArgumentError, match=r"^Plateau: (factor|patience|threshold) must be a (whole )?number"):
         Plateau(*fields)
 
 
@@ -125,7 +125,7 @@ def test_rule_reads_the_validation_losses_where_none_stands_for_one_that_is_not_
 
 def test_rule_refuses_evaluations_without_a_loss():
     now = Now(evaluations=({"accuracy": 0.5, "n": 10},))
-    with pytest.raises(Misused, match="^Plateau: evaluations must hold the loss. Got only accuracy, n."):
+    with pytest.raises(ArgumentError, match="^Plateau: evaluations must hold the loss. Got only accuracy, n."):
         Plateau().schedule({"w": 1.0}, None, now)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
 from ftlab.formulas import Decay, HeadFirst, PriorDecay, prior_decay
 from ftlab.models.load import Pretrained
@@ -126,15 +126,15 @@ def test_dtype_device_and_shape_are_kept(dtype, device):
 @pytest.mark.parametrize("strength", [-0.1, math.nan, math.inf, "0.1", None, True])
 def test_a_strength_that_cannot_be_meant_is_refused(strength):
     match = ": strength must be a number at least 0. Got .* 0.01 is a first try, 0 switches it off"
-    with pytest.raises(Misused, match=f"^prior_decay{match}"):
+    with pytest.raises(ArgumentError, match=f"^prior_decay{match}"):
         prior_decay(drawn(0), drawn(1), dict.fromkeys(SHAPES, 0.1), strength)
-    with pytest.raises(Misused, match=f"^PriorDecay{match}"):
+    with pytest.raises(ArgumentError, match=f"^PriorDecay{match}"):
         PriorDecay(strength)
 
 
 def test_an_origin_of_another_shape_is_refused():
     with pytest.raises(
-        Misused, match=r"origin must have the shapes of params. Got \(1, 3\) beside \(4, 3\) for weight"
+        ArgumentError, match=r"origin must have the shapes of params. Got \(1, 3\) beside \(4, 3\) for weight"
     ):
         prior_decay(drawn(0), {"weight": torch.ones(1, 3)}, dict.fromkeys(SHAPES, 0.1), 0.5)
 

@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax, rel_entr, softmax
 from torch.nn.functional import cross_entropy as torch_cross_entropy, kl_div
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import cross_entropy, r_drop
 from ftlab.losses import CrossEntropy, RDrop
 
@@ -116,23 +116,23 @@ def test_gradient_is_that_of_finite_differences_through_both_passes(batch):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(first, labels, match):
-    with pytest.raises(Misused, match=f"^r_drop: labels must {match}"):
+    with pytest.raises(ArgumentError, match=f"^r_drop: labels must {match}"):
         r_drop(first, first, labels, 1.0)
 
 
 @pytest.mark.parametrize("shapes", [((3, 2), (3, 3)), ((3, 2), (2, 2))])
 def test_passes_of_different_shape_are_refused(shapes):
     first, second = map(torch.zeros, shapes)
-    with pytest.raises(Misused, match=r"^r_drop: second must have the shape of first, \(N, C\). Got"):
+    with pytest.raises(ArgumentError, match=r"^r_drop: second must have the shape of first, \(N, C\). Got"):
         r_drop(first, second, torch.zeros(3).long(), 1.0)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, math.inf, math.nan, "1", True])
 def test_an_alpha_below_0_is_refused(alpha):
     match = ": alpha must be a number at least 0. Got .* 1.0 is usual, 0 switches it off"
-    with pytest.raises(Misused, match=f"^r_drop{match}"):
+    with pytest.raises(ArgumentError, match=f"^r_drop{match}"):
         r_drop(FIRST, SECOND, LABEL, alpha)
-    with pytest.raises(Misused, match=f"^RDrop{match}"):
+    with pytest.raises(ArgumentError, match=f"^RDrop{match}"):
         RDrop(alpha)
 
 

@@ -10,7 +10,7 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
 from ftlab.formulas import Decay, RecAdam, WarmupLinear, annealing, rec_adam
 from ftlab.models.load import Pretrained
@@ -145,20 +145,24 @@ def test_dtype_device_and_shape_are_kept(ends, dtype, device):
     ],
 )
 def test_numbers_outside_their_range_are_refused(ends, wrong, match):
-    with pytest.raises(Misused, match=f"^RecAdam: {match}"):
+    with pytest.raises(ArgumentError, match=f"^RecAdam: {match}"):
         RecAdam(**wrong)
     if "pull" in wrong:
-        with pytest.raises(Misused, match=f"^rec_adam: {match}"):
+        with pytest.raises(ArgumentError, match=f"^rec_adam: {match}"):
             rec_adam(*ends, {}, share=0.5, **wrong)
     else:
-        with pytest.raises(Misused, match=f"^annealing: {match}"):
+        with pytest.raises(ArgumentError, match=f"^annealing: {match}"):
             annealing(1, **({"steepness": 0.1, "midpoint": 1} | wrong))
 
 
 def test_a_share_or_a_step_outside_its_range_is_refused(ends):
-    with pytest.raises(Misused, match="rec_adam: share must be a number at least 0 and at most 1. Got 1.5. It goes"):
+    with pytest.raises(
+        ArgumentError, match="rec_adam: share must be a number at least 0 and at most 1. Got 1.5. It goes"
+    ):
         rec_adam(*ends, {}, 1.0, 1.5)
-    with pytest.raises(Misused, match="annealing: step must be a whole number of at least 1. Got 0. Count the updates"):
+    with pytest.raises(
+        ArgumentError, match="annealing: step must be a whole number of at least 1. Got 0. Count the updates"
+    ):
         annealing(0, 0.1, 5)
 
 

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import model as small_bert
 from ftlab.formulas import L2SP, Redraw, RedrawTop, WarmupLinear, redraw
 from ftlab.recipes.conflicts import conflicts
@@ -88,9 +88,9 @@ def test_names_dtype_device_and_shape_are_kept(params, dtype, device):
 @pytest.mark.parametrize("std", [-0.02, math.nan, math.inf, "0.02", None, True])
 def test_a_spread_that_cannot_be_meant_is_refused(params, std):
     match = ": std must be a number at least 0. Got .* 0.02 is usual"
-    with pytest.raises(Misused, match=f"^redraw{match}"):
+    with pytest.raises(ArgumentError, match=f"^redraw{match}"):
         redraw(params, std, seeded())
-    with pytest.raises(Misused, match=f"^Redraw{match}"):
+    with pytest.raises(ArgumentError, match=f"^Redraw{match}"):
         Redraw("*", std)
 
 
@@ -126,7 +126,7 @@ def test_rule_touches_only_what_its_pattern_matches():
 
 
 def test_rule_refuses_a_pattern_that_matches_nothing():
-    with pytest.raises(Misused, match=r"pattern '9\.\*' must match a parameter. Got none of 6 names"):
+    with pytest.raises(ArgumentError, match=r"pattern '9\.\*' must match a parameter. Got none of 6 names"):
         Redraw("9.*").prepare(small_model(), Now())
 
 
@@ -204,14 +204,18 @@ def test_a_model_without_a_list_of_layers_is_a_chain_whose_last_part_is_the_head
 
 @pytest.mark.parametrize("layers", [0, -1, 1.5, "1", None])
 def test_a_number_of_layers_that_cannot_be_meant_is_refused(layers):
-    with pytest.raises(Misused, match="^RedrawTop: layers must be a whole number of at least 1. Got .* 1 or 2 of six"):
+    with pytest.raises(
+        ArgumentError, match="^RedrawTop: layers must be a whole number of at least 1. Got .* 1 or 2 of six"
+    ):
         RedrawTop(layers)
 
 
 def test_more_layers_than_there_are_and_a_spread_below_zero_are_refused():
-    with pytest.raises(Misused, match="RedrawTop: layers must be at most 2, which the model has. Got 3. To begin whol"):
+    with pytest.raises(
+        ArgumentError, match="RedrawTop: layers must be at most 2, which the model has. Got 3. To begin whol"
+    ):
         RedrawTop(3).prepare(small_bert(), Now())
-    with pytest.raises(Misused, match="RedrawTop: std must be a number at least 0. Got -1"):
+    with pytest.raises(ArgumentError, match="RedrawTop: std must be a number at least 0. Got -1"):
         RedrawTop(1, -1)
 
 

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, model as small_bert
 from ftlab.formulas import L2SP, Reinit, reinit
 from ftlab.recipes.parse import parse
@@ -130,9 +130,9 @@ def test_names_dtype_device_and_shape_are_kept(params, dtype, device):
 @pytest.mark.parametrize("scale", [-0.1, math.nan, math.inf, "0.15", None, True])
 def test_a_scale_that_cannot_be_meant_is_refused(params, scale):
     match = ": scale must be a number at least 0. Got .* 0.15 is usual, 0 switches it off"
-    with pytest.raises(Misused, match=f"^reinit{match}"):
+    with pytest.raises(ArgumentError, match=f"^reinit{match}"):
         reinit(params, scale, seeded())
-    with pytest.raises(Misused, match=f"^Reinit{match}"):
+    with pytest.raises(ArgumentError, match=f"^Reinit{match}"):
         Reinit(scale)
 
 
@@ -170,7 +170,7 @@ def test_rule_adds_noise_to_tied_weights_once():
 
 
 def test_rule_refuses_a_pattern_that_matches_nothing():
-    with pytest.raises(Misused, match=r"pattern '9\.\*' must match a parameter. Got none of 2 names"):
+    with pytest.raises(ArgumentError, match=r"pattern '9\.\*' must match a parameter. Got none of 2 names"):
         Reinit(0.15, "9.*").prepare(nn.Linear(2, 2), Now())
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, examine, go_on, model as small_bert
 from ftlab.formulas import RemoveLayers, remove_layers
 from ftlab.formulas.remove_layers import remove_layers_in
@@ -56,19 +56,19 @@ def test_even_spacing_keeps_the_ends_and_leaves_no_gap_wider_than_needed():
 @pytest.mark.parametrize("keep", [0, -1, 1.5, "4", None, True])
 def test_a_number_that_cannot_be_meant_is_refused(keep):
     match = ": keep must be a whole number of at least 1. Got .* 4 of 6 is a first try"
-    with pytest.raises(Misused, match=f"^remove_layers{match}"):
+    with pytest.raises(ArgumentError, match=f"^remove_layers{match}"):
         remove_layers(6, keep)
-    with pytest.raises(Misused, match=f"^RemoveLayers{match}"):
+    with pytest.raises(ArgumentError, match=f"^RemoveLayers{match}"):
         RemoveLayers(keep)
 
 
 def test_other_arguments_that_cannot_be_meant_are_refused():
-    with pytest.raises(Misused, match="^remove_layers: layers must be a whole number"):
+    with pytest.raises(ArgumentError, match="^remove_layers: layers must be a whole number"):
         remove_layers(0, 1)
     for call in (lambda: remove_layers(6, 4, "odd"), lambda: RemoveLayers(4, "odd")):
-        with pytest.raises(Misused, match="drop must be one of 'top', 'bottom', 'even'. Got 'odd'"):
+        with pytest.raises(ArgumentError, match="drop must be one of 'top', 'bottom', 'even'. Got 'odd'"):
             call()
-    with pytest.raises(Misused, match="^RemoveLayers: model must have a list of layers"):
+    with pytest.raises(ArgumentError, match="^RemoveLayers: model must have a list of layers"):
         RemoveLayers(1).prepare(nn.Linear(2, 2), Now())
 
 
@@ -121,7 +121,7 @@ def test_models_whose_layers_are_not_alike_are_refused_since_they_would_open_as_
     for net, said in ((bart, "is_encoder_decoder"), (scaled, "scale_attn_by_inverse"), (qwen, "layer_types")):
         match = f"^RemoveLayers: model must have one stack of layers that are all alike. Got {type(net).__name__} with {said}"
         before = len(list(net.parameters()))
-        with pytest.raises(Misused, match=match):
+        with pytest.raises(ArgumentError, match=match):
             remove_layers_in(net, 1)
         assert len(list(net.parameters())) == before
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import sam
 from ftlab.parameters import joint_norm
 
@@ -114,7 +114,7 @@ def test_dtype_device_and_shape_are_kept(tensors, dtype, device):
 @pytest.mark.parametrize("rho", [-0.1, math.nan, math.inf, "0.1", None, True])
 def test_a_rho_that_cannot_be_meant_is_refused(tensors, rho):
     with pytest.raises(
-        Misused, match=r"^sam: rho must be a number at least 0. Got .* 0.05 is usual, 0 switches it off"
+        ArgumentError, match=r"^sam: rho must be a number at least 0. Got .* 0.05 is usual, 0 switches it off"
     ):
         sam(*tensors, rho)
 

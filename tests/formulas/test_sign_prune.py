@@ -9,7 +9,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, gradients, model as small_bert
 from ftlab.formulas import ClipNorm, SignPrune, sign_prune
 from ftlab.recipes.parse import parse
@@ -101,9 +101,9 @@ def test_dtype_device_and_shape_are_kept(tensors, dtype, device):
 @pytest.mark.parametrize("strength", [-0.1, math.nan, math.inf, "0.1", None, True])
 def test_a_strength_that_cannot_be_meant_is_refused(tensors, strength):
     match = ": strength must be a number at least 0. Got .* 1e-5 is a first try, 0 switches it off"
-    with pytest.raises(Misused, match=f"^sign_prune{match}"):
+    with pytest.raises(ArgumentError, match=f"^sign_prune{match}"):
         sign_prune(*tensors, strength)
-    with pytest.raises(Misused, match=f"^SignPrune{match}"):
+    with pytest.raises(ArgumentError, match=f"^SignPrune{match}"):
         SignPrune(strength)
 
 

@@ -8,7 +8,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import sign_prune, signum
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
@@ -134,14 +134,14 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 
 @pytest.mark.parametrize("rate", [-0.1, math.nan, math.inf, "0.1", None, True])
 def test_a_rate_that_cannot_be_meant_is_refused(params, rate):
-    with pytest.raises(Misused, match=r"^signum: rate must be a number at least 0. Got .* 1e-5 is a first try"):
+    with pytest.raises(ArgumentError, match=r"^signum: rate must be a number at least 0. Got .* 1e-5 is a first try"):
         signum(params, gradients(0), {}, rate)
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1.0, math.nan, None])
 def test_a_beta_outside_its_range_is_refused(params, beta):
     with pytest.raises(
-        Misused, match=r"^signum: beta must be a number at least 0 and less than 1. Got .* 0 is signSGD"
+        ArgumentError, match=r"^signum: beta must be a number at least 0 and less than 1. Got .* 0 is signSGD"
     ):
         signum(params, gradients(0), {}, 0.1, beta=beta)
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on
 from ftlab.formulas import SlantedTriangular, slanted_triangular
 from ftlab.recipes.parse import parse
@@ -100,13 +100,13 @@ def test_a_ratio_of_one_changes_nothing_at_all_and_a_rate_of_zero_stays():
     ],
 )
 def test_numbers_outside_their_range_are_refused(arguments, match):
-    with pytest.raises(Misused, match=f"^slanted_triangular: {match}"):
+    with pytest.raises(ArgumentError, match=f"^slanted_triangular: {match}"):
         slanted_triangular(*arguments)
 
 
 @pytest.mark.parametrize(("cut", "ratio"), [(-0.1, 32), (2, 32), (math.nan, 32), (0.1, 0), (0.1, "32"), (True, 32)])
 def test_rule_refuses_a_triangle_that_cannot_be(cut, ratio):
-    with pytest.raises(Misused, match=r"^SlantedTriangular: (cut|ratio) must be a number at least"):
+    with pytest.raises(ArgumentError, match=r"^SlantedTriangular: (cut|ratio) must be a number at least"):
         SlantedTriangular(cut, ratio)
 
 

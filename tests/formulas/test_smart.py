@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import kl_div
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import smart
 from ftlab.losses import Smart
 
@@ -150,16 +150,16 @@ def test_gradient_goes_through_both_answers_as_finite_differences_say():
 @pytest.mark.parametrize("name", ["radius", "step"])
 def test_a_radius_or_step_below_0_is_refused(name, value):
     model = Spy()
-    with pytest.raises(Misused, match=f"^smart: {name} must be a number at least 0. Got"):
+    with pytest.raises(ArgumentError, match=f"^smart: {name} must be a number at least 0. Got"):
         smart(model, model.clean, model.noise, **{name: value})
-    with pytest.raises(Misused, match=f"^Smart: {name} must be a number at least 0. Got"):
+    with pytest.raises(ArgumentError, match=f"^Smart: {name} must be a number at least 0. Got"):
         Smart(**{name: value})
 
 
 def test_numbers_of_the_loss_are_refused_before_work_starts():
-    with pytest.raises(Misused, match="^Smart: strength must be a number at least 0. Got -1.0"):
+    with pytest.raises(ArgumentError, match="^Smart: strength must be a number at least 0. Got -1.0"):
         Smart(-1.0)
-    with pytest.raises(Misused, match="^Smart: noise must be a number greater than 0. Got 0"):
+    with pytest.raises(ArgumentError, match="^Smart: noise must be a number greater than 0. Got 0"):
         Smart(noise=0)
     assert repr(Smart()) == "Smart(strength=1.0, radius=0.01, step=0.01, noise=0.001)"
 
@@ -168,7 +168,7 @@ def test_numbers_of_the_loss_are_refused_before_work_starts():
     ("clean", "noise"), [((2, 3), (3, 5)), ((3,), (3, 5)), ((3, 2), (3,)), ((0, 2), (0, 5)), ((2, 2, 2), (2, 5))]
 )
 def test_shapes_that_do_not_fit_are_refused(clean, noise):
-    with pytest.raises(Misused, match=r"^smart: noise must have one entry a row of clean.* Got \("):
+    with pytest.raises(ArgumentError, match=r"^smart: noise must have one entry a row of clean.* Got \("):
         smart(lambda delta: delta, torch.zeros(clean), torch.zeros(noise))
 
 

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.linear_model import Lasso
 from torch.nn import functional
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas import SoftThreshold, sign_prune, soft_threshold
 from ftlab.recipes.parse import parse
@@ -129,9 +129,9 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 def test_a_strength_that_cannot_be_meant_is_refused(params, strength):
     match = ": strength must be a number at least 0. Got .* 0.01 is a first try, 0 switches it off"
     for given in (strength, {"bias": strength}):
-        with pytest.raises(Misused, match=f"^soft_threshold{match}"):
+        with pytest.raises(ArgumentError, match=f"^soft_threshold{match}"):
             soft_threshold(params, given)
-    with pytest.raises(Misused, match=f"^SoftThreshold{match}"):
+    with pytest.raises(ArgumentError, match=f"^SoftThreshold{match}"):
         SoftThreshold(strength)
 
 
@@ -167,9 +167,9 @@ def test_rule_keeps_to_its_pattern_and_to_what_is_trainable():
         f"bert.encoder.layer.{layer}.attention.self.query.weight" for layer in (0, 1)
     ]
     for pattern in ("*.bias", "*embeddings*", "*LayerNorm.weight"):
-        with pytest.raises(Misused, match="^SoftThreshold: pattern .* must match a trainable matrix. Got none"):
+        with pytest.raises(ArgumentError, match="^SoftThreshold: pattern .* must match a trainable matrix. Got none"):
             begun([SoftThreshold(0.1, pattern)])
-    with pytest.raises(Misused, match="must match a parameter"):
+    with pytest.raises(ArgumentError, match="must match a parameter"):
         begun([SoftThreshold(0.1, "decoder.*")])
     net = freeze(small_bert())
     net.classifier.weight.requires_grad_(False)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.formulas import mean_of
 
 
@@ -78,14 +78,14 @@ def test_names_dtype_device_and_shape_are_kept(sets, dtype, device):
 
 
 def test_sets_that_do_not_fit_together_are_refused(sets):
-    with pytest.raises(Misused, match="mean_of: sets must hold at least one set of parameters. Got none"):
+    with pytest.raises(ArgumentError, match="mean_of: sets must hold at least one set of parameters. Got none"):
         mean_of([])
     less = {name: one for name, one in sets[1].items() if name != "bias"}
     match = "mean_of: sets must have the same names and shapes. Got bias in set 2. Average models of one architecture"
     for one in (less, sets[1] | {"bias": torch.ones(1)}):  # torch would stretch the one entry over all
-        with pytest.raises(Misused, match=match):
+        with pytest.raises(ArgumentError, match=match):
             mean_of([sets[0], one])
-    with pytest.raises(Misused, match="Got more in set 3"):
+    with pytest.raises(ArgumentError, match="Got more in set 3"):
         mean_of([sets[0], sets[1], sets[2] | {"more": torch.ones(1)}])
 
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on
 from ftlab.formulas import StepDecay, decay, step_decay
 from ftlab.recipes.parse import parse
@@ -54,13 +54,13 @@ def test_stairs_of_one_epoch_are_the_decay_per_epoch():
     ],
 )
 def test_numbers_outside_their_range_are_refused(arguments, match):
-    with pytest.raises(Misused, match=f"^step_decay: {match}"):
+    with pytest.raises(ArgumentError, match=f"^step_decay: {match}"):
         step_decay(*arguments)
 
 
 @pytest.mark.parametrize(("gamma", "every"), [(0, 1), (-1.0, 1), ("0.9", 1), (True, 1), (0.9, 0), (0.9, 1.0)])
 def test_rule_refuses_numbers_outside_their_range(gamma, every):
-    with pytest.raises(Misused, match=r"^StepDecay: (gamma|every) must be a (whole )?number"):
+    with pytest.raises(ArgumentError, match=r"^StepDecay: (gamma|every) must be a (whole )?number"):
         StepDecay(gamma, every)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on
 from ftlab.formulas import EMA, SWA, Decay, Interpolate, MagnitudePrune, WarmupLinear, swa
 from ftlab.recipes.parse import parse
@@ -101,19 +101,21 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 
 @pytest.mark.parametrize("count", [-1, 1.0, "1", None, True])
 def test_a_count_that_cannot_be_meant_is_refused(params, count):
-    with pytest.raises(Misused, match="^swa: count must be a whole number of at least 0. Got .* Count the sets"):
+    with pytest.raises(ArgumentError, match="^swa: count must be a whole number of at least 0. Got .* Count the sets"):
         swa(params, params, count)
 
 
 @pytest.mark.parametrize("start_at", [-0.1, 1.1, math.nan, "0.5", None])
 def test_a_share_that_cannot_be_meant_is_refused(start_at):
-    with pytest.raises(Misused, match="^SWA: start_at must be a number at least 0 and at most 1. Got .* 0.75 is usual"):
+    with pytest.raises(
+        ArgumentError, match="^SWA: start_at must be a number at least 0 and at most 1. Got .* 0.75 is usual"
+    ):
         SWA(start_at)
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, "1"])
 def test_a_distance_that_cannot_be_meant_is_refused(every):
-    with pytest.raises(Misused, match="^SWA: every must be a whole number of at least 1. Got .* 1 takes in each"):
+    with pytest.raises(ArgumentError, match="^SWA: every must be a whole number of at least 1. Got .* 1 takes in each"):
         SWA(0.5, every)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on
 from ftlab.formulas import WarmupCosine, WarmupLinear, warmup_cosine, warmup_linear
 from ftlab.recipes.parse import parse
@@ -96,7 +96,7 @@ def test_rate_zero_stays_zero(shape):
     ],
 )
 def test_numbers_outside_their_range_are_refused(shape, arguments, match):
-    with pytest.raises(Misused, match=f"^{shape.__name__}: {match}"):
+    with pytest.raises(ArgumentError, match=f"^{shape.__name__}: {match}"):
         shape(*arguments)
 
 
@@ -142,7 +142,7 @@ def test_rule_works_in_the_shortest_runs(kind, steps, share):
 @pytest.mark.parametrize("share", [-0.1, 1.1, 10, math.nan, "0.1", True])
 def test_rule_refuses_what_is_no_share(kind, share):
     match = f"^{kind.__name__}: warmup must be a number at least 0 and at most 1. Got .* a tenth of the updates"
-    with pytest.raises(Misused, match=match):
+    with pytest.raises(ArgumentError, match=match):
         kind(share)
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
 from ftlab.formulas import Moments, WeightDecay, adamw, weight_decay
 from ftlab.recipes.parse import parse
@@ -99,11 +99,11 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 @pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf, "0.1", None, True])
 def test_numbers_that_cannot_be_meant_are_refused(params, bad):
     match = ": strength must be a number at least 0. Got .* 0.01 is usual, 0 switches it off"
-    with pytest.raises(Misused, match=f"^weight_decay{match}"):
+    with pytest.raises(ArgumentError, match=f"^weight_decay{match}"):
         weight_decay(params, {}, bad)
-    with pytest.raises(Misused, match=f"^WeightDecay{match}"):
+    with pytest.raises(ArgumentError, match=f"^WeightDecay{match}"):
         WeightDecay(bad)
-    with pytest.raises(Misused, match=r"^weight_decay: rate must be a number at least 0. Got"):
+    with pytest.raises(ArgumentError, match=r"^weight_decay: rate must be a number at least 0. Got"):
         weight_decay(params, {"bias": bad}, 0.1)
 
 
@@ -155,7 +155,7 @@ def test_rule_keeps_to_its_pattern_and_to_what_is_trainable():
         f"bert.encoder.layer.{layer}.attention.self.query.weight" for layer in (0, 1)
     ]
     for pattern in ("*.bias", "*LayerNorm.weight"):
-        with pytest.raises(Misused, match="^WeightDecay: pattern .* must match a trainable weight. Got none"):
+        with pytest.raises(ArgumentError, match="^WeightDecay: pattern .* must match a trainable weight. Got none"):
             begun([WeightDecay(0.1, pattern)])
     net = small_bert()
     net.classifier.weight.requires_grad_(False)

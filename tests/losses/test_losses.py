@@ -21,7 +21,7 @@ from transformers import (
 
 import ftlab
 from ftlab.engines.devices import choose_engine
-from ftlab.errors import Misused, Refused
+from ftlab.errors import ArgumentError, InputError
 from ftlab.experiments import tiny_run
 from ftlab.formulas import contrastive, cross_entropy, distill
 from ftlab.losses import (
@@ -125,11 +125,13 @@ def test_the_contrastive_loss_compares_each_part_within_itself():
 @pytest.mark.parametrize("kind", [CrossEntropy, Focal])
 def test_class_weights_that_cannot_be_meant_are_refused(kind):
     where = kind.__name__
-    with pytest.raises(Misused, match=f"^{where}: weight must be a number at least 0. Got -1.0. Give a number for"):
+    with pytest.raises(
+        ArgumentError, match=f"^{where}: weight must be a number at least 0. Got -1.0. Give a number for"
+    ):
         kind(weight=(1.0, -1.0))
-    with pytest.raises(Misused, match=f"^{where}: weight must be a tuple, one number a class. Got Tensor. Write"):
+    with pytest.raises(ArgumentError, match=f"^{where}: weight must be a tuple, one number a class. Got Tensor. Write"):
         kind(weight=torch.ones(2))
-    with pytest.raises(Misused, match=r"weight must have one number a class, shape \(2,\). Got shape \(3,\)"):
+    with pytest.raises(ArgumentError, match=r"weight must have one number a class, shape \(2,\). Got shape \(3,\)"):
         kind(weight=(1.0, 1.0, 1.0))(tiny_run.model(), tiny_run.batch(0))
 
 
@@ -280,23 +282,29 @@ def test_a_loaded_teacher_may_be_given(folder):
 
 def test_a_teacher_that_does_not_fit_is_refused(folder):
     net, rows = tiny_run.model(), tiny_run.batch(0)
-    with pytest.raises(Misused, match="^Distill: teacher must be a folder, a name or a model. Got 3. Say Distill"):
+    with pytest.raises(
+        ArgumentError, match="^Distill: teacher must be a folder, a name or a model. Got 3. Say Distill"
+    ):
         Distill(3)
-    with pytest.raises(Misused, match="teacher must have as many labels as the student. Got 3 beside 2. Fine-tune"):
+    with pytest.raises(
+        ArgumentError, match="teacher must have as many labels as the student. Got 3 beside 2. Fine-tune"
+    ):
         Distill(teacher(3))(net, rows)
-    with pytest.raises(Misused, match="must share the student's tokenizer. Got a vocabulary of 60 tokens beside 50"):
+    with pytest.raises(
+        ArgumentError, match="must share the student's tokenizer. Got a vocabulary of 60 tokens beside 50"
+    ):
         Distill(teacher(words=60))(net, rows)
-    with pytest.raises(Misused, match="teacher must be another model than the student. Got the student itself"):
+    with pytest.raises(ArgumentError, match="teacher must be another model than the student. Got the student itself"):
         Distill(net)(net, rows)
     turned = teacher()
     turned.config.id2label = {0: "LABEL_1", 1: "LABEL_0"}
     with pytest.raises(
-        Misused, match="the student's labels in their order. Got LABEL_1, LABEL_0 beside LABEL_0, LABEL_1"
+        ArgumentError, match="the student's labels in their order. Got LABEL_1, LABEL_0 beside LABEL_0, LABEL_1"
     ):
         Distill(turned)(net, rows)
-    with pytest.raises(Misused, match="teacher must take the student's input_ids. Got pixel_values"):
+    with pytest.raises(ArgumentError, match="teacher must take the student's input_ids. Got pixel_values"):
         Distill(images("resnet"))(net, rows)
-    with pytest.raises(Refused, match="load_model: name must be"):
+    with pytest.raises(InputError, match="load_model: name must be"):
         Distill(str(folder / "nothing"))(net, rows)
 
 
@@ -406,7 +414,9 @@ def test_cosines_are_not_rounded_to_bf16():
 
 
 def test_a_model_without_a_head_is_refused():
-    with pytest.raises(Misused, match="^SupervisedContrastive: model must have a head. Got Linear. Its last part"):
+    with pytest.raises(
+        ArgumentError, match="^SupervisedContrastive: model must have a head. Got Linear. Its last part"
+    ):
         SupervisedContrastive()(torch.nn.Linear(2, 2), {"input": torch.zeros(2, 2), "labels": torch.tensor([0, 1])})
 
     class Mean(torch.nn.Module):
@@ -417,7 +427,7 @@ def test_a_model_without_a_head_is_refused():
         def forward(self, x):
             return self.score(x).mean(1)
 
-    with pytest.raises(Misused, match="model must take its scores from one token. Got none that has them"):
+    with pytest.raises(ArgumentError, match="model must take its scores from one token. Got none that has them"):
         SupervisedContrastive()(Mean(), {"x": torch.arange(24.0).view(2, 3, 4), "labels": torch.tensor([0, 1])})
 
 
@@ -513,11 +523,13 @@ def _scores(net, moved, delta):
 def test_models_whose_embeddings_cannot_be_moved_are_refused():
     for loss in (Smart(), FreeLB()):
         where = type(loss).__name__
-        with pytest.raises(Misused, match=f"^{where}: model must have input embeddings. Got ResNetForImage.* RDrop"):
+        with pytest.raises(
+            ArgumentError, match=f"^{where}: model must have input embeddings. Got ResNetForImage.* RDrop"
+        ):
             loss(images("resnet"), pictures())
-        with pytest.raises(Misused, match=f"^{where}: model must embed its input once. Got 2 times"):
+        with pytest.raises(ArgumentError, match=f"^{where}: model must embed its input once. Got 2 times"):
             loss(Twice(), padded())
-        with pytest.raises(Misused, match=f"^{where}: model must embed its input as one tensor. Got tuple"):
+        with pytest.raises(ArgumentError, match=f"^{where}: model must embed its input as one tensor. Got tuple"):
             loss(Twice(pair=True), padded())
 
 

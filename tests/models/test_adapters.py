@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 import ftlab
-from ftlab.errors import Interrupted, Misused, Refused
+from ftlab.errors import ArgumentError, InputError, InterruptionError
 from ftlab.formulas import EMA, Freeze, LoRA, Mixout, Redraw, Reinit, RemoveLayers
 from ftlab.models.adapters import save_adapter
 from ftlab.parameters import select
@@ -136,12 +136,12 @@ def test_a_resumed_run_gives_the_adapter_of_one_that_was_not_stopped(tuned, bert
 
     def stopped(state, batch):
         if state.step == 4:
-            raise Interrupted("the plug was pulled")
+            raise InterruptionError("the plug was pulled")
         return real(state, batch)
 
     tuned(*recipe).save_adapter(tmp_path / "whole")
     monkeypatch.setattr(finetune, "plain_step", stopped)
-    with pytest.raises(Interrupted, match="the plug was pulled"):
+    with pytest.raises(InterruptionError, match="the plug was pulled"):
         tuned(*recipe, output=tmp_path / "run", save_every=3)
     monkeypatch.setattr(finetune, "plain_step", real)
     run = tuned(*recipe, output=tmp_path / "run", save_every=3, resume=True)
@@ -201,7 +201,7 @@ def test_it_leaves_the_runs_model_and_the_chance_of_torch_alone(tuned, tmp_path)
 @pytest.mark.parametrize("recipe", [[], [LoRA(rank=2, targets="query"), LoRA(rank=2, targets="value")]])
 def test_a_run_without_lora_or_with_two_is_refused(tuned, tmp_path, recipe):
     match = f"^save_adapter: recipe must hold one LoRA. Got {len(recipe)}. Put LoRA\\(\\) into the recipe once"
-    with pytest.raises(Misused, match=match):
+    with pytest.raises(ArgumentError, match=match):
         tuned(*recipe).save_adapter(tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
@@ -215,14 +215,14 @@ def test_a_run_without_lora_or_with_two_is_refused(tuned, tmp_path, recipe):
     ],
 )
 def test_what_an_adapter_cannot_hold_is_refused(tuned, tmp_path, recipe, got):
-    with pytest.raises(Refused, match=f"^save_adapter: model must be the checkpoint with LoRA's changes. {got}"):
+    with pytest.raises(InputError, match=f"^save_adapter: model must be the checkpoint with LoRA's changes. {got}"):
         tuned(*recipe).save_adapter(tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 
 def test_a_second_run_on_the_first_ones_model_is_not_the_checkpoints(tuned, small, tmp_path):
     again = ftlab.finetune(tuned(LoRA(rank=2)).model, small, recipe=[LoRA(rank=2)], **HOW)
-    with pytest.raises(Refused, match="model must be the checkpoint with LoRA's changes"):
+    with pytest.raises(InputError, match="model must be the checkpoint with LoRA's changes"):
         again.save_adapter(tmp_path / "adapter")
 
 
@@ -238,8 +238,10 @@ def test_a_second_run_on_other_modules_keeps_those_of_the_first_whole(tuned, sma
 def test_a_checkpoint_that_is_gone_and_a_folder_of_other_files_are_refused(small, tmp_path):
     base = tiny_roberta(tmp_path / "base")
     run = ftlab.finetune(ftlab.load_model(base, small), small, recipe=[LoRA(rank=2)], **HOW)
-    with pytest.raises(Refused, match="save_adapter: folder must be new, empty, or hold an adapter. Got other files"):
+    with pytest.raises(
+        InputError, match="save_adapter: folder must be new, empty, or hold an adapter. Got other files"
+    ):
         run.save_adapter(base)
     base.rename(tmp_path / "elsewhere")
-    with pytest.raises(Refused, match="save_adapter: checkpoint must be one that can be loaded again"):
+    with pytest.raises(InputError, match="save_adapter: checkpoint must be one that can be loaded again"):
         run.save_adapter(tmp_path / "adapter")

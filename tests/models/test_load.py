@@ -9,7 +9,7 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 import ftlab
-from ftlab.errors import Refused
+from ftlab.errors import InputError
 from ftlab.models.load import MINILM_SHA256, load_model
 from tests.tiny import small_data, tiny_bert, tiny_gpt2, tiny_resnet, tiny_roberta
 
@@ -73,7 +73,9 @@ def test_a_package_that_an_image_processor_lacks_is_named(tmp_path, monkeypatch)
         raise ImportError("\nAutoImageProcessor requires the Torchvision library but it was not found. More.\n")
 
     monkeypatch.setattr("transformers.AutoImageProcessor.from_pretrained", lacking)
-    with pytest.raises(Refused, match=r"have the package that its image processor needs. Got .*Torchvision.*Install"):
+    with pytest.raises(
+        InputError, match=r"have the package that its image processor needs. Got .*Torchvision.*Install"
+    ):
         load_model(tiny_resnet(tmp_path / "base"), ftlab.load_data("digits"))
 
 
@@ -144,7 +146,7 @@ def test_a_head_for_other_labels_gives_way_only_when_asked(bert, tmp_path):
     other = small_data()
     for split in other:
         other[split] = other[split].cast_column("label", ClassLabel(names=["night", "day"]))
-    with pytest.raises(Refused, match=r"model's labels must be night, day. Got a head for bad, good"):
+    with pytest.raises(InputError, match=r"model's labels must be night, day. Got a head for bad, good"):
         load_model(tmp_path / "run", other)
     assert load_model(tmp_path / "run", other, new_head=True).fresh == {"classifier.weight", "classifier.bias"}
     assert load_model(tmp_path / "run", small_data()).fresh == frozenset()
@@ -152,7 +154,7 @@ def test_a_head_for_other_labels_gives_way_only_when_asked(bert, tmp_path):
 
 def test_the_embedded_model_is_refused_when_its_hash_is_another(monkeypatch):
     monkeypatch.setattr("ftlab.models.load.MINILM_SHA256", "0" * 64)
-    with pytest.raises(Refused, match=f"minilm must have the SHA-256 000000000000.... Got {MINILM_SHA256[:12]}"):
+    with pytest.raises(InputError, match=f"minilm must have the SHA-256 000000000000.... Got {MINILM_SHA256[:12]}"):
         load_model("minilm", small_data())
 
 

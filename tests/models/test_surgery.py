@@ -25,7 +25,7 @@ from transformers import (
 
 import ftlab
 from ftlab.data.batches import encode
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.evaluation.inference import run_over
 from ftlab.formulas import RemoveLayers, RemoveNeurons
 from ftlab.losses import CrossEntropy, logits_of
@@ -351,7 +351,7 @@ def test_the_gradients_of_a_neuron_are_those_of_single_tensors(name):
 def test_nothing_can_be_ranked_on_no_rows_and_no_model_of_another_kind():
     net = build("bert")
     for where, call in (("rank_heads", lambda: rank_heads(net, [], exact)), ("remove_neurons", lambda: cut_by([]))):
-        with pytest.raises(Misused, match=f"^{where}: batches must hold at least one batch. Got none"):
+        with pytest.raises(ArgumentError, match=f"^{where}: batches must hold at least one batch. Got none"):
             call()
     other = build("bert")
     for layer in other.bert.encoder.layer:
@@ -362,7 +362,7 @@ def test_nothing_can_be_ranked_on_no_rows_and_no_model_of_another_kind():
         "remove_neurons": lambda: remove_neurons(other, 0.5, batches(), exact),
     }
     for where, call in calls.items():
-        with pytest.raises(Misused, match=f"^{where}: model must have .* of a known kind. Got BertForSequence"):
+        with pytest.raises(ArgumentError, match=f"^{where}: model must have .* of a known kind. Got BertForSequence"):
             call()
 
 
@@ -374,13 +374,13 @@ def test_what_cannot_be_meant_is_refused():
     net = build("bert")
     for heads in ([(4, 0)], [(0, 4)], [(-1, 0)], [(0, 1), (0, -1)]):
         before = net.bert.encoder.layer[0].attention.output.dense.weight.clone()
-        with pytest.raises(Misused, match="heads must be pairs of layer and head.*There are 4 layers of 4 heads"):
+        with pytest.raises(ArgumentError, match="heads must be pairs of layer and head.*There are 4 layers of 4 heads"):
             mask_heads(net, heads)
         assert torch.equal(net.bert.encoder.layer[0].attention.output.dense.weight, before)
     for given in ((batches(), None), (None, CrossEntropy())):
-        with pytest.raises(Misused, match="batches and loss must come together"):
+        with pytest.raises(ArgumentError, match="batches and loss must come together"):
             remove_neurons(net, 0.5, *given)
     resnet = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1]))
     for call in (lambda: remove_neurons(resnet, 0.5), lambda: remove_layers(resnet, 1), lambda: mask_heads(resnet, [])):
-        with pytest.raises(Misused, match="model must have a list of layers"):
+        with pytest.raises(ArgumentError, match="model must have a list of layers"):
             call()

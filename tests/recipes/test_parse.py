@@ -8,7 +8,7 @@ import torch
 
 import ftlab
 from ftlab.cli import main
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import every_rule
 from ftlab.formulas import (
     EMA,
@@ -77,7 +77,7 @@ def test_arguments_may_be_written_as_in_python(text, rule):
     ],
 )
 def test_anything_else_is_refused_and_never_run(text, message):
-    with pytest.raises(Misused, match=message):
+    with pytest.raises(ArgumentError, match=message):
         parse(text)
 
 
@@ -114,7 +114,7 @@ def test_the_equation_shows_what_is_there_and_nothing_else(recipe, optimizer, li
 
 def test_every_optimizer_that_finetune_knows_has_its_place_in_the_equation():
     assert set(UPDATES) == set(NAMES)
-    with pytest.raises(Misused, match="^explain: optimizer must be one of 'adamw', .*Got 'adam'"):
+    with pytest.raises(ArgumentError, match="^explain: optimizer must be one of 'adamw', .*Got 'adam'"):
         explain([], "adam")
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import ftlab
-from ftlab.errors import Interrupted, Refused
+from ftlab.errors import InputError, InterruptionError
 from ftlab.training import checkpoint
 from ftlab.training.loop import begin
 
@@ -41,7 +41,7 @@ def model_bytes(folder):
 @pytest.mark.parametrize("steps", [1, 4, 5, 6, 9, 10])
 def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(arguments, tmp_path, steps):
     whole = ftlab.finetune(**arguments, output=tmp_path / "whole")
-    with pytest.raises(Interrupted, match=f"after step {steps} of 10. A whole checkpoint is in"):
+    with pytest.raises(InterruptionError, match=f"after step {steps} of 10. A whole checkpoint is in"):
         ftlab.finetune(**arguments, output=tmp_path / "stopped", step=stop_after(steps))
     run = json.loads((tmp_path / "stopped/run.json").read_text())
     run["arguments"]["step"] = None  # the only argument that differs here is the function that pulled the plug
@@ -81,7 +81,7 @@ ftlab.finetune({arguments["model"]!r}, data, epochs=2, lr=1e-3, batch_size=8, re
 
 def test_without_output_a_stop_says_that_nothing_was_saved(arguments):
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=r"after step 2 of 10. Nothing was saved, since no output was given"):
+    with pytest.raises(InterruptionError, match=r"after step 2 of 10. Nothing was saved, since no output was given"):
         ftlab.finetune(**arguments, step=stop_after(2))
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -114,19 +114,19 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_whole_one(bert, small,
     ],
 )
 def test_resuming_with_other_arguments_is_refused(arguments, tmp_path, change, got):
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptionError):
         ftlab.finetune(**arguments, output=tmp_path / "run", step=stop_after(2))
-    with pytest.raises(Refused, match=f"resume: arguments must be those of the run.*{got}"):
+    with pytest.raises(InputError, match=f"resume: arguments must be those of the run.*{got}"):
         ftlab.finetune(**(arguments | change), output=tmp_path / "run", resume=True, step=stop_after(2))
 
 
 def test_resuming_with_other_data_is_refused(arguments, tmp_path):
     step = stop_after(2)
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptionError):
         ftlab.finetune(**arguments, output=tmp_path / "run", step=step)
     other = arguments["data"].copy()
     other["train"] = other["train"].select(range(1, 40))
-    with pytest.raises(Refused, match="resume: data must be those of the run"):
+    with pytest.raises(InputError, match="resume: data must be those of the run"):
         ftlab.finetune(
             **(arguments | {"data": type(arguments["data"])(other)}), output=tmp_path / "run", resume=True, step=step
         )
@@ -134,7 +134,7 @@ def test_resuming_with_other_data_is_refused(arguments, tmp_path):
 
 def test_resuming_a_finished_run_is_refused(arguments, tmp_path):
     ftlab.finetune(**arguments, output=tmp_path / "run")
-    with pytest.raises(Refused, match="resume: run must be unfinished. Got one that finished all 10 steps"):
+    with pytest.raises(InputError, match="resume: run must be unfinished. Got one that finished all 10 steps"):
         ftlab.finetune(**arguments, output=tmp_path / "run", resume=True)
 
 
@@ -152,7 +152,7 @@ def test_a_full_disk_is_said_in_words_and_leaves_what_was_there(arguments, tmp_p
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(type(run.model.net), "save_pretrained", full)
-    with pytest.raises(Refused, match=r"save: disk must have room for model. Got \d+ MB free"):
+    with pytest.raises(InputError, match=r"save: disk must have room for model. Got \d+ MB free"):
         run.save(tmp_path / "run/model")
     assert model_bytes(tmp_path / "run") == good
     assert sorted(one.name for one in (tmp_path / "run").iterdir()) == sorted(
@@ -167,12 +167,12 @@ def test_memory_of_rules_survives_taking_apart(tmp_path):
     assert torch.equal(back[1]["mean"]["w"], torch.arange(3.0))
     assert back[1][2] == (1, [True, "x", 0.5])
     assert (back[0], back[2].item()) == (None, 4)
-    with pytest.raises(Refused, match="memory of a rule must be of plain values. Got Linear"):
+    with pytest.raises(InputError, match="memory of a rule must be of plain values. Got Linear"):
         checkpoint.pack([nn.Linear(1, 1)])
 
 
 def test_nothing_that_is_written_is_a_pickle(arguments, tmp_path):
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptionError):
         ftlab.finetune(**arguments, output=tmp_path / "run", step=stop_after(2))
     files = {one.name for one in (tmp_path / "run").rglob("*") if one.is_file()}
     assert files == {

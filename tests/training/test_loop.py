@@ -11,7 +11,7 @@ from torch import nn
 
 import ftlab
 from ftlab.data.batches import Batches, encode
-from ftlab.errors import Diverged, Misused
+from ftlab.errors import ArgumentError, DivergenceError
 from ftlab.losses import CrossEntropy
 from ftlab.models.load import load_model
 from ftlab.rule import GradientRule, Penalty, Prepare, Project, Schedule
@@ -140,7 +140,7 @@ def test_nan_loss_stops_before_the_update_with_step_last_loss_and_advice(model):
     before = weights(model.net)
     state.loss = lambda net, one: CrossEntropy()(net, one) * math.nan
     with pytest.raises(
-        Diverged, match=r"loss must stay finite. Got nan at step 2, last finite loss 0\.\d+ at step 1. Lower lr"
+        DivergenceError, match=r"loss must stay finite. Got nan at step 2, last finite loss 0\.\d+ at step 1. Lower lr"
     ):
         ftlab.step(state, batch)
     assert same(weights(model.net), before)
@@ -153,7 +153,7 @@ def test_a_diverged_run_leaves_the_good_model(model, data, tmp_path):
     def bad(net, batch):
         return CrossEntropy()(net, batch) * math.inf
 
-    with pytest.raises(Diverged, match="at the first step"):
+    with pytest.raises(DivergenceError, match="at the first step"):
         ftlab.finetune(model, data, epochs=1, output=tmp_path / "run", overwrite=True, loss=bad)
     assert (tmp_path / "run/model/model.safetensors").read_bytes() == good
 
@@ -162,7 +162,7 @@ def test_weights_that_are_not_finite_are_never_saved(model, data, tmp_path):
     run = ftlab.finetune(model, data, epochs=1)
     with torch.no_grad():
         run.model.net.classifier.bias[0] = math.nan
-    with pytest.raises(Diverged, match=r"weights of classifier.bias must be finite"):
+    with pytest.raises(DivergenceError, match=r"weights of classifier.bias must be finite"):
         run.save(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
@@ -179,7 +179,7 @@ def test_fast_engine_follows_the_reference(model, data, monkeypatch):
 
 def test_without_bf16_asking_for_it_is_refused_and_auto_is_fast_all_the_same(model, data, monkeypatch):
     monkeypatch.setattr("ftlab.engines.fast.precision.has_bf16", lambda device: False)
-    with pytest.raises(Misused, match="engine must be one that this device has"):
+    with pytest.raises(ArgumentError, match="engine must be one that this device has"):
         ftlab.finetune(model, data, engine="fast", device="cpu")
     assert ftlab.finetune(model, data, epochs=1, device="cpu").facts["engine"] == "fast-fp32"
 
@@ -292,5 +292,5 @@ def test_rates_by_name_reach_the_optimizer(model, data):
 def test_nothing_to_train_is_refused(model):
     for param in model.net.parameters():
         param.requires_grad_(False)
-    with pytest.raises(Misused, match="begin: model must have parameters to train"):
+    with pytest.raises(ArgumentError, match="begin: model must have parameters to train"):
         ftlab.begin(model, [0])

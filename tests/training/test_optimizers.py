@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
-from ftlab.errors import Misused
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import (
     PER_EPOCH,
     STEPS,
@@ -184,9 +184,11 @@ def test_a_readers_function_gets_the_groups_with_their_decay_and_rates_reach_it(
     ],
 )
 def test_a_function_that_drops_the_groups_is_refused(wrong):
-    with pytest.raises(Misused, match="^begin: optimizer must give a torch optimizer of the groups it is given. Got "):
+    with pytest.raises(
+        ArgumentError, match="^begin: optimizer must give a torch optimizer of the groups it is given. Got "
+    ):
         begin(small_bert(), [0], optimizer=wrong)
-    with pytest.raises(Misused, match="^begin: optimizer must be one of 'adamw', .* Got 'adam'"):
+    with pytest.raises(ArgumentError, match="^begin: optimizer must be one of 'adamw', .* Got 'adam'"):
         begin(small_bert(), [0], optimizer="adam")
 
 
@@ -201,7 +203,7 @@ class Forget(Schedule):
 def test_a_schedule_that_leaves_a_parameter_out_is_refused():
     state = begin(small_bert(), [0], [Forget()])
     with pytest.raises(
-        Misused, match=r"^step: rates must hold every trainable parameter. Got none for bert\.embeddings"
+        ArgumentError, match=r"^step: rates must hold every trainable parameter. Got none for bert\.embeddings"
     ):
         step(state, batch(0))
 

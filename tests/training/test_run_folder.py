@@ -3,7 +3,7 @@
 import pytest
 
 import ftlab
-from ftlab.errors import Misused, Refused
+from ftlab.errors import ArgumentError, InputError
 from ftlab.models.load import load_model
 
 
@@ -22,7 +22,7 @@ def content(folder):
 )
 def test_a_run_that_cannot_begin_leaves_the_one_it_would_overwrite(folder, bert, small, wrong):
     before = content(folder)
-    with pytest.raises(Refused):
+    with pytest.raises(InputError):
         ftlab.finetune(load_model(bert, small), small, output=folder, overwrite=True, progress=False, **wrong)
     assert content(folder) == before
     ftlab.finetune(load_model(bert, small), small, epochs=1, output=folder, overwrite=True, progress=False)
@@ -36,8 +36,8 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(folder, bert, small):
 
 def test_a_folder_with_other_files_is_refused(tmp_path, bert, small):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(Misused, match="come with output"):
+    with pytest.raises(ArgumentError, match="come with output"):
         ftlab.finetune(load_model(bert, small), small, overwrite=True)
-    with pytest.raises(Refused, match="output must be empty or hold a run"):
+    with pytest.raises(InputError, match="output must be empty or hold a run"):
         ftlab.finetune(load_model(bert, small), small, output=tmp_path, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"

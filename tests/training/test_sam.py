@@ -10,7 +10,7 @@ from torch import nn
 
 import ftlab
 from ftlab.engines.devices import choose_engine
-from ftlab.errors import Diverged, Misused
+from ftlab.errors import ArgumentError, DivergenceError
 from ftlab.experiments.conformance import PER_EPOCH, batch, freeze, model as small_bert, same, tie, weights
 from ftlab.formulas import ClipNorm, Decay, L2Penalty, SignPrune, WarmupLinear
 from ftlab.losses import CrossEntropy
@@ -229,7 +229,9 @@ def test_a_loss_that_is_not_finite_in_either_pass_leaves_the_weights_as_they_wer
     state = begun(loss=loss)
     SAM(0.5)(state, batch(0))
     before = weights(state)
-    with pytest.raises(Diverged, match=r"loss must stay finite. Got nan at step 2, last finite loss 0\.\d+ at step 1"):
+    with pytest.raises(
+        DivergenceError, match=r"loss must stay finite. Got nan at step 2, last finite loss 0\.\d+ at step 1"
+    ):
         SAM(0.5)(state, batch(1))
     assert len(calls) == fatal + 2
     assert same(weights(state), before)
@@ -278,7 +280,7 @@ def test_the_fast_engine_takes_it():
 @pytest.mark.parametrize("rho", [-0.1, math.nan, math.inf, "0.1", None, True])
 def test_a_rho_that_cannot_be_meant_is_refused(rho):
     with pytest.raises(
-        Misused, match=r"^SAM: rho must be a number at least 0. Got .* 0.05 is usual, 0 switches it off"
+        ArgumentError, match=r"^SAM: rho must be a number at least 0. Got .* 0.05 is usual, 0 switches it off"
     ):
         SAM(rho)
 

@@ -25,7 +25,7 @@ from ftlab.engines.fast.recorder import Recorder, Run
 from ftlab.engines.fast.texts import TENSORS, Texts, lie_as, texts_of
 from ftlab.engines.fast.verdict import packs
 from ftlab.engines.transfer import on_host, stands_for
-from ftlab.errors import mention
+from ftlab.errors import note
 from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError
 
 LOSSES = (BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError)
@@ -125,7 +125,7 @@ def replayed(
             kept.found[key] = _recorded(model, kept, loss, batch, texts, run_as)
         except Exception as stopped:  # of whatever kind: what cannot be recorded runs as it is
             kept.refused, kept.found, kept.grads = f"{type(stopped).__name__}: {stopped}", {}, {}
-            mention("finetune", f"passes are not recorded, but run as ever: {kept.refused.splitlines()[0]}")
+            note("finetune", f"passes are not recorded, but run as ever: {kept.refused.splitlines()[0]}")
             return None
     one = kept.found[key]
     _fill(model, one, batch, texts, share)
