@@ -21,7 +21,7 @@ from datasets import DatasetDict, concatenate_datasets
 import ftlab
 from benchmarks.main_job import sst2_as_data
 from benchmarks.record import RESULTS, keep, of_machine
-from ftlab.engines.devices import choose_engine
+from ftlab.engines.engine import choose_engine
 from ftlab.experiments.paired import Paired
 
 BATCH, LR = 32, 5e-5
@@ -60,13 +60,14 @@ def main() -> None:
 def engines(given: Any) -> list[dict[str, Any]]:
     """Return how both runs of a pair go: as the reference, and fast."""
     return [
-        {"engine": one, "batch_size": BATCH, "lr": LR} for one in ("reference", choose_engine("auto", given.device))
+        {"engine": one, "batch_size": BATCH, "lr": LR}
+        for one in ("reference", choose_engine("auto", given.device).name)
     ]
 
 
 def larger(given: Any) -> list[dict[str, Any]]:
     """Return how both runs of a pair go: fast, with batches as usual and with larger ones."""
-    fast, times = choose_engine("auto", given.device), given.large / BATCH
+    fast, times = choose_engine("auto", given.device).name, given.large / BATCH
     return [
         {"engine": fast, "batch_size": size, "lr": rate} for size, rate in ((BATCH, LR), (given.large, LR * times**0.5))
     ]

@@ -21,7 +21,7 @@ import ftlab
 from benchmarks.main_job import sst2_as_data
 from benchmarks.record import keep, of_machine, spread
 from ftlab.data.batches import Batches, encode
-from ftlab.engines.devices import choose_engine
+from ftlab.engines.engine import choose_engine
 from ftlab.engines.fast.memory import kept_memory
 from ftlab.engines.fast.packing import cheap_dropouts, packed
 from ftlab.formulas import ClipNorm
@@ -43,12 +43,12 @@ TECHNIQUES = (
 
 LACKING = (
     (3, "ftlab.engines.fast.packing.cheap_dropout", torch.nn.functional.dropout),
-    (4, "ftlab.engines.fast.verdict.packing", lambda model, batch: cheap_dropouts(model)),
+    (4, "ftlab.engines.fast.engine.packing", lambda model, batch: cheap_dropouts(model)),
     (5, "ftlab.engines.fast.packing.understood", lambda layer: False),
     (6, "ftlab.engines.fast.verdict.packed", lambda model, first_only: packed(model)),
     (7, "ftlab.engines.fast.texts.MULTIPLE", 1),
     (7, "ftlab.engines.fast.texts.SIDE", 1),
-    (8, "ftlab.training.loop.first_shape", lambda engine, rule: rule.shape),
+    (8, "ftlab.engines.fast.engine.Fast.transform", lambda self, rule: rule.shape),
 )
 """By technique, what stands in for it where it is left out; bf16 and kept memory are asked for in a word."""
 
@@ -105,7 +105,7 @@ def begun(data: Any, size: int, rows: int, engine: str) -> tuple[State, list[Any
 @contextmanager
 def rung(number: int) -> Iterator[str]:
     """Have the techniques up to a rung and none above it; give the engine's name."""
-    engine = "reference" if number < 2 else choose_engine("auto", "cpu")
+    engine = "reference" if number < 2 else choose_engine("auto", "cpu").name
     with ExitStack() as stack:
         for place, name, instead in LACKING:
             if place > number:

@@ -23,7 +23,7 @@ from benchmarks.job import LONGEST, Clock, Job, Pass, padded, peak_memory, pretr
 from benchmarks.peak import work
 from ftlab.data.batches import Batches, Encoded
 from ftlab.data.tokens import Tokens
-from ftlab.engines.devices import choose_engine, training_memory
+from ftlab.engines.engine import choose_engine
 from ftlab.engines.fast.precision import has_bf16
 from ftlab.formulas import ClipNorm, Freeze
 from ftlab.losses import loss_for
@@ -80,9 +80,9 @@ def ours(job: Job, clock: Clock, asked: str, frozen: str = "") -> str:
     batches = Batches(encoded, job.batch, seed=0)
     recipe, loss = complete([*([Freeze(frozen)] if frozen else []), ClipNorm(CLIP)]), loss_for(model.task.kind)
     state = begin(model, batches, recipe, epochs=job.repeats + 1, lr=LR, loss=loss, engine=engine)
-    with training_memory(engine, state.model):
+    with engine.session(state.model):
         by_hand(job, clock, batches.epoch, partial(step, state))
-    return f"engine {engine}"
+    return f"engine {engine.name}"
 
 
 def trainer(job: Job, clock: Clock, *, pad_in_data: bool = False, **options: Any) -> str:

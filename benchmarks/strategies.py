@@ -14,7 +14,6 @@ import ftlab
 from benchmarks.catalogue import measurable, page
 from benchmarks.record import keep, of_machine
 from ftlab.data.batches import Batches, encode
-from ftlab.engines.devices import training_memory
 from ftlab.files import write_text
 
 PAGE = Path(__file__).parent.parent / "book/strategies.md"
@@ -40,7 +39,7 @@ def measure_cost(updates: int = 14) -> None:
     for entry in measurable():
         states = [begun(data, arguments) for arguments in ({}, entry.arguments)]
         times: tuple[list[float], list[float]] = ([], [])
-        with training_memory(states[0][0].engine, states[0][0].model):
+        with states[0][0].engine.session(states[0][0].model):
             for update in range(updates):
                 for (state, step, batches), spent in zip(states, times, strict=True):
                     started = time.perf_counter()

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from ftlab.data.batches import Encoded, encode
-from ftlab.engines.devices import ENGINES, choose_engine, forward_pass
-from ftlab.engines.transfer import moved
+from ftlab.engines.engine import ENGINES, Engine, Reference, choose_engine
 from ftlab.errors import argument_error, check_choice, check_int
 from ftlab.evaluation.metrics import Metrics, measure
 from ftlab.losses import logits_of
@@ -26,22 +25,21 @@ def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64, *, 
     longest_first = encoded.lengths.argsort(kind="stable")[::-1]  # a model is tried on the longest, and once
     rows = longest_first.tolist()
     scores: list[Tensor] = []
-    engine = _engine(engine, device, len(encoded))
+    how = _engine(engine, device, len(encoded))
     with eval_mode(net), torch.inference_mode():
         for start in range(0, len(rows), batch_size):
-            batch = encoded.batch(rows[start : start + batch_size])
-            batch = moved(batch, device)
-            with forward_pass(engine, net, batch):
+            batch = how.to_device(encoded.batch(rows[start : start + batch_size]), device)
+            with how.forward(net, batch):
                 scores.append(logits_of(net, batch))
     order = torch.tensor(rows).argsort()
     return torch.cat(scores).cpu()[order].clone()
 
 
-def _engine(asked: str, device: torch.device, rows: int) -> str:
-    """Return the engine for passes in fp32: the fast one where there is one and enough to do, and nothing else is asked."""
+def _engine(asked: str, device: torch.device, rows: int) -> Engine:
+    """Return the engine for passes in fp32: the fast one if there is one, there are enough rows, and it is not ruled out."""
     check_choice("evaluate", "engine", asked, ENGINES)
-    fast = rows >= FEW and asked != "reference" and choose_engine("auto", device.type) != "reference"
-    return "fast-fp32" if fast else "reference"
+    fast = rows >= FEW and asked != "reference" and choose_engine("auto", device.type).name != "reference"
+    return choose_engine("fast-fp32", device.type) if fast else Reference()
 
 
 def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, batch_size: int = 64) -> Tensor:
@@ -64,8 +62,8 @@ def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, ba
     with eval_mode(pretrained.net), torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             batch = encoded.batch(range(start, min(start + batch_size, len(texts))))
-            there = moved(batch, device)
-            with forward_pass(engine, pretrained.net, there):
+            there = engine.to_device(batch, device)
+            with engine.forward(pretrained.net, there):
                 hidden = body(**there).last_hidden_state.cpu()
             mask = batch["attention_mask"].unsqueeze(-1)
             vectors.append((hidden * mask).sum(1) / mask.sum(1))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftlab.engines.devices import choose_engine
+from ftlab.engines.engine import choose_engine
 from ftlab.parameters import Tensors
 from ftlab.rule import GradientRule, Penalty, Project, Rule, Schedule
 from ftlab.training import checkpoint

@@ -2,18 +2,15 @@
 
 import dataclasses
 import shutil
-import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.data.batches import Batches, Encoded, encode
 from ftlab.data.load import checked, fingerprint, task_of
-from ftlab.engines.devices import choose_device, choose_engine, training_memory
+from ftlab.engines.devices import choose_device
+from ftlab.engines.engine import choose_engine
 from ftlab.errors import InterruptionError, argument_error, check_int, note
 from ftlab.evaluation.inference import evaluate_encoded
 from ftlab.losses import loss_for
@@ -26,6 +23,7 @@ from ftlab.training.optimizers import MakeOptimizer
 from ftlab.training.run import Run
 from ftlab.training.run_folder import Output, same_run, surroundings
 from ftlab.training.settings import Settings
+from ftlab.training.signals import stop_requests
 
 if TYPE_CHECKING:
     from ftlab.display.progress import Progress
@@ -69,7 +67,7 @@ def finetune(
         optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
             parameter groups to a torch optimizer.
         step: ``step(state, batch) -> record`` in place of :func:`ftlab.step`.
-        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"``, or ``"auto"``; see :func:`ftlab.engines.devices.choose_engine`.
+        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"``, or ``"auto"``; see :func:`ftlab.engines.engine.choose_engine`.
         device: ``"cuda"``, ``"mps"``, ``"cpu"``, or ``"auto"``: the first of them that is there.
         save_every: Write a checkpoint every so many updates; needs ``output``.
         resume: Go on from the newest checkpoint in ``output``, bit for bit.
@@ -119,10 +117,10 @@ def finetune(
         raise argument_error("finetune", "model", f"be made for {task}", str(model.task), do)
     settings = _within(settings, model)
     where = Output(output, overwrite=overwrite, resume=resume) if output is not None else None
-    return _Session(settings, model.copy(settings.head_seed), data, where, resume).run(progress)
+    return _Trainer(settings, model.copy(settings.head_seed), data, where, resume).run(progress)
 
 
-class _Session:
+class _Trainer:
     """One run on its way."""
 
     def __init__(self, settings: Settings, model: Pretrained, data: Any, output: Output | None, resume: bool) -> None:
@@ -162,7 +160,7 @@ class _Session:
             "data_fingerprint": fingerprint(data),
             "steps": self.state.steps,
             "steps_per_epoch": self.state.steps_per_epoch,
-            "engine": engine,
+            "engine": engine.name,
             **surroundings(device),
             "resumed_at": None,
             "seconds": 0.0,
@@ -172,8 +170,8 @@ class _Session:
 
     def run(self, shown: bool | None) -> Run:
         started = time.perf_counter()
-        with _stopping() as stop:
-            with training_memory(self.state.engine, self.state.model):
+        with stop_requests() as stop:
+            with self.state.engine.session(self.state.model):
                 self._train(stop, shown)
             net = finish(self.state)
             self.facts["seconds"] += round(time.perf_counter() - started, 2)
@@ -250,7 +248,7 @@ class _Session:
             progress.say(f"{told}: training loss {loss:.3f}")
             return
         model = dataclasses.replace(self.model, net=self.state.model)
-        metrics = evaluate_encoded(model, self.encoded["validation"], "validation", 0, self.state.engine)
+        metrics = evaluate_encoded(model, self.encoded["validation"], "validation", 0, self.settings.engine)
         self.state.evaluations.append(
             {name: value for name, value in metrics.flat().items() if not name.endswith(("_low", "_high"))}
         )
@@ -276,25 +274,3 @@ def _within(settings: Settings, model: Pretrained) -> Settings:
     note("finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.longest} is used.")
     check_int("finetune", "the model's longest text", model.longest, "Use another model", at_least=4)
     return dataclasses.replace(settings, max_length=model.longest)
-
-
-@contextmanager
-def _stopping() -> Iterator[list[int]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a wish, which the loop grants between two steps; the second stops at once."""
-    wishes: list[int] = []
-
-    def wish(number: int, frame: Any) -> None:
-        if wishes:
-            raise InterruptionError("finetune: stopped at once. What was saved before this moment is whole.")
-        wishes.append(number)
-        print("\nstopping at the next safe place; once more stops at once", file=sys.stderr)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield wishes
-        return
-    before = {one: signal.signal(one, wish) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield wishes
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
-from ftlab.engines.devices import choose_engine, first_shape, forward, penalty_of
-from ftlab.engines.transfer import later, moved
+from ftlab.engines.engine import Engine, Reference, choose_engine
 from ftlab.errors import DivergenceError, argument_error, check_number, format_error
 from ftlab.losses import CrossEntropy
 from ftlab.models.load import Pretrained
@@ -39,7 +38,7 @@ class State:
     seed: int
     steps: int
     steps_per_epoch: int
-    engine: str = "reference"
+    engine: Engine = field(default_factory=Reference)
     step: int = 0
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     last_loss: float = math.nan
@@ -79,7 +78,7 @@ def begin(
     seed: int = 0,
     loss: Loss | None = None,
     optimizer: str | MakeOptimizer = "adamw",
-    engine: str = "reference",
+    engine: str | Engine = "reference",
 ) -> State:
     """Prepare a training: let the recipe change the model, then make the optimizer.
 
@@ -93,7 +92,7 @@ def begin(
         loss: ``loss(model, batch)``, the mean over the batch; cross-entropy where it is left out.
         optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
             parameter groups to a torch optimizer.
-        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"`` or ``"auto"``; see :func:`ftlab.engines.devices.choose_engine`.
+        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"`` or ``"auto"``; see :func:`ftlab.engines.engine.choose_engine`.
 
     Raises:
         ArgumentError: If a number is outside its range, or nothing is left to train.
@@ -157,36 +156,27 @@ def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int
     second call in the same step has the same. Returns the loss and the number of samples.
     """
     parts = batch if isinstance(batch, list) else [batch]
-    parts = [moved(part, state.device) for part in parts]
+    parts = [state.engine.to_device(part, state.device) for part in parts]
     samples = sum(len(part["labels"]) for part in parts)
     state.optimizer.zero_grad(set_to_none=True)
     state.model.train()
     devices = [state.device] if state.device.type == "cuda" else []
-    total = torch.zeros((), device=state.device)
+    task = 0.0
     with torch.random.fork_rng(devices):
-        torch.manual_seed(
-            derive_seed(state.seed, state.step)
-        )  # dropout needs no stored state, so a resumed run is the same
+        torch.manual_seed(derive_seed(state.seed, state.step))  # no stored state, so a resumed run has the same dropout
         for part in parts:
-            share = len(part["labels"]) / samples
-            loss, backward = forward(state.engine, state.model, state.loss, part, share)
-            total += loss
-            read = later(total)  # a GPU gives it when it has done the forward pass, and is read after the backward pass
-            backward()
-            del backward  # it holds the pass
-    task = read()
+            task += state.engine.backward(state.model, state.loss, part, len(part["labels"]) / samples)
     _check_finite(state, task)
     return task, samples
 
 
 def penalty_gradients(state: State) -> float:
     """Add the gradients of the penalties to those in the parameters; return Ω."""
-    omega = torch.zeros((), device=state.device)
-    for place, rule in state.rules(Penalty):
-        omega = omega + penalty_of(state.engine, rule, state.params, state.memory[place], state.now(place))
-    if omega.requires_grad:
-        omega.backward()  # type: ignore[no-untyped-call]
-    return omega.item() if state.rules(Penalty) else 0.0
+    values = [
+        state.engine.penalty(rule, state.params, state.memory[place], state.now(place))
+        for place, rule in state.rules(Penalty)
+    ]
+    return torch.stack(values).sum().item() if values else 0.0
 
 
 def update(state: State, task: float, penalty: float, samples: int) -> Record:
@@ -224,7 +214,7 @@ def _shape(state: State) -> Tensors:
     grads: Tensors = {name: param.grad for name, param in state.params.items() if param.grad is not None}
     rules = state.rules(GradientRule)
     for number, (place, rule) in enumerate(rules):
-        shape = rule.shape if number else first_shape(state.engine, rule)
+        shape = rule.shape if number else state.engine.transform(rule)
         grads, state.memory[place] = shape(grads, state.memory[place], state.now(place, grads))
     if rules:
         for name, param in state.params.items():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ftlab.engines.devices import ENGINES
+from ftlab.engines.engine import ENGINES
 from ftlab.errors import argument_error, check_choice, check_int, check_number
 from ftlab.rule import Rule
 from ftlab.training.optimizers import NAMES

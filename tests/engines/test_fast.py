@@ -29,7 +29,7 @@ from transformers import (
 
 import ftlab
 from ftlab.data.batches import encode
-from ftlab.engines.devices import choose_engine, training_memory
+from ftlab.engines.engine import choose_engine
 from ftlab.engines.fast import attention, dropout as cheap, layer, memory, precision, prefix, verdict
 from ftlab.engines.fast.attention import by_head, by_token
 from ftlab.engines.fast.dropout import drop, drop_, dropout, keep_mask, kept
@@ -38,6 +38,7 @@ from ftlab.engines.fast.layer import run_layer
 from ftlab.engines.fast.packing import packed
 from ftlab.engines.fast.texts import Texts
 from ftlab.engines.fast.verdict import packing, tried
+from ftlab.errors import ArgumentError
 from ftlab.evaluation import inference
 from ftlab.evaluation.inference import embed, run_over
 from ftlab.formulas import (
@@ -495,9 +496,9 @@ def test_scores_of_many_rows_are_packed_and_the_same(bert, small):
 
 def test_a_run_with_the_reference_is_measured_with_it(bert, small, monkeypatch):
     used = []
-    forward_pass = inference.forward_pass
+    engine_of = inference._engine
     monkeypatch.setattr(inference, "FEW", 1)
-    monkeypatch.setattr(inference, "forward_pass", lambda *given: used.append(given[0]) or forward_pass(*given))
+    monkeypatch.setattr(inference, "_engine", lambda *given: used.append(engine_of(*given).name) or engine_of(*given))
     for engine, expected in (("reference", "reference"), ("auto", "fast-fp32")):
         ftlab.finetune(bert, small, epochs=1, progress=False, engine=engine)
         assert set(used) == {expected}
@@ -556,8 +557,11 @@ def test_onednn_is_taken_where_it_is_exact_and_much_faster(times, wrong, avx512,
 
 
 def test_without_the_folder_everything_runs_as_the_reference(monkeypatch, bert, small):
-    monkeypatch.setitem(sys.modules, "ftlab.engines.fast.precision", None)
-    assert choose_engine("auto", "cpu") == choose_engine("fast", "cpu") == "reference"
+    monkeypatch.setitem(sys.modules, "ftlab.engines.fast.engine", None)
+    assert choose_engine("auto", "cpu").name == "reference"
+    for forced in ("fast", "fast-fp32"):
+        with pytest.raises(ArgumentError, match="engine must be installed"):
+            choose_engine(forced, "cpu")
     run = ftlab.finetune(bert, small, epochs=1, progress=False)
     assert run.facts["engine"] == "reference"
 
@@ -636,7 +640,7 @@ def test_beyond_the_limit_texts_are_computed_anew(monkeypatch):
     net = frozen_below(made("bert", dropout=0.0), ("classifier",))
     rows = batch(net)
     state = ftlab.begin(net, [rows], epochs=2, lr=1e-9, engine="fast-fp32")
-    with training_memory(state.engine, net):
+    with state.engine.session(net):
         one, other = (ftlab.step(state, rows)["loss"] for _ in range(2))
         assert one == pytest.approx(other, abs=1e-6)
         assert len(prefix._kept[net.bert].outputs) == 3

@@ -1,5 +1,6 @@
 """What a GPU does otherwise, tested without one: a tape stands in for its recorder, plain products for its kernel."""
 
+from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
 
@@ -11,12 +12,12 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from transformers import BertConfig, BertForSequenceClassification
 
 import ftlab
-from ftlab.engines.devices import forward, forward_pass
 from ftlab.engines.fast import graphs, varlen
+from ftlab.engines.fast.engine import Fast
 from ftlab.engines.fast.graphs import recording, replayed
 from ftlab.engines.fast.packing import packed
 from ftlab.engines.fast.texts import TENSORS, Texts, lie_as, texts_of
-from ftlab.engines.transfer import later, moved, on_host, sent, stands_for
+from ftlab.engines.fast.transfer import later, moved, on_host, sent, stands_for
 from ftlab.errors import ArgumentError
 from ftlab.formulas import ClipNorm
 from ftlab.losses import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
@@ -82,14 +83,18 @@ class Broken(Tapes):
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
+FP32 = Fast(bf16=False)
+PLAIN = Fast._passes
+
+
 def where_it_can(engine, model, loss, rows, share):
-    done = replayed(model, loss, rows, share, partial(forward_pass, engine, model))
-    return done or forward(engine, model, loss, rows, share)
+    done = replayed(model, loss, rows, share, partial(engine.forward, model))
+    return done or PLAIN(engine, model, loss, rows, share)
 
 
 def trained(monkeypatch, net, batches, recorder=None, loss=None, updates=12):
     """Return the losses, the weights, and what was recorded if anything was to be."""
-    monkeypatch.setattr("ftlab.training.loop.forward", forward if recorder is None else where_it_can)
+    monkeypatch.setattr(Fast, "_passes", PLAIN if recorder is None else where_it_can)
     state = ftlab.begin(net, batches, [ClipNorm(1.0)], epochs=9, lr=1e-3, engine="fast-fp32", loss=loss)
     with recording(net, recorder or Tapes()) as kept:
         losses = [ftlab.step(state, batches[number % len(batches)])["loss"] for number in range(updates)]
@@ -133,7 +138,7 @@ def test_the_gradients_are_nobody_elses(monkeypatch):
         grads = []
         for _ in range(3):
             net.zero_grad()
-            _, backward = where_it_can("fast-fp32", net, CrossEntropy(), rows, 1.0)
+            _, backward = where_it_can(FP32, net, CrossEntropy(), rows, 1.0)
             backward()
             grads.append([param.grad for param in net.parameters() if param.grad is not None])
             with torch.no_grad():
@@ -219,7 +224,7 @@ def test_a_recording_is_made_anew_when_what_it_depends_on_changes():
     def passes(count):
         for _ in range(count):
             net.zero_grad()
-            loss, backward = where_it_can("fast-fp32", net, CrossEntropy(), rows, 1.0)
+            loss, backward = where_it_can(FP32, net, CrossEntropy(), rows, 1.0)
             backward()
         return loss, {name: param.grad for name, param in net.named_parameters() if param.grad is not None}
 
@@ -240,7 +245,7 @@ def test_a_recording_is_made_anew_when_what_it_depends_on_changes():
 
 def test_hooks_other_losses_and_large_batches_are_not_recorded(monkeypatch):
     net, rows = made("bert", dropout=0.0), batch(made("bert"))
-    how = partial(forward_pass, "fast-fp32", net)
+    how = partial(FP32.forward, net)
     assert replayed(net, CrossEntropy(), rows, 1.0, how) is None  # outside of a training
     with how(rows):
         CrossEntropy()(net, rows)
@@ -264,7 +269,7 @@ def test_hooks_other_losses_and_large_batches_are_not_recorded(monkeypatch):
         wrong = rows | {"labels": rows["labels"] + 5}
         assert replayed(net, CrossEntropy(), wrong, 1.0, how) is None
         with pytest.raises(ArgumentError, match="labels must lie from 0 to"):
-            where_it_can("fast-fp32", net, CrossEntropy(), wrong, 1.0)
+            where_it_can(FP32, net, CrossEntropy(), wrong, 1.0)
 
 
 def plain_kernel(query, key, value, bounds, others, *_):
@@ -360,7 +365,7 @@ def test_on_a_gpu_replayed_passes_train_as_the_ordinary_ones_do(kind, engine):
         net = made(kind, dropout=0.1).to("cuda")
         batches = [batch(net, number=number) for number in range(3)]
         state = ftlab.begin(net, batches, [ClipNorm(1.0)], epochs=9, lr=1e-3, engine=engine)
-        with ftlab.engines.devices.training_memory(state.engine if keep else "reference", net):
+        with state.engine.session(net) if keep else nullcontext():
             losses.append([ftlab.step(state, batches[number % 3])["loss"] for number in range(12)])
             assert not keep or (graphs._open[net].found and not graphs._open[net].refused)
     assert losses[1] == pytest.approx(losses[0], rel=0.02 if engine == "fast" else 1e-3)
@@ -375,7 +380,7 @@ def test_on_a_gpu_frozen_layers_below_long_texts_train():
         name: tensor.repeat_interleave(10, 1) if tensor.ndim == 2 else tensor for name, tensor in batch(net).items()
     }
     state = ftlab.begin(net, [rows], [ClipNorm(1.0)], epochs=3, lr=1e-3, engine="fast")
-    with ftlab.engines.devices.training_memory(state.engine, net):
+    with state.engine.session(net):
         assert all(ftlab.step(state, rows)["loss"] > 0 for _ in range(3))
 
 
@@ -395,5 +400,5 @@ def test_a_module_of_someone_elses_is_not_recorded():
     net.classifier = Doubled(net.classifier.in_features, 2)
     with recording(net, Tapes()) as kept:
         for _ in range(3):
-            assert replayed(net, CrossEntropy(), rows, 1.0, partial(forward_pass, "fast-fp32", net)) is None
+            assert replayed(net, CrossEntropy(), rows, 1.0, partial(FP32.forward, net)) is None
     assert not kept.seen

@@ -44,7 +44,7 @@ def test_every_rule_keeps_every_clause(rule, clause):
 def test_a_processor_without_bf16_rehearses_under_it_all_the_same(monkeypatch):
     monkeypatch.setattr("ftlab.engines.fast.precision.has_bf16", lambda device: False)
     assert examine(formulas.ClipNorm(1.0)) == []
-    assert begun([], engine="fast").engine == "fast"
+    assert begun([], engine="fast").engine.name == "fast"
 
 
 @dataclass

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import ftlab
-from ftlab.engines.devices import choose_engine
+from ftlab.engines.engine import choose_engine
 from ftlab.errors import ArgumentError, InputError
 from ftlab.experiments import tiny_run
 from ftlab.formulas import contrastive, cross_entropy, distill

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import ftlab
-from ftlab.engines.devices import choose_engine
+from ftlab.engines.engine import choose_engine
 from ftlab.errors import ArgumentError, DivergenceError
 from ftlab.experiments.conformance import PER_EPOCH, batch, freeze, model as small_bert, same, tie, weights
 from ftlab.formulas import ClipNorm, Decay, L2Penalty, SignPrune, WarmupLinear

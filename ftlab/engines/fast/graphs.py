@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from ftlab.engines.fast.packing import HOOKS, any_frozen_layers
 from ftlab.engines.fast.recorder import Recorder, Run
 from ftlab.engines.fast.texts import TENSORS, Texts, lie_as, texts_of
+from ftlab.engines.fast.transfer import on_host, stands_for
 from ftlab.engines.fast.verdict import packs
-from ftlab.engines.transfer import on_host, stands_for
 from ftlab.errors import note
 from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ftlab.engines.fast.layer import precision_of_products, run_layer
 from ftlab.engines.fast.texts import Texts
-from ftlab.engines.transfer import on_host
+from ftlab.engines.fast.transfer import on_host
 from ftlab.parameters import eval_mode
 
 LIMIT = 1 << 30

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from ftlab.engines.transfer import on_host, sent
+from ftlab.engines.fast.transfer import on_host, sent
 
 TENSORS = ("mask", "place", "positions", "first", "source", "bias", "bounds")
 """What a device needs to know of some texts; all else stays on the host."""
