@@ -185,7 +185,8 @@ def test_nothing_opens_a_pickle_or_runs_a_models_code():
 
 def test_versions_agree_and_the_constraints_pin_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["dynamic"] == ["version"]  # it stands in ftlab/__init__.py alone
+    assert project["dynamic"] == ["version"]  # it stands in ftlab/__init__.py
+    assert f"\nversion: {ftlab.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     pins = {
         line.split("==")[0].lower().replace("_", "-")
         for line in (ROOT / "constraints.txt").read_text().splitlines()
