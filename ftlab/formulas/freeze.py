@@ -11,7 +11,7 @@ from ftlab.rule import Memory, Now, Prepare
 
 
 def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
-    r"""Choose the parameters that stay as they are, and return the others, which are trained.
+    r"""Choose the parameters that keep their values; all others are trained.
 
     .. math:: \theta_i \leftarrow \theta_i - \alpha\,[i \notin F]\,\nabla_i J
 
@@ -27,7 +27,7 @@ def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
         pattern: With stars, or several such; one that matches nothing is refused. ``()`` freezes nothing.
 
     Returns:
-        The names that are trained, in their order.
+        The names that are frozen, in their order.
 
     Raises:
         ArgumentError: If a pattern matches no name.
@@ -37,11 +37,9 @@ def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
 
     Example:
         >>> freeze(["embeddings.weight", "head.weight"], "embeddings.*")
-        ['head.weight']
+        ['embeddings.weight']
     """
-    names = list(names)
-    frozen = set(select(names, pattern)) if pattern else set()
-    return [name for name in names if name not in frozen]
+    return select(names, pattern) if pattern else []
 
 
 @final
@@ -68,7 +66,7 @@ class Freeze(Prepare):
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())
-        hold(params[name] for name in params.keys() - set(freeze(params, self.pattern)))
+        hold(params[name] for name in freeze(params, self.pattern))
         return model
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:

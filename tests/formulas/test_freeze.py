@@ -1,4 +1,4 @@
-"""Freezing: which names are left, that the frozen stay bit for bit, and that the end gives everything back."""
+"""Freezing: which names are frozen, that the frozen stay bit for bit, and that the end gives everything back."""
 
 import pytest
 import torch
@@ -14,16 +14,16 @@ NAMES = ["embeddings.weight", "layer.1.weight", "layer.10.weight", "head.bias"]
 
 
 @pytest.mark.parametrize(
-    ("pattern", "left"),
+    ("pattern", "frozen"),
     [
-        ("layer.1.*", ["embeddings.weight", "layer.10.weight", "head.bias"]),
-        (("layer.*", "*.bias"), ["embeddings.weight"]),
-        ((), NAMES),
-        ("*", []),
+        ("layer.1.*", ["layer.1.weight"]),
+        (("layer.*", "*.bias"), ["layer.1.weight", "layer.10.weight", "head.bias"]),
+        ((), []),
+        ("*", NAMES),
     ],
 )
-def test_the_names_that_are_left(pattern, left):
-    assert freeze(NAMES, pattern) == left
+def test_the_names_that_are_frozen(pattern, frozen):
+    assert freeze(NAMES, pattern) == frozen
 
 
 def test_a_pattern_that_matches_nothing_is_refused():
@@ -90,9 +90,9 @@ def _hold(net, name):
 
 
 MUTANTS = (
-    ("if name not in frozen]", "if name in frozen]"),
-    ("if pattern else set()", "if pattern else set(names)"),
-    ("for name in params.keys() - set(freeze(params, self.pattern)))", "for name in freeze(params, self.pattern))"),
+    ("return select(names, pattern) if", "return list(names) if"),
+    ("if pattern else []", "if pattern else list(names)"),
+    ("for name in freeze(params, self.pattern))", "for name in params.keys() - set(freeze(params, self.pattern)))"),
     ("        release(model)\n", ""),
     ('if self.pattern else "θ = θ"', 'if True else ""'),
 )

@@ -1,7 +1,6 @@
 """Smaller models: they open as ordinary ones with the same answers, and what is cut is what mattered least."""
 
 import copy
-import itertools
 import json
 import subprocess
 import sys
@@ -29,15 +28,11 @@ from ftlab.errors import ArgumentError
 from ftlab.evaluation.inference import run_over
 from ftlab.formulas import RemoveLayers, RemoveNeurons
 from ftlab.losses import CrossEntropy, logits_of
-from ftlab.models.surgery import mask_heads, rank_heads, remove_layers, remove_neurons
+from ftlab.models.surgery import remove_layers, remove_neurons
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 40}
 NAMES = ("bert", "roberta", "distilbert", "gpt2")
 WIDTH = {"bert": "intermediate_size", "roberta": "intermediate_size", "distilbert": "hidden_dim", "gpt2": "n_inner"}
-
-
-PROJECTIONS = {"bert": "attention.output.dense", "distilbert": "attention.out_lin", "gpt2": "attn.c_proj"}
-PROJECTIONS |= {"roberta": PROJECTIONS["bert"]}
 
 
 def build(name):
@@ -110,34 +105,6 @@ def padded(*sizes):
     return found
 
 
-def single(batch):
-    """Return the rows of a batch one by one, without their padding."""
-    lengths = batch["attention_mask"].sum(1).tolist()
-    return [
-        {name: one[row : row + 1] if name == "labels" else one[row : row + 1, :length] for name, one in batch.items()}
-        for row, length in enumerate(lengths)
-    ]
-
-
-def masked_logits(net, mask, batch):
-    """Return the logits with each head's columns of the output projections multiplied by its entry of the mask."""
-    places = [key for key, _ in net.named_modules() if key.endswith(PROJECTIONS[net.config.model_type])]
-    params = dict(net.named_parameters())
-    for place, row in zip(places, mask, strict=True):
-        wide = row.repeat_interleave(4)
-        weight = params[f"{place}.weight"].detach()
-        params[f"{place}.weight"] = weight * (wide[:, None] if place.endswith("c_proj") else wide)
-    inputs = {key: tensor for key, tensor in batch.items() if key != "labels"}
-    return torch.func.functional_call(net, params, (), inputs).logits
-
-
-def slopes_of(net, row):
-    """Return the slope of one row's loss in each head's mask, with its sign."""
-    mask = torch.ones(4, 4, dtype=torch.float64, requires_grad=True)
-    loss = functional.cross_entropy(masked_logits(net, mask, row), row["labels"])
-    return torch.autograd.grad(loss, mask)[0]
-
-
 def blocks(net):
     """Return the two linear modules of each feed-forward block, found in another way than ftlab does."""
     ends = (".intermediate.dense", ".mlp.c_fc", ".lin1"), (".output.dense", ".mlp.c_proj", ".lin2")
@@ -148,19 +115,15 @@ def blocks(net):
 def test_saved_folders_open_in_a_fresh_process_without_a_warning_and_with_the_same_logits(tmp_path):
     expected, folders = [], []
     for name in NAMES:
-        net, silenced = build(name), build(name)
+        net = build(name)
         net.save_pretrained(tmp_path / name / "whole")
         remove_neurons(net, 0.5)
         remove_layers(net, 3, "even")
-        mask_heads(silenced, [(1, 0), (1, 3), (2, 2)])
-        for cut, one, width in ((True, net, 32 if name == "gpt2" else 20), (False, silenced, None)):
-            folders.append(tmp_path / name / ("cut" if cut else "silenced"))
-            one.save_pretrained(folders[-1])
-            expected.append((answers(one), width or getattr(one.config, WIDTH[name]), 3 if cut else 4))
-        sizes = {
-            one: (tmp_path / name / one / "model.safetensors").stat().st_size for one in ("whole", "cut", "silenced")
-        }
-        assert sizes["cut"] < 0.8 * sizes["whole"] == 0.8 * sizes["silenced"]
+        folders.append(tmp_path / name / "cut")
+        net.save_pretrained(folders[-1])
+        expected.append((answers(net), 32 if name == "gpt2" else 20, 3))
+        sizes = {one: (tmp_path / name / one / "model.safetensors").stat().st_size for one in ("whole", "cut")}
+        assert sizes["cut"] < 0.8 * sizes["whole"]
     for (logits, width, layers), (same, *asked) in zip(reopen(folders, batches(1)[0]), expected, strict=True):
         assert [width, layers] == asked
         torch.testing.assert_close(logits, same, rtol=0, atol=1e-6)
@@ -213,87 +176,8 @@ def test_neurons_without_which_the_loss_is_the_same_go_by_their_gradients():
 def test_a_training_model_stays_so_and_gradients_are_left_alone():
     net = build("bert").train()
     remove_neurons(net, 0.5, batches(), CrossEntropy())
-    rank_heads(net, batches(), CrossEntropy())
     assert net.training
     assert all(param.grad is None for param in net.parameters())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_heads_importance_is_the_mean_size_of_its_slope_over_single_rows_without_padding(name):
-    net = build(name).double()
-    given = padded(6, 6, 3)  # the last batch is smaller than the others
-    found = rank_heads(net, given, exact)
-    slopes = torch.stack([slopes_of(net, row) for batch in given for row in single(batch)])
-    assert slopes.shape == (15, 4, 4)
-    torch.testing.assert_close(found, slopes.abs().mean(0).float(), rtol=1e-5, atol=1e-8)
-    assert ((slopes.min(0).values < 0) & (slopes.max(0).values > 0)).any()  # so that the order of mean and size counts
-    assert (slopes.mean(0).abs() < 0.9 * found).any()
-
-
-def test_a_heads_importance_is_how_fast_the_loss_falls_when_it_is_turned_down():
-    net = build("bert").double()
-    (row,) = single(padded(1)[0])
-    found = rank_heads(net, [row], exact)
-    for layer, head in itertools.product(range(4), range(4)):
-        weight = net.bert.encoder.layer[layer].attention.output.dense.weight
-        kept, losses = weight.detach().clone(), []
-        for factor in (1 + 1e-5, 1 - 1e-5):
-            with torch.no_grad():
-                weight[:, 4 * head : 4 * head + 4] *= factor
-                losses.append(float(exact(net, row)))
-                weight.copy_(kept)
-        slope = abs(losses[0] - losses[1]) / 2e-5
-        assert float(found[layer, head]) == pytest.approx(slope, rel=1e-3, abs=1e-7)
-
-
-def test_the_ranking_depends_neither_on_the_batches_nor_on_dropout_nor_on_what_is_frozen():
-    net = build("bert").double()
-    given = padded(4, 4)
-    expected = rank_heads(net, given, exact)
-    joined = {name: torch.cat([one[name] for one in given]) for name in given[0]}
-    for some in ([joined], single(joined), [given]):  # the last: one batch in two parts
-        torch.testing.assert_close(rank_heads(net, some, exact), expected, rtol=1e-5, atol=1e-9)
-    assert torch.equal(rank_heads(net.train(), given, exact), expected)
-    assert torch.equal(rank_heads(net.requires_grad_(False), given, exact), expected)
-    assert not any(param.requires_grad for param in net.parameters())
-    assert not any(module._forward_pre_hooks for module in net.modules())
-
-
-def test_a_loss_of_two_passes_has_the_slopes_of_both():
-    net = build("bert").double()
-    given = padded(4)
-    twice = rank_heads(net, given, lambda one, batch: exact(one, batch) + exact(one, batch))
-    torch.testing.assert_close(twice, 2 * rank_heads(net, given, exact), rtol=1e-5, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_silencing_a_head_is_zeroing_its_columns_of_the_output_projection_and_nothing_else(name):
-    net = build(name)
-    before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
-    places = {key for key, _ in net.named_modules() if key.endswith(PROJECTIONS[name])}
-    expected = copy.deepcopy(before)
-    for layer, head in ((0, 1), (3, 2)):
-        (key,) = (f"{one}.weight" for one in places if f".{layer}." in one)
-        columns = slice(4 * head, 4 * head + 4)
-        expected[key][(columns, slice(None)) if name == "gpt2" else (slice(None), columns)] = 0
-    mask_heads(net, [(0, 1), (3, 2)])
-    after = net.state_dict()
-    assert after.keys() == expected.keys()
-    assert all(torch.equal(tensor, expected[key]) for key, tensor in after.items())
-    assert sum(not torch.equal(tensor, before[key]) for key, tensor in after.items()) == 2
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_silenced_head_says_nothing_and_matters_no_more(name):
-    net = build(name)
-    logits = answers(net)
-    mask = torch.ones(4, 4)
-    mask[0, 1] = mask[3, 2] = 0
-    expected = masked_logits(net, mask, batches(1)[0])
-    mask_heads(net, [(0, 1), (3, 2)])
-    torch.testing.assert_close(answers(net), expected, rtol=0, atol=1e-5)
-    assert (rank_heads(net, batches(), CrossEntropy()) == 0).nonzero().tolist() == [[0, 1], [3, 2]]
-    assert not torch.allclose(answers(net), logits, atol=1e-4)
 
 
 def test_a_rule_of_a_recipe_leaves_a_folder_that_is_an_ordinary_model(bert, small, tmp_path):
@@ -349,38 +233,21 @@ def test_the_gradients_of_a_neuron_are_those_of_single_tensors(name):
 
 
 def test_nothing_can_be_ranked_on_no_rows_and_no_model_of_another_kind():
-    net = build("bert")
-    for where, call in (("rank_heads", lambda: rank_heads(net, [], exact)), ("remove_neurons", lambda: cut_by([]))):
-        with pytest.raises(ArgumentError, match=f"^{where}: batches must hold at least one batch. Got none"):
-            call()
+    with pytest.raises(ArgumentError, match="^remove_neurons: batches must hold at least one batch. Got none"):
+        remove_neurons(build("bert"), 0.5, [], exact)
     other = build("bert")
     for layer in other.bert.encoder.layer:
         del layer.attention, layer.output
-    calls = {
-        "rank_heads": lambda: rank_heads(other, batches(), exact),
-        "mask_heads": lambda: mask_heads(other, [(0, 0)]),
-        "remove_neurons": lambda: remove_neurons(other, 0.5, batches(), exact),
-    }
-    for where, call in calls.items():
-        with pytest.raises(ArgumentError, match=f"^{where}: model must have .* of a known kind. Got BertForSequence"):
-            call()
+    with pytest.raises(ArgumentError, match="^remove_neurons: model must have .* of a known kind. Got BertForSequence"):
+        remove_neurons(other, 0.5, batches(), exact)
 
 
-def cut_by(given):
-    remove_neurons(build("bert"), 0.5, given, exact)
-
-
-def test_what_cannot_be_meant_is_refused():
+def test_invalid_arguments_are_refused():
     net = build("bert")
-    for heads in ([(4, 0)], [(0, 4)], [(-1, 0)], [(0, 1), (0, -1)]):
-        before = net.bert.encoder.layer[0].attention.output.dense.weight.clone()
-        with pytest.raises(ArgumentError, match="heads must be pairs of layer and head.*There are 4 layers of 4 heads"):
-            mask_heads(net, heads)
-        assert torch.equal(net.bert.encoder.layer[0].attention.output.dense.weight, before)
     for given in ((batches(), None), (None, CrossEntropy())):
         with pytest.raises(ArgumentError, match="batches and loss must come together"):
             remove_neurons(net, 0.5, *given)
     resnet = ResNetForImageClassification(ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1]))
-    for call in (lambda: remove_neurons(resnet, 0.5), lambda: remove_layers(resnet, 1), lambda: mask_heads(resnet, [])):
+    for call in (lambda: remove_neurons(resnet, 0.5), lambda: remove_layers(resnet, 1)):
         with pytest.raises(ArgumentError, match="model must have a list of layers"):
             call()
