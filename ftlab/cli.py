@@ -77,10 +77,13 @@ def finetune(
     text: TextOption = None,
     label: LabelOption = None,
     task: TaskOption = None,
-    epochs: Annotated[int, typer.Option(help="How often the training rows are gone through.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 3,
     lr: Annotated[float, typer.Option(help="The learning rate at its peak.")] = 5e-5,
     batch_size: Annotated[int, typer.Option(help="Rows per update.")] = 32,
-    accumulate: Annotated[int, typer.Option(help="In how many parts a batch is computed, for want of memory.")] = 1,
+    accumulate: Annotated[
+        int,
+        typer.Option(help="Micro-batches per update (gradient accumulation), for batches that do not fit in memory."),
+    ] = 1,
     max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
     seed: Annotated[int, typer.Option(help="Of the new head and of the data's order.")] = 0,
     rule: RuleOption = None,
@@ -100,8 +103,20 @@ def finetune(
     from ftlab.training.run_folder import check_output
     from ftlab.training.settings import Settings
 
-    recipe = check_recipe(rule or [])
-    Settings(epochs, lr, batch_size, accumulate, max_length, seed, recipe, optimizer=optimizer, engine=engine)
+    arguments: dict[str, Any] = {
+        "epochs": epochs,
+        "lr": lr,
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+        "max_length": max_length,
+        "seed": seed,
+        "recipe": check_recipe(rule or []),
+        "optimizer": optimizer,
+        "engine": engine,
+        "device": device,
+        "save_every": save_every,
+    }
+    Settings(**arguments)
     if output is not None:
         check_output(Path(output), overwrite=overwrite, resume=resume)
 
@@ -110,22 +125,12 @@ def finetune(
     from ftlab.models.load import load_model
 
     examples = load_data(data, text=text, label=label, task=task)
-    print(explain(recipe, optimizer) + "\n", flush=True)
+    print(explain(arguments["recipe"], optimizer) + "\n", flush=True)
     try:
         run = run_finetune(
             load_model(model, examples, new_head=new_head),
             examples,
-            epochs=epochs,
-            lr=lr,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            max_length=max_length,
-            seed=seed,
-            recipe=recipe,
-            optimizer=optimizer,
-            engine=engine,
-            device=device,
-            save_every=save_every,
+            **arguments,
             resume=resume,
             output=output,
             overwrite=overwrite,

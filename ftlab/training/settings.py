@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ftlab.engines.engine import ENGINES
+from ftlab.engines.devices import choose_device
+from ftlab.engines.engine import choose_engine
 from ftlab.errors import argument_error, check_choice, check_int, check_number
 from ftlab.rule import Rule
 from ftlab.training.optimizers import NAMES
@@ -47,7 +48,7 @@ class Settings:
             raise argument_error(where, "seed", "be one whole number or two", repr(self.seed), do)
         for one in pair:
             check_int(where, "seed", one, "Use 0, 1, 2 ...")
-        check_choice(where, "engine", self.engine, ENGINES)
+        choose_engine(self.engine, choose_device(self.device))
         if not callable(self.optimizer):
             check_choice(where, "optimizer", self.optimizer, NAMES)
         for name in ("loss", "step"):
