@@ -1,6 +1,6 @@
 """Parameters by name: choose them by pattern, measure them; and modules in evaluation mode for a while."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import reduce
@@ -234,6 +234,32 @@ def stack(model: nn.Module, where: str = "stack") -> tuple[str, nn.ModuleList]:
             return name, module
     do = "Use a transformer such as BERT or GPT-2"
     raise argument_error(where, "model", "have a list of layers as long as its config says", type(model).__name__, do)
+
+
+def outside_base(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """Return the names outside the base model of a ``transformers`` model; none in a model without a base.
+
+    >>> outside_base(nn.Linear(2, 2), ["weight", "bias"])
+    []
+    """
+    prefix = getattr(model, "base_model_prefix", "")
+    return [name for name in names if not name.startswith(f"{prefix}.")] if prefix else []
+
+
+def head_names(model: nn.Module, names: Iterable[str], origin: Collection[str]) -> list[str]:
+    """Return the names of the head: what was not in the checkpoint; if all was, what is outside the base model.
+
+    Args:
+        model: A ``transformers`` model, or any other.
+        names: The names to choose from.
+        origin: The names that were in the checkpoint.
+
+    Example:
+        >>> head_names(nn.Linear(2, 2), ["weight", "bias"], ["weight"])
+        ['bias']
+    """
+    names = list(names)
+    return [name for name in names if name not in origin] or outside_base(model, names)
 
 
 @contextmanager

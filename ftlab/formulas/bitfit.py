@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from ftlab.parameters import hold, release, roles as roles_of
+from ftlab.parameters import head_names, hold, release, roles as roles_of
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
@@ -70,11 +70,7 @@ class BitFit(Prepare):
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())
-        prefix = getattr(model, "base_model_prefix", "")
-        head = [name for name in params if name not in now.origin]
-        if not head and prefix:
-            head = [name for name in params if not name.startswith(f"{prefix}.")]
-        role = roles_of(model)
+        head, role = head_names(model, params, now.origin), roles_of(model)
         hold(params[name] for name in params.keys() - set(bitfit({name: role[name] for name in params}, head)))
         return model
 

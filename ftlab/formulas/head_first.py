@@ -9,7 +9,7 @@ import torch  # noqa: F401  (for the examples)
 from torch import nn
 
 from ftlab.errors import argument_error, check_number
-from ftlab.parameters import Tensors
+from ftlab.parameters import Tensors, head_names
 from ftlab.rule import GradientRule, Memory, Now, Prepare, Project, Rule
 
 
@@ -91,10 +91,7 @@ class HeadFirst(GradientRule):
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         """Remember the names of the head."""
-        head = [name for name in now.params if name not in now.origin and ".lora_" not in name]
-        prefix = getattr(model, "base_model_prefix", "")
-        if not head and prefix:  # nothing is new
-            head = [name for name in now.params if not name.startswith(f"{prefix}.")]
+        head = head_names(model, [name for name in now.params if ".lora_" not in name], now.origin)
         if not head and self.share:
             do = "Leave HeadFirst out, or give it a model with a head that is trained"
             raise argument_error("HeadFirst", "model", "have a head", f"none in {type(model).__name__}", do)

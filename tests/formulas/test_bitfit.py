@@ -129,8 +129,8 @@ MUTANTS = (
     ('role == "bias" or name in head', 'role == "bias"'),
     ('role == "bias" or name in head', 'role != "weight" or name in head'),
     ('role == "bias" or name in head', '"bias" in name and name in head'),
-    ("if name not in now.origin]", "if name in now.origin]"),
-    ("if not name.startswith(", "if name.startswith("),
+    ("head_names(model, params, now.origin)", "head_names(model, params, ())"),
+    ("head_names(model, params, now.origin)", "[]"),
     ("        release(model)\n", ""),
     ("hold(params[name] for name in params.keys() - set(", "hold(params[name] for name in params.keys() & set("),
 )

@@ -143,9 +143,8 @@ MUTANTS = (
     ("or name not in body}", "or name in body}"),
     ("round(self.share * now.steps, 9)", "round(self.share * now.steps_per_epoch, 9)"),
     ("round(self.share * now.steps, 9)", "self.share * now.steps"),
-    ("if name not in now.origin and", "if name in now.origin and"),
-    (' and ".lora_" not in name]', "]"),
-    ("if not name.startswith(", "if name.startswith("),
+    (' if ".lora_" not in name]', "]"),
+    ("not in name], now.origin)", "not in name], ())"),
     ("if not head and self.share:", "if False:"),
     ("if moving and self.share:", "if moving:"),
 )
