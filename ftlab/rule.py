@@ -172,9 +172,9 @@ class Finish(Rule):
 
 
 def overwritten(rule: Rule, recipe: Sequence[Rule]) -> str:
-    """Name the rules of a recipe that change weights at the end, and whose change a rule that puts in its own takes back.
+    """Name the rules whose change at the end this rule's own ``finish`` overwrites.
 
-    The ends come in reverse order, so these are the ones listed after it.
+    ``finish`` runs in reverse order, so these are the rules listed after it.
     """
     later = list(recipe)[list(recipe).index(rule) + 1 :] if rule in recipe else []
     ending = [one for one in later if isinstance(one, Finish | Project) and type(one).finish is not Rule.finish]

@@ -27,8 +27,7 @@ class Paired:
     high: float
     """The 95 % interval of the mean; where all pairs differ alike it has no width."""
     p: float
-    """How often pairs without any true difference lie as far apart. Where all pairs differ alike, which a t-test cannot
-    judge, it is that of the signs: n coins all fall on one side in 2 of 2ⁿ throws."""
+    """The two-sided p-value of the paired t-test. If all differences are equal, the sign test's, 2^(1−n)."""
     spread: float
     """The standard deviation of the differences."""
 

@@ -1,4 +1,4 @@
-"""The Fisher information of parameters, as far as its diagonal: which of them the model's answers hang on."""
+"""The diagonal of the empirical Fisher information: how sensitive the model's predictions are to each parameter."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -58,7 +58,7 @@ def child_tuning(grads: Tensors, share: float, generator: torch.Generator) -> Te
 
 
 def child_network(fisher: Tensors, share: float) -> Tensors:
-    r"""Choose the entries on which the model's answers hang most: those of the largest Fisher information.
+    r"""Choose the entries to which the model's predictions are most sensitive: those of the largest Fisher information.
 
     .. math:: M_i = \left[F_i \text{ is among the largest } p\,d\right], \qquad
               F_i = \frac{1}{n}\sum_{j=1}^{n}\left(\frac{\partial \log p(y_j|x_j)}{\partial\theta_i}\right)^2

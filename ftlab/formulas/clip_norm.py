@@ -1,4 +1,4 @@
-"""Clip norm: gradient clipping, which no real run goes without."""
+"""Clip norm: clip the global gradient norm."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ftlab.rule import GradientRule, Memory, Now
 
 
 def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
-    r"""Shorten all gradients together so that their joint length is at most a bound.
+    r"""Rescale all gradients by one factor so that their global L2 norm is at most a bound.
 
     .. math:: g \leftarrow g\cdot\min\left(1, \frac{c}{\lVert g\rVert_2 + 10^{-6}}\right)
 

@@ -31,7 +31,7 @@ def neuron_importance(into: Tensor, out: Tensor, grads: tuple[Tensor, Tensor] | 
     :math:`\partial J`        ``grads``  the gradients of both
     ========================  =========  ==========================================================
 
-    The product does not change when a neuron reads louder and writes softer by the same factor, and it is 0 for a
+    The product is invariant to rescaling (incoming weights times c, outgoing weights divided by c), and it is 0 for a
     neuron that writes nothing. The sum is a bound on the first-order change of the loss when the neuron goes.
 
     Args:

@@ -21,12 +21,12 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
     :math:`\alpha`       ``rate``         the learning rate at the start
     :math:`J_e`          ``losses``       the validation loss after each epoch
     :math:`\gamma`       ``factor``       what a reduction leaves of the rate
-    :math:`n`            ``patience``     epochs without improvement that are borne
-    :math:`\tau`         ``threshold``    the part of the best loss by which a better one is less
+    :math:`n`            ``patience``     epochs without improvement that are tolerated
+    :math:`\tau`         ``threshold``    the relative decrease that counts as an improvement
     :math:`J_{best}`                      the best loss so far
     ===================  ===============  =====================================================
 
-    After a reduction the count begins anew. The best loss stays, so it has to be beaten still.
+    After a reduction the count starts again at 0. The best loss so far stays the one to beat.
 
     Args:
         rate: At least 0.
@@ -66,7 +66,7 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
 
 def _check(where: str, factor: float, patience: int, threshold: float) -> None:
     check_number(where, "factor", factor, "0.1 is usual, 1 switches it off", above=0, at_most=1)
-    check_int(where, "patience", patience, "Count the epochs without improvement that are borne")
+    check_int(where, "patience", patience, "Count the epochs without improvement that are tolerated")
     check_number(where, "threshold", threshold, "1e-4 is usual", at_least=0, at_most=1)
 
 

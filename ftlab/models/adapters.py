@@ -99,7 +99,7 @@ def _local() -> bool:
 
 def _gone(source: str, error: Exception) -> Exception:
     said = " ".join(str(error).split())[:120]
-    do = "An adapter is worth something beside its checkpoint only; put it back, or use run.save(folder)"
+    do = "An adapter needs its base checkpoint. Restore it, or save the merged model with run.save(folder)"
     return input_error("save_adapter", "checkpoint", "be one that can be loaded again", f"{source!r}: {said}", do)
 
 

@@ -59,7 +59,8 @@ def finetune(
         epochs: How often the training split is gone through, at least 1.
         lr: The learning rate at its peak, greater than 0.
         batch_size: Rows per update, at least 1.
-        accumulate: In how many parts a batch is computed, for want of memory; the update is that of the whole batch.
+        accumulate: Micro-batches per update (gradient accumulation), for batches that do not fit in memory; the update is
+            that of the whole batch.
         max_length: The most tokens that a text keeps, at least 4.
         seed: One number, or two: of the new head with dropout and the rules' draws, and of the data's order.
         recipe: Rules, or their text. One without a schedule gets 10 % warm-up and linear decay, and nothing else.

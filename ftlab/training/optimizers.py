@@ -21,12 +21,12 @@ WEIGHT_DECAY = 0.01
 def make_optimizer(
     optimizer: str | MakeOptimizer, net: nn.Module, params: Mapping[str, nn.Parameter], lr: float
 ) -> torch.optim.Optimizer:
-    """Make an optimizer from two groups of parameters: weights, and those that no decay pulls.
+    """Make an optimizer from two groups of parameters: weights (decayed), and biases and norm gains (not decayed).
 
     Args:
         optimizer: ``"adamw"``, ``"sgd"`` (plain gradient descent), ``"signsgd"``, ``"signum"``, ``"lion"``,
             ``"adabound"``, or a function from groups to a torch optimizer. The groups hold their weight decay, 0.01 or
-            0, which outdoes one that the function names.
+            0, which takes precedence over the optimizer's own default.
         net: Its modules' types tell which parameters are biases and gains.
         params: What to train, by name.
         lr: The learning rate to begin with.
@@ -98,7 +98,7 @@ def remembered(optimizer: torch.optim.Optimizer, params: Mapping[str, nn.Paramet
 def remember(
     optimizer: torch.optim.Optimizer, params: Mapping[str, nn.Parameter], memory: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Lay saved memory over an optimizer; a parameter that had none has none."""
+    """Load optimizer state by parameter name; parameters without saved state start fresh."""
     optimizer.state.clear()
     for name, values in memory.items():
         param = params[name]

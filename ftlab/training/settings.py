@@ -34,11 +34,11 @@ class Settings:
         check_int(where, "epochs", self.epochs, "3 is usual", at_least=1)
         check_number(where, "lr", self.lr, "5e-5 is usual for fine-tuning", above=0)
         check_int(where, "batch_size", self.batch_size, "32 is usual", at_least=1)
-        do = "It says in how many parts a batch is computed"
+        do = "It is the number of micro-batches per update"
         check_int(where, "accumulate", self.accumulate, do, at_least=1)
         check_int(where, "max_length", self.max_length, "128 is usual", at_least=4)
         if self.accumulate > self.batch_size:
-            do = "A part of a batch holds one row at least"
+            do = "A micro-batch holds at least one row"
             raise argument_error(
                 where, "accumulate", f"be at most batch_size, {self.batch_size}", str(self.accumulate), do
             )

@@ -1,7 +1,7 @@
 """Record the passes of a training on a GPU once for each shape of batch, and replay them.
 
-A small model's pass is some thousand short kernels, and the host takes longer to ask for them than the GPU to run them.
-A recorded pass (a CUDA graph) is asked for at once. It holds the forward and the backward pass and nothing else, since the
+A small model is launch-bound: the CPU needs longer to launch its kernels than the GPU to run them. A CUDA graph launches
+them all at once. It holds the forward and the backward pass and nothing else, since the
 rules of a recipe look into a step. What it reads (tokens, labels, where texts begin) lies in tensors of its own, which are
 filled before a replay; the gradients are copied out of it, so that nobody holds what the next replay writes to.
 

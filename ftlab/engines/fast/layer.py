@@ -3,9 +3,9 @@ r"""One layer of a BERT-type encoder as one differentiable function, on tokens w
 .. math:: y=\mathrm{LN}\big(x+\mathrm{drop}(W_o\,\mathrm{attention}(x))\big),\qquad
           z=\mathrm{LN}\big(y+\mathrm{drop}(W_2\,\mathrm{gelu}(W_1y))\big)
 
-It computes what ``transformers`` computes, with less around the matrix products: query, key and value are one product, no
-token is padding outside attention, masks of dropout are cheap, sums and normalisation stay in fp32 while products are in
-the precision of autocast, and what only its first tokens are asked for is computed for these alone.
+It computes what ``transformers`` computes, with less around the matrix products: one fused product for query, key and
+value, no padding outside attention, cheap dropout masks, and sums and normalisation in fp32 while products are in the
+precision of autocast. If only the first tokens of the last layer are needed, only those are computed.
 """
 
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ from ftlab.losses.logits import SCORES_ONLY
 
 ATTENTION = "ftlab_packed"
 KNOWN = ("position_ids", "use_cache", "cache_position", "is_causal", "return_dict", "output_attentions")
-"""What a model may say to its attention besides, and which changes nothing in a packed row."""
+"""Keyword arguments that transformers passes to attention, and that packed attention can ignore."""
 _lock = RLock()
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -223,10 +223,7 @@ def first_position(body: nn.Module) -> int:
 
 
 def untouched(body: nn.Module) -> bool:
-    """Say whether nothing hooks into the body or stands in for one of its parts, but for what is known here.
-
-    Known are dropout, which is ours, and what says with which weight a module computes.
-    """
+    """Return whether the encoder has no hooks and no patched ``forward``, other than our dropout and Mixout's weights."""
     if any(getattr(body.config, name, False) for name in ("output_hidden_states", "output_attentions")):
         return False
     return all(_as_it_came(module) for module in body.modules() if module is not body)

@@ -73,7 +73,7 @@ class Texts:
 
     @cached_property
     def place(self) -> Tensor:
-        """For each token of the row, its place among the ``count`` · ``longest`` of the squares' rows; the tail has places without one."""
+        """For each packed token, its flat index in the padded (count · longest) grid; tail tokens point at padding cells."""
         held = self.mask.flatten()
         return torch.cat([held.nonzero()[:, 0], (~held).nonzero()[: self.tail, 0]])
 
@@ -95,7 +95,7 @@ class Texts:
 
     @cached_property
     def source(self) -> Tensor:
-        """For each of those places, the token of the row that lies there; where none does, the first of the tail."""
+        """For each cell of the padded grid, the index of its packed token; for padding, that of the first tail token."""
         held = self.mask.flatten()
         return torch.where(held, held.cumsum(0) - 1, self.tokens)
 
@@ -116,10 +116,9 @@ class Texts:
         return nn.functional.pad(held, (0, 0, 0, self.width - self.longest))
 
     def places_by_head(self, parts: int, heads: int) -> tuple[Tensor, Tensor]:
-        """Say which of (tokens + tail) · parts · heads lies where among parts · count · heads · longest, and the way back.
+        """Return the indices that gather packed tokens into the padded grid, per part and head, and those that gather back.
 
-        A place that holds no token has what the tail has, and the other way round: so each way is the other's derivative,
-        since padding has no gradient.
+        Padding cells read from the tail and the tail from padding cells, so each gather is the exact backward of the other.
         """
         if (parts, heads) not in self.found:
             head, part = (torch.arange(many, device=self.source.device)[:, None] for many in (heads, parts))

@@ -1,8 +1,8 @@
 """Move batches to a device without waiting for it, and read from it late.
 
-A GPU works through what it is given while the host goes on. Whoever asks it for a number waits until it has done all that
-was asked before; so what the host decides by (how long the texts are, which labels there are) it takes from the batch as
-it was before it was moved, and the loss is asked for early and read late.
+CUDA runs asynchronously, and reading a value from the GPU waits for everything launched before. So decisions on the CPU
+(how long the texts are, which labels there are) read the batch's copy on the host, and the loss is copied back right
+after the forward pass and read after the backward pass has been launched.
 """
 
 from collections.abc import Callable, Mapping

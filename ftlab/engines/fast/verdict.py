@@ -1,4 +1,4 @@
-"""Try on a few texts whether a model, packed, does what it does padded; what differs is not packed."""
+"""Check on a few texts that packed and padded passes agree; a model for which they differ is not packed."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
