@@ -22,7 +22,7 @@ from benchmarks.main_job import sst2_as_data
 from benchmarks.record import keep, of_machine, spread
 from ftlab.data.batches import Batches, encode
 from ftlab.engines.engine import choose_engine
-from ftlab.engines.fast.memory import kept_memory
+from ftlab.engines.fast.malloc import kept_memory
 from ftlab.engines.fast.packing import cheap_dropouts, packed
 from ftlab.formulas import ClipNorm
 from ftlab.recipes.parse import complete
@@ -45,9 +45,9 @@ LACKING = (
     (3, "ftlab.engines.fast.packing.cheap_dropout", torch.nn.functional.dropout),
     (4, "ftlab.engines.fast.engine.packing", lambda model, batch: cheap_dropouts(model)),
     (5, "ftlab.engines.fast.packing.understood", lambda layer: False),
-    (6, "ftlab.engines.fast.verdict.packed", lambda model, first_only: packed(model)),
-    (7, "ftlab.engines.fast.texts.MULTIPLE", 1),
-    (7, "ftlab.engines.fast.texts.SIDE", 1),
+    (6, "ftlab.engines.fast.parity.packed", lambda model, first_only: packed(model)),
+    (7, "ftlab.engines.fast.packed_batch.MULTIPLE", 1),
+    (7, "ftlab.engines.fast.packed_batch.SIDE", 1),
     (8, "ftlab.engines.fast.engine.Fast.transform", lambda self, rule: rule.shape),
 )
 """By technique, what stands in for it where it is left out; bf16 and kept memory are asked for in a word."""

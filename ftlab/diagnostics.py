@@ -48,7 +48,7 @@ def _memory(engine: str, device: str) -> str:
     """Say how freed memory is treated, and how a loop of the reader's own can have the same."""
     if engine == "reference" or device != "cpu":
         return "as the device has it"
-    from ftlab.engines.fast.memory import SETTINGS, can_keep
+    from ftlab.engines.fast.malloc import SETTINGS, can_keep
 
     if not can_keep():
         return "as the system has it, since its allocator is not glibc's"

@@ -30,14 +30,14 @@ from transformers import (
 import ftlab
 from ftlab.data.batches import encode
 from ftlab.engines.engine import choose_engine
-from ftlab.engines.fast import attention, dropout as cheap, layer, memory, precision, prefix, verdict
+from ftlab.engines.fast import attention, dropout as cheap, encoder_layer, frozen_cache, malloc, parity, precision
 from ftlab.engines.fast.attention import by_head, by_token
 from ftlab.engines.fast.dropout import drop, drop_, dropout, keep_mask, kept
+from ftlab.engines.fast.encoder_layer import run_layer
 from ftlab.engines.fast.in_place import in_place, own_penalty
-from ftlab.engines.fast.layer import run_layer
+from ftlab.engines.fast.packed_batch import PackedBatch
 from ftlab.engines.fast.packing import packed
-from ftlab.engines.fast.texts import Texts
-from ftlab.engines.fast.verdict import packing, tried
+from ftlab.engines.fast.parity import packing, tried
 from ftlab.errors import ArgumentError
 from ftlab.evaluation import inference
 from ftlab.evaluation.inference import embed, run_over
@@ -158,7 +158,7 @@ def test_packed_scores_and_gradients_are_the_padded_ones(kind, lengths, first_on
 def test_rows_padded_beyond_the_longest_text_cost_no_more_and_give_the_same(kind, first_only):
     net = made(kind).eval()
     rows = padded_further(net, batch(net), 20)
-    assert Texts(rows["attention_mask"]).longest == 16
+    assert PackedBatch(rows["attention_mask"]).max_seqlen == 16
     expected = scores_and_gradients(net, rows)
     with packed(net, first_only=first_only) as used:
         assert_equal(scores_and_gradients(net, rows), expected)
@@ -206,7 +206,7 @@ def test_with_dropout_a_layer_does_what_transformers_does_with_the_same_masks(ki
 def test_with_dropout_attention_is_that_within_each_text_with_the_same_masks(first, monkeypatch):
     texts, heads, size, drawn = lying_as(5, 20, 3, 9), 2, 4, []
     monkeypatch.setattr(attention, "keep_mask", lambda *given: drawn.append(keep_mask(*given)) or drawn[-1])
-    joined, grad = (torch.randn(texts.tokens + texts.tail, parts * heads * size) for parts in (3, 1))
+    joined, grad = (torch.randn(texts.tokens + texts.pad_tail, parts * heads * size) for parts in (3, 1))
     joined[texts.tokens :], grad[texts.tokens :] = 0, 0
     wide = joined.clone().requires_grad_()
     query, rest = joined[texts.first, : heads * size], joined[:, heads * size :].contiguous()
@@ -214,8 +214,8 @@ def test_with_dropout_attention_is_that_within_each_text_with_the_same_masks(fir
     made, saved = attention.attend(rest if first else joined, heads, texts, 0.3, asked)
     back, of_query = attention.attend_backward(given.clone(), saved, heads, texts, 0.3, first=first)
 
-    masks = drawn[0].view(texts.count, heads, -1, texts.longest)
-    for number, (start, end) in enumerate(pairwise(texts.bounds.tolist()[:-1])):
+    masks = drawn[0].view(texts.count, heads, -1, texts.max_seqlen)
+    for number, (start, end) in enumerate(pairwise(texts.cu_seqlens.tolist()[:-1])):
         length, until = end - start, start + 1 if first else end
         query, key, value = wide[start:end].view(length, 3, heads, size).permute(1, 2, 0, 3)
         shares = (query[:, : until - start] @ key.transpose(1, 2) * size**-0.5).softmax(-1)
@@ -255,7 +255,7 @@ def test_long_texts_without_a_backward_pass_come_out_the_same(kind, lengths, mon
     kernel = torch.nn.functional.scaled_dot_product_attention
     with torch.inference_mode():
         expected = logits_of(net, rows)
-        monkeypatch.setattr(layer, "LONG_ENOUGH", 8)
+        monkeypatch.setattr(encoder_layer, "LONG_ENOUGH", 8)
         monkeypatch.setattr(
             nn.functional, "scaled_dot_product_attention", lambda *a, **k: used.append(1) or kernel(*a, **k)
         )
@@ -323,21 +323,21 @@ def test_dropout_of_everything_or_of_doubles_is_left_to_torch():
 
 
 def lying_as(*lengths):
-    return Texts((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long())
+    return PackedBatch((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long())
 
 
 def test_texts_stand_in_a_row_as_they_came_and_are_taken_back():
     texts = lying_as(2, 1, 3)
-    assert texts.row(torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]))[: texts.tokens].tolist() == [1, 2, 3, 4, 5, 6]
+    assert texts.pack(torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]))[: texts.tokens].tolist() == [1, 2, 3, 4, 5, 6]
     row = torch.arange(48.0).view(24, 2)  # all places that hold no token follow as padding: they are fewer than 64
-    assert len(row) == texts.tokens + texts.tail
-    assert texts.rows(row)[:, 0].tolist() == [[0, 1], [4, 5], [6, 7]]
-    assert row[texts.first].tolist() == texts.rows(row)[:, 0].tolist()
+    assert len(row) == texts.tokens + texts.pad_tail
+    assert texts.unpack(row)[:, 0].tolist() == [[0, 1], [4, 5], [6, 7]]
+    assert row[texts.first].tolist() == texts.unpack(row)[:, 0].tolist()
     assert texts.positions.max() == 2
-    assert texts.bounds.tolist() == [0, 2, 3, 6, 24]
-    assert texts.solid
-    assert not Texts(torch.tensor([[0, 1], [1, 1]])).solid
-    assert not Texts(torch.tensor([[0, 0], [1, 1]])).solid
+    assert texts.cu_seqlens.tolist() == [0, 2, 3, 6, 24]
+    assert texts.right_padded
+    assert not PackedBatch(torch.tensor([[0, 1], [1, 1]])).right_padded
+    assert not PackedBatch(torch.tensor([[0, 0], [1, 1]])).right_padded
 
 
 ROWS = ((20, 5), (20, 19), (20, 20), (16, 16), (16, 8, 8), (60, 3, 1), (60, 58, 40), (1,), (3, 40, 17, 16, 9, 2))
@@ -346,13 +346,13 @@ ROWS = ((20, 5), (20, 19), (20, 20), (16, 16), (16, 8, 8), (60, 3, 1), (60, 58, 
 @pytest.mark.parametrize("lengths", ROWS)
 def test_a_row_has_a_multiple_of_64_tokens_where_there_is_padding_to_fill_it_with(lengths):
     texts = lying_as(*lengths)
-    length = texts.tokens + texts.tail
-    assert texts.longest == max(lengths) + -max(lengths) % 8
-    assert length % 64 == 0 or length == len(lengths) * texts.longest or texts.even
-    assert texts.tail <= 64
-    assert (texts.tail > 0) == (set(lengths) != {texts.longest})
+    length = texts.tokens + texts.pad_tail
+    assert texts.max_seqlen == max(lengths) + -max(lengths) % 8
+    assert length % 64 == 0 or length == len(lengths) * texts.max_seqlen or texts.unpadded
+    assert texts.pad_tail <= 64
+    assert (texts.pad_tail > 0) == (set(lengths) != {texts.max_seqlen})
     row = torch.arange(1.0, length + 1)[:, None]
-    padded = texts.rows(row)[..., 0]
+    padded = texts.unpack(row)[..., 0]
     ordered = torch.cat([tokens[:length] for tokens, length in zip(padded, texts.lengths, strict=True)])
     assert torch.equal(ordered, row[: texts.tokens, 0])
 
@@ -361,14 +361,14 @@ def test_a_row_has_a_multiple_of_64_tokens_where_there_is_padding_to_fill_it_wit
 @pytest.mark.parametrize("lengths", ROWS)
 def test_a_row_is_laid_out_by_head_and_taken_back(lengths, parts):
     texts, heads, size = lying_as(*lengths), 2, 3
-    row = torch.randn(texts.tokens + texts.tail, parts * heads * size, requires_grad=True)
+    row = torch.randn(texts.tokens + texts.pad_tail, parts * heads * size, requires_grad=True)
     laid = by_head(row, parts, heads, texts)
     assert torch.equal(by_token(laid, heads, texts)[: texts.tokens], row[: texts.tokens])
     (grad,) = torch.autograd.grad(laid.square().sum() / 2, row)
     assert torch.equal(grad[: texts.tokens], row[: texts.tokens].detach())
     split = row.view(-1, parts, heads, size)
-    for number, text in enumerate(laid[-1].view(texts.count, heads, texts.longest, size)):
-        length, start = texts.lengths[number], texts.bounds[number]
+    for number, text in enumerate(laid[-1].view(texts.count, heads, texts.max_seqlen, size)):
+        length, start = texts.lengths[number], texts.cu_seqlens[number]
         assert torch.equal(text[:, :length], split[start : start + length, -1].transpose(0, 1))
 
 
@@ -402,11 +402,11 @@ def test_a_model_that_comes_out_otherwise_is_found_out(monkeypatch):
 
 def test_a_wrong_gradient_alone_is_found_out(monkeypatch):
     net = made("bert")
-    monkeypatch.setattr(layer, "_norm_backward", lambda *given: tuple(2 * one for one in norm_backward(*given)))
+    monkeypatch.setattr(encoder_layer, "_norm_backward", lambda *given: tuple(2 * one for one in norm_backward(*given)))
     assert not tried(net, batch(net)).same
 
 
-norm_backward = layer._norm_backward
+norm_backward = encoder_layer._norm_backward
 
 
 def test_trying_leaves_gradients_modes_and_chance_as_they_were():
@@ -589,12 +589,12 @@ def test_memory_is_kept_between_steps_and_given_back_after_them():
         for _ in range(20):
             torch.empty(12_000_000).fill_(1)
 
-    if not memory.can_keep():
-        with memory.kept_memory():
+    if not malloc.can_keep():
+        with malloc.kept_memory():
             some_steps()
         return
     pages = 12_000_000 * 4 // resource.getpagesize()
-    with memory.kept_memory():
+    with malloc.kept_memory():
         some_steps()
         assert faults(some_steps) < pages / 10
     assert faults(some_steps) > pages / 2
@@ -611,7 +611,9 @@ def frozen_below(net, trained):
 @pytest.mark.parametrize("kind", ["bert", "roberta", "electra", "distilbert"])
 def test_frozen_lower_layers_are_computed_once_and_the_updates_stay_the_same(kind, trained, monkeypatch):
     losses, runs = {}, []
-    monkeypatch.setattr(prefix, "run_layer", lambda *given, **more: runs.append(given[1]) or run_layer(*given, **more))
+    monkeypatch.setattr(
+        frozen_cache, "run_layer", lambda *given, **more: runs.append(given[1]) or run_layer(*given, **more)
+    )
     for engine in ("reference", "fast-fp32"):
         net = frozen_below(made(kind, dropout=0.0), trained)
         rows = [batch(net, "ragged", number) for number in range(3)]
@@ -636,15 +638,15 @@ def test_a_frozen_weight_with_another_value_is_noticed():
 
 
 def test_beyond_the_limit_texts_are_computed_anew(monkeypatch):
-    monkeypatch.setattr(prefix, "LIMIT", 3 * 16 * 4)
+    monkeypatch.setattr(frozen_cache, "LIMIT", 3 * 16 * 4)
     net = frozen_below(made("bert", dropout=0.0), ("classifier",))
     rows = batch(net)
     state = ftlab.begin(net, [rows], epochs=2, lr=1e-9, engine="fast-fp32")
     with state.engine.session(net):
         one, other = (ftlab.step(state, rows)["loss"] for _ in range(2))
         assert one == pytest.approx(other, abs=1e-6)
-        assert len(prefix._kept[net.bert].outputs) == 3
-    assert net.bert not in prefix._kept
+        assert len(frozen_cache._kept[net.bert].outputs) == 3
+    assert net.bert not in frozen_cache._kept
 
 
 def test_only_what_is_trained_has_dropout():
@@ -663,11 +665,11 @@ def test_what_is_kept_of_a_text_does_not_depend_on_its_batch():
     net = frozen_below(made("bert"), ("classifier",)).train()
     rows, found = batch(net), []
     for order in ([0, 1, 2, 3, 4, 5], [3, 0], [4]):
-        prefix.forget(net)
+        frozen_cache.forget(net)
         some = {name: tensor[order] for name, tensor in rows.items()}
         with packed(net, first_only=True):
             logits_of(net, some)
-        found.append(dict(prefix._kept[net.bert].outputs))
+        found.append(dict(frozen_cache._kept[net.bert].outputs))
     for fewer in found[1:]:
         assert all(torch.equal(output, found[0][key]) for key, output in fewer.items())
 
@@ -786,11 +788,11 @@ def test_nothing_is_concluded_from_a_trial_that_was_not_packed():
     hook = net.bert.encoder.layer[0].register_forward_hook(lambda *_: None)
     with packing(net, batch(net)):
         pass
-    assert net not in verdict._found
+    assert net not in parity._found
     hook.remove()
     with packing(net, batch(net)):
         pass
-    assert verdict._found[net].first_only
+    assert parity._found[net].first_only
 
 
 def test_a_hook_never_sees_the_texts_of_a_trial():
@@ -809,7 +811,7 @@ def test_a_model_that_cannot_be_tried_runs_padded():
     one = {name: tensor[1:2] for name, tensor in batch(made("gpt2")).items()}
     state = ftlab.begin(net, [one], lr=1e-3, engine="fast-fp32")
     assert ftlab.step(state, one)["loss"] > 0
-    assert not verdict._found[net].same
+    assert not parity._found[net].same
 
 
 @pytest.mark.parametrize(("length", "rows"), [(3, (84, 3)), (9, (4, 64)), (100, (4, 128)), (300, (2, 300))])
@@ -819,9 +821,9 @@ def test_a_trial_is_of_a_size_that_any_training_has_room_for(length, rows, monke
     if length == 3:
         net.config.max_position_embeddings = 3
     shapes = []
-    scores = verdict._scores_and_gradients
+    scores = parity._scores_and_gradients
     monkeypatch.setattr(
-        verdict, "_scores_and_gradients", lambda net, rows: shapes.append(rows["input_ids"].shape) or scores(net, rows)
+        parity, "_scores_and_gradients", lambda net, rows: shapes.append(rows["input_ids"].shape) or scores(net, rows)
     )
     ones = torch.ones(2, length, dtype=torch.long)
     assert tried(net, {"input_ids": ones, "attention_mask": ones}).first_only
@@ -834,7 +836,7 @@ def test_with_longer_texts_a_model_is_tried_again():
     for length, longest in ((9, 64), (60, 64), (65, 100), (3, 100)):
         ones = torch.ones(2, length, dtype=torch.long)
         with packing(net, {"input_ids": ones, "attention_mask": ones}):
-            assert verdict._found[net].longest == longest
+            assert parity._found[net].longest == longest
 
 
 def test_who_listens_to_the_body_hears_every_token():
@@ -881,7 +883,7 @@ def test_what_stood_in_for_a_module_before_stands_there_afterwards():
     net = made("electra", dropout=0.0)
     origin = {name: param.detach() * 0.5 for name, param in net.named_parameters()}
     net = Mixout(0.5).prepare(net, Now(origin=origin))
-    for module in (*prefix.entrance(net.electra), net.electra.encoder.layer[0]):
+    for module in (*frozen_cache.entrance(net.electra), net.electra.encoder.layer[0]):
         module.requires_grad_(False)
     state = ftlab.begin(net, [batch(net)], lr=1e-3, engine="fast-fp32")
     ftlab.step(state, batch(net))

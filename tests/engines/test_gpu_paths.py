@@ -12,11 +12,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from transformers import BertConfig, BertForSequenceClassification
 
 import ftlab
-from ftlab.engines.fast import graphs, varlen
+from ftlab.engines.fast import cuda_graphs, flash
+from ftlab.engines.fast.cuda_graphs import recording, replayed
 from ftlab.engines.fast.engine import Fast
-from ftlab.engines.fast.graphs import recording, replayed
+from ftlab.engines.fast.packed_batch import TENSORS, PackedBatch, lie_as, texts_of
 from ftlab.engines.fast.packing import packed
-from ftlab.engines.fast.texts import TENSORS, Texts, lie_as, texts_of
 from ftlab.engines.fast.transfer import later, moved, on_host, sent, stands_for
 from ftlab.errors import ArgumentError
 from ftlab.formulas import ClipNorm
@@ -181,7 +181,7 @@ def test_a_gradient_that_is_wrong_anywhere_is_noticed(wrong, monkeypatch):
 
             def and_spoil():
                 replay()
-                grads = list(graphs._open[net].grads.values())
+                grads = list(cuda_graphs._open[net].grads.values())
                 grads[wrong * len(grads) // 4].zero_()
 
             return and_spoil
@@ -260,7 +260,7 @@ def test_hooks_other_losses_and_large_batches_are_not_recorded(monkeypatch):
             assert replayed(net, CrossEntropy(), rows, 1.0, how) is None
         hook.remove()
         with monkeypatch.context() as patch:
-            patch.setattr(graphs, "TOKENS", 40)
+            patch.setattr(cuda_graphs, "TOKENS", 40)
             for _ in range(3):
                 assert replayed(net, CrossEntropy(), rows, 1.0, how) is None
         assert not kept.seen
@@ -297,10 +297,10 @@ def plain_kernel_backward(grad, query, key, value, made, logsumexp, bounds, othe
 def kernel(monkeypatch):
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", plain_kernel)
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_backward", plain_kernel_backward)
-    monkeypatch.setattr("ftlab.engines.fast.layer.suits", lambda *_: True)
-    varlen.is_right.cache_clear()
+    monkeypatch.setattr("ftlab.engines.fast.encoder_layer.suits", lambda *_: True)
+    flash.is_right.cache_clear()
     yield
-    varlen.is_right.cache_clear()
+    flash.is_right.cache_clear()
 
 
 @pytest.mark.parametrize("first_only", [False, True])
@@ -317,19 +317,19 @@ def test_attention_of_long_texts_is_that_of_squares(kind, lengths, first_only, k
 
 
 def test_the_kernel_is_used_only_where_it_is_right(kernel, monkeypatch):
-    assert varlen.is_right("cpu", 8)
-    varlen.is_right.cache_clear()
+    assert flash.is_right("cpu", 8)
+    flash.is_right.cache_clear()
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", lambda *given: (given[0] * 2, *[given[0]] * 4))
-    assert not varlen.is_right("cpu", 8)
-    varlen.is_right.cache_clear()
+    assert not flash.is_right("cpu", 8)
+    flash.is_right.cache_clear()
     monkeypatch.delattr(torch.ops.aten, "_flash_attention_forward")
-    assert not varlen.is_right("cpu", 8)  # the real one is not for a CPU
+    assert not flash.is_right("cpu", 8)  # the real one is not for a CPU
 
 
 def test_the_bounds_of_texts_take_in_what_pads_the_row():
-    texts = Texts(torch.tensor([[1, 1, 0], [1, 1, 1]]))
-    assert texts.bounds.tolist() == [0, 2, 5, 16]
-    assert Texts(torch.ones(8, 8)).bounds.tolist() == list(range(0, 65, 8))
+    texts = PackedBatch(torch.tensor([[1, 1, 0], [1, 1, 1]]))
+    assert texts.cu_seqlens.tolist() == [0, 2, 5, 16]
+    assert PackedBatch(torch.ones(8, 8)).cu_seqlens.tolist() == list(range(0, 65, 8))
 
 
 def test_the_host_keeps_what_it_sent():
@@ -348,9 +348,9 @@ def test_texts_are_laid_out_on_the_host_for_a_device():
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
     texts = texts_of(sent(mask, META))
     assert all(getattr(texts, name).device == META for name in TENSORS)
-    assert texts.solid
-    assert (texts.tokens, texts.tail, texts.lengths.tolist()) == (5, 11, [2, 3])
-    mine = Texts(mask)
+    assert texts.right_padded
+    assert (texts.tokens, texts.pad_tail, texts.lengths.tolist()) == (5, 11, [2, 3])
+    mine = PackedBatch(mask)
     assert mine.to(torch.device("cpu")) is mine
     lie_as(mask, mine)
     assert texts_of(mask) is mine
@@ -367,7 +367,7 @@ def test_on_a_gpu_replayed_passes_train_as_the_ordinary_ones_do(kind, engine):
         state = ftlab.begin(net, batches, [ClipNorm(1.0)], epochs=9, lr=1e-3, engine=engine)
         with state.engine.session(net) if keep else nullcontext():
             losses.append([ftlab.step(state, batches[number % 3])["loss"] for number in range(12)])
-            assert not keep or (graphs._open[net].found and not graphs._open[net].refused)
+            assert not keep or (cuda_graphs._open[net].found and not cuda_graphs._open[net].refused)
     assert losses[1] == pytest.approx(losses[0], rel=0.02 if engine == "fast" else 1e-3)
 
 
@@ -386,9 +386,9 @@ def test_on_a_gpu_frozen_layers_below_long_texts_train():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_on_a_gpu_the_kernel_for_long_texts_is_right():
-    varlen.is_right.cache_clear()
-    assert varlen.is_right("cuda", 64)
-    assert varlen.is_right("cuda", 32)
+    flash.is_right.cache_clear()
+    assert flash.is_right("cuda", 64)
+    assert flash.is_right("cuda", 32)
 
 
 def test_a_module_of_someone_elses_is_not_recorded():

@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.engines.fast.dropout import drop, drop_, keep_mask, kept
-from ftlab.engines.fast.texts import Texts
+from ftlab.engines.fast.packed_batch import PackedBatch
 
 Saved = tuple[Any, ...]
 LONG_ENOUGH = 128
 """From texts of this length on :func:`attend_once` takes less time than :func:`attend` on a CPU in fp32."""
 
 
-def attend(joined: Tensor, heads: int, texts: Texts, p: float, first: Tensor | None = None) -> tuple[Tensor, Saved]:
+def attend(
+    joined: Tensor, heads: int, texts: PackedBatch, p: float, first: Tensor | None = None
+) -> tuple[Tensor, Saved]:
     """Attend within each text.
 
     Args:
@@ -37,7 +39,7 @@ def attend(joined: Tensor, heads: int, texts: Texts, p: float, first: Tensor | N
 
 
 def attend_backward(
-    grad: Tensor, saved: Saved, heads: int, texts: Texts, p: float, *, first: bool = False
+    grad: Tensor, saved: Saved, heads: int, texts: PackedBatch, p: float, *, first: bool = False
 ) -> tuple[Tensor, Tensor | None]:
     """Return the gradients of ``joined`` and ``first``, given that of what :func:`attend` made, which is written over."""
     laid, asked, shares, mask = saved
@@ -56,26 +58,26 @@ def attend_backward(
     return by_token(d_laid, heads, texts), d_asked.view(grad.shape) if first else None
 
 
-def attend_once(joined: Tensor, heads: int, texts: Texts) -> Tensor:
+def attend_once(joined: Tensor, heads: int, texts: PackedBatch) -> Tensor:
     """Do what :func:`attend` does in fp32 and without dropout where no backward pass follows, by ``torch``'s kernel."""
     laid = by_head(joined, 3, heads, texts)
     query, key, value = (one.view(texts.count, heads, *one.shape[1:]) for one in laid)
-    bias = None if texts.even else texts.bias
+    bias = None if texts.unpadded else texts.bias
     context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     return by_token(context.flatten(0, 1)[None], heads, texts)
 
 
-def by_head(tokens: Tensor, parts: int, heads: int, texts: Texts) -> Tensor:
+def by_head(tokens: Tensor, parts: int, heads: int, texts: PackedBatch) -> Tensor:
     """Lay the row out for attention: (tokens + tail, parts · width) to (parts, texts · heads, longest, width / heads)."""
     size = tokens.shape[-1] // (parts * heads)
-    made: Tensor = Laid.apply(tokens.view(-1, size), *texts.places_by_head(parts, heads))  # type: ignore[no-untyped-call]
-    return made.view(parts, texts.count * heads, texts.longest, size)
+    made: Tensor = Laid.apply(tokens.view(-1, size), *texts.gather_indices(parts, heads))  # type: ignore[no-untyped-call]
+    return made.view(parts, texts.count * heads, texts.max_seqlen, size)
 
 
-def by_token(laid: Tensor, heads: int, texts: Texts) -> Tensor:
+def by_token(laid: Tensor, heads: int, texts: PackedBatch) -> Tensor:
     """Undo :func:`by_head`."""
     parts, size = len(laid), laid.shape[-1]
-    into, back = texts.places_by_head(parts, heads)
+    into, back = texts.gather_indices(parts, heads)
     made: Tensor = Laid.apply(laid.reshape(-1, size), back, into)  # type: ignore[no-untyped-call]
     return made.view(-1, parts * heads * size)
 
@@ -94,9 +96,9 @@ class Laid(torch.autograd.Function):
         return Laid.apply(grad, back, there), None, None  # type: ignore[no-untyped-call]
 
 
-def _softmax(scores: Tensor, texts: Texts, scale: float) -> Tensor:
+def _softmax(scores: Tensor, texts: PackedBatch, scale: float) -> Tensor:
     exact = scores.float().mul_(scale)
-    if not texts.even:
+    if not texts.unpadded:
         exact.view(texts.count, -1, *exact.shape[1:]).add_(texts.bias)
     return exact.softmax(-1).to(scores.dtype)
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.engines.engine import Reference
-from ftlab.engines.fast.graphs import recording, replayed
+from ftlab.engines.fast.cuda_graphs import recording, replayed
+from ftlab.engines.fast.frozen_cache import forget
 from ftlab.engines.fast.in_place import in_place, own_penalty
-from ftlab.engines.fast.memory import kept_memory
+from ftlab.engines.fast.malloc import kept_memory
+from ftlab.engines.fast.parity import packing
 from ftlab.engines.fast.precision import fp32_products
-from ftlab.engines.fast.prefix import forget
 from ftlab.engines.fast.transfer import later, moved
-from ftlab.engines.fast.verdict import packing
 from ftlab.rule import GradientRule, Loss, Memory, Now, Penalty, Shape
 
 

@@ -5,7 +5,7 @@ texts one after another, positions that begin anew with each, and an attention t
 body is padded again, or holds only the first token of each text where that is all that is asked for. So heads, pooling and
 losses are those of ``transformers``, and a model may be of any kind that lets attention be chosen.
 
-Layers of the BERT type run as :mod:`ftlab.engines.fast.layer` has them. Whatever is not understood (a hook, a replaced module, an
+Layers of the BERT type run as :mod:`ftlab.engines.fast.encoder_layer` has them. Whatever is not understood (a hook, a replaced module, an
 input of another kind) runs padded, as it would have run without this.
 """
 
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from ftlab.engines.fast.attention import by_head, by_token
 from ftlab.engines.fast.dropout import dropout as cheap_dropout
-from ftlab.engines.fast.layer import run_layer, understood
-from ftlab.engines.fast.prefix import entrance, frozen_layers, kept_outputs
-from ftlab.engines.fast.texts import Texts, texts_of
+from ftlab.engines.fast.encoder_layer import run_layer, understood
+from ftlab.engines.fast.frozen_cache import entrance, frozen_layers, kept_outputs
+from ftlab.engines.fast.packed_batch import PackedBatch, texts_of
 from ftlab.losses.logits import SCORES_ONLY
 
 ATTENTION = "ftlab_packed"
@@ -134,7 +134,7 @@ def _forward(
     assert input_ids is not None
     assert attention_mask is not None
     texts = texts_of(attention_mask)
-    if not texts.solid:
+    if not texts.right_padded:
         return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
     layers = _layers(body)
     known = bool(layers) and all(map(understood, layers))
@@ -148,7 +148,7 @@ def _forward(
         body.config._attn_implementation = ATTENTION
         with stand_ins(inside):
             made = ordinary(
-                input_ids=texts.row(input_ids)[None],
+                input_ids=texts.pack(input_ids)[None],
                 position_ids=(texts.positions + first_position(body))[None],
                 ftlab_texts=texts,
                 **{name: False for name in more if name == "use_cache"},
@@ -156,7 +156,7 @@ def _forward(
     finally:
         body.config._attn_implementation = before
     if not known:
-        made.last_hidden_state = texts.rows(made.last_hidden_state[0])
+        made.last_hidden_state = texts.unpack(made.last_hidden_state[0])
     return made
 
 
@@ -166,7 +166,7 @@ def _only_scores(body: nn.Module) -> bool:
 
 
 def _layers_stand_in(
-    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: Texts, first_only: bool
+    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: PackedBatch, first_only: bool
 ) -> dict[nn.Module, Callable[..., Tensor]]:
     """Let every layer run as one function; the last gives padded rows, or the first tokens alone.
 
@@ -183,22 +183,22 @@ def _layers_stand_in(
         found[layer] = partial(_run, layer, texts, first_only and layer is last)
     made = found[last]
     found[last] = lambda *given, **more: (
-        made(*given, **more)[0][:, None] if first_only else texts.rows(made(*given, **more)[0])
+        made(*given, **more)[0][:, None] if first_only else texts.unpack(made(*given, **more)[0])
     )
     return found
 
 
-def _run(layer: nn.Module, texts: Texts, first_only: bool, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+def _run(layer: nn.Module, texts: PackedBatch, first_only: bool, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
     return run_layer(layer, hidden[0], texts, first_only=first_only)[None]
 
 
-def _pooler_stands_in(body: Any, texts: Texts) -> dict[nn.Module, Callable[..., Tensor]]:
+def _pooler_stands_in(body: Any, texts: PackedBatch) -> dict[nn.Module, Callable[..., Tensor]]:
     """Let a pooler inside the body see padded rows."""
     pooler = getattr(body, "pooler", None)
     if not isinstance(pooler, nn.Module):
         return {}
     ordinary = type(pooler).forward.__get__(pooler)
-    return {pooler: lambda hidden: ordinary(texts.rows(hidden[0]))}
+    return {pooler: lambda hidden: ordinary(texts.unpack(hidden[0]))}
 
 
 def _layers(body: nn.Module) -> list[nn.Module]:
@@ -243,7 +243,7 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    ftlab_texts: Texts,
+    ftlab_texts: PackedBatch,
     scaling: float | None = None,
     dropout: float = 0.0,
     **more: Any,
@@ -274,13 +274,13 @@ def attend(
     causal = more.get("is_causal")
     causal = getattr(module, "is_causal", False) if causal is None else causal
     joined = torch.cat([one[0].transpose(0, 1).flatten(1) for one in (query, key, value)], 1)
-    asked, seen, told = by_head(joined, 3, heads, texts).view(3, texts.count, heads, texts.longest, size)
-    scores = (asked @ seen.transpose(2, 3)).float() * scale
-    if not texts.even:
+    q, k, v = by_head(joined, 3, heads, texts).view(3, texts.count, heads, texts.max_seqlen, size)
+    scores = (q @ k.transpose(2, 3)).float() * scale
+    if not texts.unpadded:
         scores = scores + texts.bias
     if causal:
-        later = torch.ones(texts.longest, texts.longest, dtype=torch.bool, device=query.device).triu(1)
+        later = torch.ones(texts.max_seqlen, texts.max_seqlen, dtype=torch.bool, device=query.device).triu(1)
         scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
     shares = cheap_dropout(scores.softmax(-1), dropout)
-    context = shares.to(query.dtype) @ told
+    context = shares.to(query.dtype) @ v
     return by_token(context.flatten(0, 1)[None], heads, texts).view(1, -1, heads, size), None

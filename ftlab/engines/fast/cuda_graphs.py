@@ -20,11 +20,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from ftlab.engines.fast.graph_recorder import Recorder, Run
+from ftlab.engines.fast.packed_batch import TENSORS, PackedBatch, lie_as, texts_of
 from ftlab.engines.fast.packing import HOOKS, any_frozen_layers
-from ftlab.engines.fast.recorder import Recorder, Run
-from ftlab.engines.fast.texts import TENSORS, Texts, lie_as, texts_of
+from ftlab.engines.fast.parity import packs
 from ftlab.engines.fast.transfer import on_host, stands_for
-from ftlab.engines.fast.verdict import packs
 from ftlab.errors import note
 from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError
 
@@ -47,7 +47,7 @@ class Recording:
     """A forward and a backward pass over a batch of one shape."""
 
     inputs: dict[str, Tensor]
-    texts: Texts
+    texts: PackedBatch
     share: Tensor
     loss: Tensor
     forward: Run
@@ -112,7 +112,7 @@ def replayed(
         kept.seen.clear()
     texts = texts_of(batch["attention_mask"])
     lie_as(batch["attention_mask"], texts)  # the ordinary pass need not find it out again
-    if not texts.solid or texts.count * texts.longest > TOKENS or not packs(model, texts.longest):
+    if not texts.right_padded or texts.count * texts.max_seqlen > TOKENS or not packs(model, texts.max_seqlen):
         return None
     key = _shape(batch, texts)
     if key not in kept.found:
@@ -161,11 +161,11 @@ def _depends_on(model: nn.Module, kept: Recordings, loss: Any) -> Any:
     return weights, [module.p for module in kept.modules if isinstance(module, nn.Dropout)], loss
 
 
-def _shape(batch: Mapping[str, Tensor], texts: Texts) -> Any:
+def _shape(batch: Mapping[str, Tensor], texts: PackedBatch) -> Any:
     """Return what has to be the same for a recording to serve: all but how far the rows were padded."""
     cells = _cells(batch)
     others = tuple((name, one.dtype, one.shape[1:]) for name, one in batch.items() if name not in cells)
-    return texts.count, texts.longest, texts.tokens + texts.tail, texts.tail > 0, cells, others
+    return texts.count, texts.max_seqlen, texts.tokens + texts.pad_tail, texts.pad_tail > 0, cells, others
 
 
 def _cells(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def _cells(batch: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 
 def _recorded(
-    model: nn.Module, kept: Recordings, loss: Any, batch: Mapping[str, Tensor], texts: Texts, run_as: Pass
+    model: nn.Module, kept: Recordings, loss: Any, batch: Mapping[str, Tensor], texts: PackedBatch, run_as: Pass
 ) -> Recording:
     """Record both passes over a batch, and try them.
 
@@ -183,9 +183,9 @@ def _recorded(
         ArithmeticError: If they come out otherwise than the ordinary ones.
     """
     own, inputs = texts.with_tensors(torch.clone), {name: one.clone() for name, one in batch.items()}
-    own.width = own.longest
+    own.width = own.max_seqlen
     for name in _cells(batch):
-        inputs[name] = batch[name].new_zeros(texts.count, texts.longest)
+        inputs[name] = batch[name].new_zeros(texts.count, texts.max_seqlen)
     lie_as(inputs["attention_mask"], own)
     stands_for(inputs["labels"], on_host(batch["labels"]))
     share, value = (torch.ones((), device=texts.mask.device) for _ in range(2))
@@ -231,13 +231,13 @@ def _recorded(
     return one
 
 
-def _fill(model: Any, one: Recording, batch: Mapping[str, Tensor], texts: Texts, share: float) -> None:
+def _fill(model: Any, one: Recording, batch: Mapping[str, Tensor], texts: PackedBatch, share: float) -> None:
     """Write a batch into what a recording reads."""
     cells = _cells(batch)
     for name, given in batch.items():
         into = one.inputs[name]
         if name in cells:
-            given = given[:, : one.texts.longest]
+            given = given[:, : one.texts.max_seqlen]
             width = given.shape[1]
             into[:, width:] = (getattr(model.config, "pad_token_id", None) or 0) if name == "input_ids" else 0
             into = into[:, :width]

@@ -12,8 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ftlab.engines.fast.layer import precision_of_products, run_layer
-from ftlab.engines.fast.texts import Texts
+from ftlab.engines.fast.encoder_layer import precision_of_products, run_layer
+from ftlab.engines.fast.packed_batch import PackedBatch
 from ftlab.engines.fast.transfer import on_host
 from ftlab.parameters import eval_mode
 
@@ -49,7 +49,7 @@ def frozen_layers(body: Any, layers: list[nn.Module]) -> int:
 
 
 def kept_outputs(
-    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: Texts, *, first_only: bool, position: int
+    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: PackedBatch, *, first_only: bool, position: int
 ) -> Tensor:
     """Return what the frozen layers make of some texts: (tokens + tail, width), or (texts, width) where first tokens are enough.
 
@@ -80,7 +80,7 @@ def kept_outputs(
                 kept.bytes += output.nbytes
         outputs.append(output)
     found = torch.cat(outputs)
-    return found if first_only else nn.functional.pad(found, (0, 0, 0, texts.tail))
+    return found if first_only else nn.functional.pad(found, (0, 0, 0, texts.pad_tail))
 
 
 def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool, position: int) -> Tensor:
@@ -89,9 +89,9 @@ def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool,
     One at a time, so that what is kept does not depend on the other texts of a batch: a run that is resumed goes on with
     the same numbers, bit for bit.
     """
-    text = Texts(torch.ones(1, len(ids))).to(ids.device)
+    text = PackedBatch(torch.ones(1, len(ids))).to(ids.device)
     with torch.no_grad(), eval_mode(*entrance(body), *layers):
-        hidden = body.embeddings(input_ids=text.row(ids[None])[None], position_ids=(text.positions + position)[None])
+        hidden = body.embeddings(input_ids=text.pack(ids[None])[None], position_ids=(text.positions + position)[None])
         for widen in entrance(body)[1:]:
             hidden = widen(hidden)
         tokens: Tensor = hidden[0]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ftlab.engines.fast.attention import Saved
-from ftlab.engines.fast.texts import Texts
+from ftlab.engines.fast.packed_batch import PackedBatch
 
 LONG = 64
 """With texts that are longer than this on average the kernel is used: an estimate, not measured."""
@@ -19,10 +19,10 @@ TOLERANCE = 0.03
 """How far its results may be from those of plain products, relative to the greatest, in bf16."""
 
 
-def suits(texts: Texts, device: torch.device, precision: torch.dtype, size: int) -> bool:
+def suits(texts: PackedBatch, device: torch.device, precision: torch.dtype, size: int) -> bool:
     """Say whether the kernel is there for a device, a precision and the size of a head, right, and worth it.
 
-    >>> suits(Texts(torch.ones(2, 100)), torch.device("cpu"), torch.bfloat16, 64)
+    >>> suits(PackedBatch(torch.ones(2, 100)), torch.device("cpu"), torch.bfloat16, 64)
     False
     """
     if device.type != "cuda" or precision != torch.bfloat16 or texts.tokens <= LONG * texts.count:
@@ -30,7 +30,7 @@ def suits(texts: Texts, device: torch.device, precision: torch.dtype, size: int)
     return is_right(device.type, size)
 
 
-def attend_long(joined: Tensor, heads: int, texts: Texts, p: float) -> tuple[Tensor, Saved]:
+def attend_long(joined: Tensor, heads: int, texts: PackedBatch, p: float) -> tuple[Tensor, Saved]:
     """Let every token attend to those of its own text.
 
     Args:
@@ -43,19 +43,19 @@ def attend_long(joined: Tensor, heads: int, texts: Texts, p: float) -> tuple[Ten
         Shape (tokens + tail, width), and what the backward pass needs.
     """
     query, key, value = joined.view(len(joined), 3, heads, -1).unbind(1)
-    longest = max(texts.longest, texts.tail)
+    longest = max(texts.max_seqlen, texts.pad_tail)
     made, *rest = torch.ops.aten._flash_attention_forward(
-        query, key, value, texts.bounds, texts.bounds, longest, longest, p, False, False
+        query, key, value, texts.cu_seqlens, texts.cu_seqlens, longest, longest, p, False, False
     )
     logsumexp, state, unused = rest[:3]
     return made.view(len(joined), -1), (joined, made, logsumexp, state, unused)
 
 
-def attend_long_backward(grad: Tensor, saved: Saved, heads: int, texts: Texts, p: float) -> Tensor:
+def attend_long_backward(grad: Tensor, saved: Saved, heads: int, texts: PackedBatch, p: float) -> Tensor:
     """Return the gradient of ``joined``, given that of what :func:`attend_long` made."""
     joined, made, logsumexp, state, unused = saved
     query, key, value = joined.view(len(joined), 3, heads, -1).unbind(1)
-    longest, bounds = max(texts.longest, texts.tail), texts.bounds
+    longest, bounds = max(texts.max_seqlen, texts.pad_tail), texts.cu_seqlens
     parts = torch.ops.aten._flash_attention_backward(
         grad.view_as(made),
         *(query, key, value, made, logsumexp, bounds, bounds, longest, longest, p, False, state, unused),
@@ -67,11 +67,13 @@ def attend_long_backward(grad: Tensor, saved: Saved, heads: int, texts: Texts, p
 def is_right(device: str, size: int) -> bool:
     """Say whether the kernel does what plain products do, on a few drawn texts."""
     heads, lengths = 2, torch.tensor([90, 70, 1])
-    texts = Texts((torch.arange(90) < lengths[:, None]).long())
+    texts = PackedBatch((torch.arange(90) < lengths[:, None]).long())
     there, chance = texts.to(torch.device(device)), torch.Generator().manual_seed(0)
     with torch.inference_mode(False), torch.autocast(device, enabled=False):
         joined, grad = (
-            torch.randn(texts.tokens + texts.tail, parts * heads * size, generator=chance).to(device, torch.bfloat16)
+            torch.randn(texts.tokens + texts.pad_tail, parts * heads * size, generator=chance).to(
+                device, torch.bfloat16
+            )
             for parts in (3, 1)
         )
         try:
@@ -88,10 +90,10 @@ def is_right(device: str, size: int) -> bool:
     return all(bool((one - other).abs().max() <= TOLERANCE * other.abs().max()) for one, other in pairs)
 
 
-def _plainly(joined: Tensor, grad: Tensor, heads: int, texts: Texts) -> list[Tensor]:
+def _plainly(joined: Tensor, grad: Tensor, heads: int, texts: PackedBatch) -> list[Tensor]:
     """Compute the same with products, one text after another, in fp32."""
     wide = joined.float().requires_grad_()
-    bounds = texts.bounds.tolist()
+    bounds = texts.cu_seqlens.tolist()
     made = []
     with torch.enable_grad():
         for start, end in pairwise(bounds):

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ftlab.engines.fast.attention import LONG_ENOUGH, attend, attend_backward, attend_once
 from ftlab.engines.fast.dropout import drop_, drop_some_, kept
-from ftlab.engines.fast.texts import Texts
-from ftlab.engines.fast.varlen import attend_long, attend_long_backward, suits
+from ftlab.engines.fast.flash import attend_long, attend_long_backward, suits
+from ftlab.engines.fast.packed_batch import PackedBatch
 
 BERT = {
     "query": "attention.self.query",
@@ -97,7 +97,7 @@ def understood(layer: nn.Module) -> bool:
     )
 
 
-def run_layer(layer: nn.Module, hidden: Tensor, texts: Texts, *, first_only: bool = False) -> Tensor:
+def run_layer(layer: nn.Module, hidden: Tensor, texts: PackedBatch, *, first_only: bool = False) -> Tensor:
     """Run a layer that is :func:`understood` on tokens without padding.
 
     Args:
@@ -155,7 +155,7 @@ class Layer(torch.autograd.Function):
     """The layer, forward and backward."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, texts: Texts, how: How, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, texts: PackedBatch, how: How, *weights: Tensor) -> Tensor:
         wq, bq, wk, bk, wv, bv, wo, bo, g1, b1, w1, c1, w2, c2, g2, b2 = weights
         exact, kind, first_only = hidden, how.precision, how.first_only
         x = hidden.to(kind)
@@ -170,7 +170,7 @@ class Layer(torch.autograd.Function):
             joined = nn.functional.linear(x, weight, bias)
             if how.long:
                 context, attention = attend_long(joined, how.heads, texts, how.dropout[0])
-            elif how.once and not how.dropout[0] and texts.longest >= LONG_ENOUGH:
+            elif how.once and not how.dropout[0] and texts.max_seqlen >= LONG_ENOUGH:
                 context, attention = attend_once(joined, how.heads, texts), ()
             else:
                 context, attention = attend(joined, how.heads, texts, how.dropout[0])
