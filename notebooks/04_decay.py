@@ -460,10 +460,12 @@ table(HIGH)
 # are wide. "Warm-up only" rises like `WarmupLinear(0.1)` and then stays at the peak; `WarmupLinear(0.0)` falls without
 # rising first.
 #
-# - **Decay rescues the run.** With the constant learning rate the model gets about a third of the reviews right. With
-#   `WarmupLinear(0.1)` it gets about seven in ten, and the interval of the difference lies above 0.
-# - The decay does most of the work here, not the warm-up: the straight line without warm-up does about as well as the
-#   one with it, and warm-up alone stays behind both.
+# - **Decay rescues the run.** With the constant learning rate the model gets about a quarter of the reviews right, and
+#   with one of the seeds it does no better than the most frequent topic. With `WarmupLinear(0.1)` it gets about seven in
+#   ten, and the interval of the difference lies above 0.
+# - The decay does the work here, not the warm-up. The straight line without warm-up is also clearly better than the
+#   constant learning rate. For warm-up alone the interval includes 0: its seeds differ so much that three of them decide
+#   nothing.
 # - The fastest decay, 0.9 per update, does well. Its learning rates add up to a sixth of what the constant ones add up
 #   to, and at this high peak that is enough.
 #
@@ -514,23 +516,26 @@ Picture(
 # %% tags=["hide-cell"]
 for seed in recorded(HIGH, CONSTANT).keys() & recorded(HIGH, FAST).keys():
     constant = recorded(HIGH, CONSTANT)[seed]
-    assert kept["majority"] < constant < 0.45
+    assert constant < 0.4
     for name in (LINEAR, "WarmupLinear(0.0)", FAST):
-        assert recorded(HIGH, name)[seed] > max(0.6, constant + 0.2)
-    assert recorded(HIGH, "warm-up only")[seed] < recorded(HIGH, LINEAR)[seed] - 0.1
+        assert recorded(HIGH, name)[seed] > max(0.5, constant + 0.2)
     assert fmean(recorded(HIGH, CONSTANT, "trained")[seed][-15:]) > 1
     fast, constant = (recorded(USUAL, n, "loss")[seed] for n in (FAST, CONSTANT))
     assert fast > 1.5 * constant
     assert recorded(USUAL, CONSTANT)[seed] > 0.7
     assert 0.16 < recorded(HIGH, FAST, "rates")[seed] / 60 < 0.17
 if recorded_runs:
-    for name in (LINEAR, FAST):
+    for name in (LINEAR, "WarmupLinear(0.0)", FAST):
         assert gain((HIGH, name), (HIGH, CONSTANT)).low > 0
+    alone = gain((HIGH, "warm-up only"), (HIGH, CONSTANT))
+    assert alone.low < 0 < alone.high
+    assert 0.2 < fmean(recorded(HIGH, CONSTANT).values()) < 0.3
+    assert min(recorded(HIGH, CONSTANT).values()) <= kept["majority"]
+    assert 0.65 < fmean(recorded(HIGH, LINEAR).values()) < 0.75
     found = gain((USUAL, LINEAR), (USUAL, CONSTANT))
     assert abs(found.mean) < 0.05
     assert found.low < 0 < found.high
     assert abs(gain((HIGH, LINEAR), (USUAL, CONSTANT)).mean) < 0.1
-    assert max(recorded(HIGH, CONSTANT).values()) < 0.4
 
 # %% [markdown]
 # ### A small version

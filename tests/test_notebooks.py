@@ -156,6 +156,21 @@ def test_the_book_promises_the_minutes_that_the_page_does(stem):
     assert f"(notebooks/{stem}.ipynb) | {minutes} minutes |" in (ROOT / "book/index.md").read_text(encoding="utf-8")
 
 
+def test_the_index_tells_how_long_all_pages_ran():
+    kept = json.loads((ROOT / "benchmarks/results/pages.json").read_text(encoding="utf-8"))
+    assert kept.keys() == set(STEMS)
+    said = re.search(r"Running all ten pages took (\d+) minutes", (ROOT / "book/index.md").read_text(encoding="utf-8"))
+    assert int(said[1]) == round(sum(one["seconds"] for one in kept.values()) / 60)
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_page_ran_in_about_the_minutes_that_it_promises(stem):
+    kept = json.loads((ROOT / "benchmarks/results/pages.json").read_text(encoding="utf-8"))
+    promised = re.search(r"about (\d+) minutes? to run", pair(stem)[1].cells[0].source)
+    assert promised, "the first cell says how long the page runs"
+    assert kept[stem]["seconds"] < 60 * (int(promised[1]) + 0.75)
+
+
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_notebook_is_tidy(stem):
     notebook = pair(stem)[1]
