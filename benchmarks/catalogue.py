@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,15 +126,17 @@ def page() -> str:
     """Return the page: one table for each place in the equation, with costs as they were recorded."""
     recorded = results("cost-fp32") or results("cost")
     costs = recorded.get("costs", {})
+    plain = [one["plain_ms"] for one in costs.values() if "plain_ms" in one and "added_ms" in one]
+    took = f"; a plain update takes about {statistics.median(plain):.0f} ms" if plain else ""
     lines = [
         "# Strategies", "",
         "Everything that a recipe, a loss or an optimizer can name, one table for each place in the equation of an update.",
         "Each row gives the words that `explain` prints, how the strategy is written, its formula and its source.", "",
         "*Cost* is the time that a strategy adds to one update of 32 reviews with the embedded model, in milliseconds:",
         "the median, and in brackets the middle half, of updates timed in turns with and without it",
-        f"({recorded.get('device', 'not measured')}; a plain update takes {recorded.get('plain_ms', 0):.0f} ms). Where the",
-        "middle half holds 0, no cost was seen. Strategies that work once, before or after the training, or beside",
-        "a run, cost nothing in an update.", "",
+        f"({recorded.get('device', 'not measured')}{took}). Where the",
+        "middle half includes 0, no cost was detected. Strategies that work once, before or after the training, or beside",
+        "a run, cost nothing in an update. A cell is empty where nothing was measured.", "",
         "The page does not rank strategies by accuracy. That takes a fair comparison, in which every strategy gets the same",
         "number of tries at its settings; the numbers of an untuned comparison say more about the settings than about the",
         "strategies.",

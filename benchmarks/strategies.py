@@ -1,6 +1,6 @@
 """Measure what each strategy of the catalogue adds to an update, and write the page that lists them.
 
-python -m benchmarks.strategies --cost                # milliseconds that a strategy adds to an update
+python -m benchmarks.strategies --cost                # milliseconds that a strategy adds; a run that is stopped goes on
 python -m benchmarks.strategies --page                # the table, as book/strategies.md
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ftlab
-from benchmarks.catalogue import measurable, page
+from benchmarks.catalogue import measurable, page, results
 from benchmarks.record import keep, of_machine
 from ftlab.data.batches import Batches, encode
 from ftlab.files import write_text
@@ -32,11 +32,15 @@ def main() -> None:
 
 
 def measure_cost(updates: int = 14) -> None:
-    """Time updates with and without each strategy in turns; the first two of each are not counted."""
+    """Time updates with and without each strategy in turns, the first two of each not counted; keep what is measured.
+
+    A strategy that this machine's record holds is not measured again.
+    """
     data = ftlab.load_data("reviews")
-    costs: dict[str, Any] = {}
-    plain: list[float] = []
+    costs: dict[str, Any] = results(of_machine("cost")).get("costs", {})
     for entry in measurable():
+        if entry.name in costs:
+            continue
         states = [begun(data, arguments) for arguments in ({}, entry.arguments)]
         times: tuple[list[float], list[float]] = ([], [])
         with states[0][0].engine.session(states[0][0].model):
@@ -45,13 +49,14 @@ def measure_cost(updates: int = 14) -> None:
                     started = time.perf_counter()
                     step(state, batches[update])
                     spent.append(time.perf_counter() - started)
-        plain += times[0][2:]
         added = [1000 * (with_it - without) for without, with_it in zip(*(spent[2:] for spent in times), strict=True)]
         low, middle, high = statistics.quantiles(added, n=4)
-        costs[entry.name] = {"added_ms": [round(one, 1) for one in (middle, low, high)]}
-        print(entry.name, costs[entry.name], flush=True)
-    what = "milliseconds added to an update of 32 reviews, in turns with a plain one: median and the middle half"
-    keep(of_machine("cost"), {"what": what, "plain_ms": round(1000 * statistics.median(plain), 1), "costs": costs})
+        costs[entry.name] = {
+            "added_ms": [round(one, 1) for one in (middle, low, high)],
+            "plain_ms": round(1000 * statistics.median(times[0][2:]), 1),
+        }
+        what = "milliseconds added to an update of 32 reviews, in turns with a plain one: median and the middle half"
+        keep(of_machine("cost"), {"what": what, "costs": costs})
 
 
 def begun(data: Any, arguments: dict[str, Any]) -> tuple[Any, Any, list[Any]]:
