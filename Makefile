@@ -10,7 +10,7 @@ help:
 	@echo "make demo       set up, fine-tune the embedded model on the embedded reviews, leave runs/demo"
 	@echo "make lab        add JupyterLab to the set-up and open the first chapter"
 	@echo "make test       set up, then every test, the notebooks' cells included"
-	@echo "make notebooks  execute the notebooks' sources anew and keep their outputs"
+	@echo "make notebooks  execute the notebooks' sources again and keep their outputs"
 	@echo "make student    write the notebooks without solutions to student/"
 	@echo "make book       build the book: book/_build/html/index.html"
 	@echo "make book-test  open every page of it in a headless Chromium, and a chapter in JupyterLab"

@@ -176,7 +176,7 @@ ftlab.formula(l2_sp)
 # | `ewc` | a spring for each weight, as strong as the weight was important for the old task |
 # | `mixout` | during training, replaces random weights by their loaded values |
 # | `rec_adam` | springs that are strong at first and let go later |
-# | `child_tuning` | in each step, updates only a random part of the weights, drawn anew |
+# | `child_tuning` | in each step, updates only a random part of the weights, redrawn each time |
 # | `child_network` | updates only the weights that matter most for the new task |
 #
 # Which of the seven really end nearer to θ₀? Predict, then look. We use a toy task with two weights, whose loss is
@@ -883,7 +883,7 @@ assert not any(tensor.isnan().any() for tensor in careful.values())
 # ## Also called
 #
 # - `reinit` is **NoisyTune**. `redraw` is **Re-init**, also *layer re-initialisation*. `neftune` (NEFTune) adds
-#   noise in a third place: to the word vectors of each text, drawn anew in every step.
+#   noise in a third place: to the word vectors of each text, redrawn in every step.
 # - *Random initialisation* usually means that **all** weights are random: training from scratch, the opposite of
 #   fine-tuning. The article uses the words for small noise. Before you argue about whether it helps, ask which one is
 #   meant.

@@ -62,7 +62,7 @@ def kept(entry: Path, rows: int, pieces: Callable[[], Iterator[Piece]]) -> Array
     Args:
         entry: From :func:`entry_for`.
         rows: The number of texts.
-        pieces: Tokenises them anew.
+        pieces: Tokenises them again.
     """
     found = _read(entry, rows)
     if found is None:

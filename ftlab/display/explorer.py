@@ -160,7 +160,7 @@ def picture(figure: Any) -> bytes:
 
 
 def live(draw: Draw, goal: str, controls: dict[str, Slider], image: bytes, words: str) -> Any:
-    """Return a box of widgets that draw anew when a slider has come to rest."""
+    """Return a box of widgets that redraw once a slider has come to rest."""
     import ipywidgets
 
     picture = ipywidgets.Image(value=image, format="png")

@@ -86,7 +86,7 @@ def evaluate(
         rows: One split of what :func:`ftlab.load_data` gives, with the labels that the model knows.
         split: The split's name, to be kept with the numbers.
         max_length: The most tokens that a text keeps.
-        resamples: How often the samples are drawn anew for the intervals, 1000 if left out; 0 for none.
+        resamples: The number of bootstrap resamples for the intervals, 1000 if left out; 0 for no intervals.
         engine: ``"reference"`` pads the texts; any other packs them where it can. Both compute in fp32.
 
     Raises:

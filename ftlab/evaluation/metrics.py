@@ -98,7 +98,7 @@ def measure(
         logits: Shape (N, C), or (N,) in a regression.
         labels: Shape (N,), or (N, C) of 0 and 1 for several labels.
         split: The split's name, kept with the numbers.
-        resamples: How often the samples are drawn anew for the percentile intervals, 1000 if left out; 0 for none.
+        resamples: The number of bootstrap resamples for the percentile intervals, 1000 if left out; 0 for no intervals.
         seed: Of that drawing.
 
     Raises:

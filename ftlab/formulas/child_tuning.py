@@ -1,4 +1,4 @@
-"""Child-Tuning: only part of the network gets a gradient, drawn anew at each step or chosen once."""
+"""Child-Tuning: only part of the network gets a gradient, redrawn at each step or chosen once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

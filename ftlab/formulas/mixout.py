@@ -82,7 +82,7 @@ class _Mixed:
         self.transposed = is_conv1d(module)
 
     def weight_of_pass(self) -> Tensor:
-        """Return the weight for one pass, drawn anew where the module trains."""
+        """Return the weight for one pass, redrawn each time while the module trains."""
         module: Any = self.module
         if not module.training:
             return module.weight  # type: ignore[no-any-return]
@@ -104,7 +104,7 @@ class _Mixed:
 class Mixout(Prepare):
     """Mixout of the weights of linear modules while they train. See :func:`mixout`.
 
-    Each pass of a part of a batch draws anew. What has no θ₀ (a new head) or is frozen is not mixed; biases, embeddings
+    Each pass of a micro-batch redraws. What has no θ₀ (a new head) or is frozen is not mixed; biases, embeddings
     and normalising modules never are. The model's own dropout stays, where the paper puts mixout in its place.
     """
 

@@ -1,4 +1,4 @@
-"""Redraw: chosen layers begin anew. The other reading of the article's formula (3)."""
+"""Redraw: re-initialise chosen layers. The other reading of the article's formula (3)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ def redraw(
     gains: Collection[str] = (),
     biases: Collection[str] = (),
 ) -> Tensors:
-    r"""Forget what parameters have learned and draw them anew, as before the pretraining.
+    r"""Forget what parameters have learned: re-initialise them as before the pretraining.
 
     .. math:: \theta_{new} = \epsilon, \qquad \epsilon \sim \mathcal{N}(0, \sigma^2)
 
@@ -65,7 +65,7 @@ def redraw(
 
 
 def redraw_in(model: nn.Module, names: Collection[str], std: float, generator: torch.Generator) -> None:
-    """Draw parameters of a model anew, in place: weights normal, gains 1, biases 0."""
+    """Re-initialise parameters of a model in place: weights normal, gains 1, biases 0."""
     params = {name: param for name, param in model.named_parameters() if name in names}
     role = roles(model)
     new = redraw(
@@ -86,7 +86,7 @@ class Redraw(Prepare):
     """θ ← ε on the parameters that match a pattern. See :func:`redraw`."""
 
     example: ClassVar[str] = "Redraw('*.layer.1.*')"
-    neutral: ClassVar[str] = "A layer drawn anew is never the layer that was loaded."
+    neutral: ClassVar[str] = "A re-initialised layer is never the layer that was loaded."
     moves: ClassVar[bool] = True
 
     pattern: Pattern
@@ -101,7 +101,7 @@ class Redraw(Prepare):
 
     @property
     def sentence(self) -> str:
-        return f"draw {self.pattern} anew: normal with standard deviation {self.std:g}, gains 1, biases 0"
+        return f"re-initialise {self.pattern}: normal with standard deviation {self.std:g}, gains 1, biases 0"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         names = select([name for name, _ in model.named_parameters()], self.pattern)
@@ -115,11 +115,11 @@ class RedrawTop(Prepare):
     """θ ← ε on the layers nearest to the head, and on the pooler where there is one. See :func:`redraw`.
 
     The layers are counted down from what stands above them (:func:`~ftlab.parameters.depths`). The head itself stays: a
-    new one is drawn anew in any case, one that was loaded is kept.
+    new head is drawn in any case, a loaded one is kept.
     """
 
     example: ClassVar[str] = "RedrawTop(1)"
-    neutral: ClassVar[str] = "A layer drawn anew is never the layer that was loaded."
+    neutral: ClassVar[str] = "A re-initialised layer is never the layer that was loaded."
     moves: ClassVar[bool] = True
 
     layers: int = 1
@@ -136,13 +136,15 @@ class RedrawTop(Prepare):
     @property
     def sentence(self) -> str:
         what = "top layer" if self.layers == 1 else f"top {self.layers} layers"
-        return f"draw the {what} and the pooler anew: normal with standard deviation {self.std:g}, gains 1, biases 0"
+        return (
+            f"re-initialise the {what} and the pooler: normal with standard deviation {self.std:g}, gains 1, biases 0"
+        )
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         depth = depths(model)
         head = max(depth.values())  # the layers stand at 1, 2, ... below it
         if self.layers >= head:
-            do = "To begin wholly anew say Redraw('*')"
+            do = "To train from scratch write Redraw('*')"
             raise argument_error(
                 "RedrawTop", "layers", f"be at most {head - 1}, which the model has", str(self.layers), do
             )

@@ -63,7 +63,7 @@ class Pretrained:
         return int(limit)
 
     def copy(self, head_seed: int | None = None) -> "Pretrained":
-        """Return an independent copy; with a seed, its new parameters are drawn anew from that seed."""
+        """Return an independent copy; with a seed, its new parameters are redrawn from that seed."""
         net = copy.deepcopy(self.net)
         if head_seed is not None:
             _draw(net, self.fresh, head_seed)
@@ -208,7 +208,7 @@ def _kind_of(config: Any) -> str:
 def _fresh(
     net: Any, info: dict[str, Any], before: dict[int, str], task: Task | None, name: str, new_head: bool
 ) -> frozenset[str]:
-    """Return the parameters to draw anew, or refuse where the checkpoint does not fit the task."""
+    """Return the parameters to initialise, or refuse where the checkpoint does not fit the task."""
     names = [key for key, _ in net.named_parameters()]
     head = set(outside_base(net, names))
     mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}

@@ -1,4 +1,4 @@
-"""Rules that get in each other's way, found by what they do, whatever they are called."""
+"""Find rules that conflict, by what they do and not by their names."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,19 @@ UPDATES, PER_EPOCH = 1000, 100
 
 
 def conflicts(plan: Sequence[Rule]) -> list[str]:
-    """Return sentences about rules that get in each other's way.
+    """Return a sentence for each conflict between the rules of a recipe.
 
     >>> from ftlab.formulas import ClipNorm, WarmupCosine, WarmupLinear
     >>> conflicts([ClipNorm(1.0), ClipNorm(2.0), WarmupLinear()])
-    ['ClipNorm stands twice: each acts in its turn.']
+    ['ClipNorm appears twice; both act, in order.']
     >>> conflicts([WarmupLinear(), WarmupCosine()])
-    ['WarmupLinear and WarmupCosine each let the rate rise and fall, so that it is their product.']
+    ['WarmupLinear and WarmupCosine each make the learning rate rise and fall; their factors multiply.']
     """
     return [*_twice(plan), *_held(plan), *_drawn(plan), *_rates(plan)]
 
 
 def course(rule: Schedule) -> list[float]:
-    """Return what a schedule makes of a rate of 1 in a run of 1000 updates; nothing if it cannot be told without a model.
+    """Return what a schedule makes of a learning rate of 1 in 1000 updates; nothing if that depends on the model.
 
     >>> from ftlab.formulas import Decay
     >>> [round(rate, 3) for rate in course(Decay(0.5, per="epoch"))[::250]]
@@ -47,36 +47,38 @@ def course(rule: Schedule) -> list[float]:
 
 def _twice(plan: Sequence[Rule]) -> list[str]:
     names = [type(rule).__name__ for rule in plan]
-    return [f"{name} stands twice: each acts in its turn." for name in dict.fromkeys(names) if names.count(name) > 1]
+    return [f"{name} appears twice; both act, in order." for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 def _held(plan: Sequence[Rule]) -> list[str]:
-    """Several rules that keep parameters from being trained."""
+    """Find several rules that freeze parameters."""
     holders = [rule for rule in plan if rule.holds]
     if len({type(rule) for rule in holders}) < 2:
         return []
-    return [f"{_names(holders)} each hold parameters still: only what none of them holds is trained."]
+    return [f"{_names(holders)} each freeze parameters; only what none of them freezes is trained."]
 
 
 def _drawn(plan: Sequence[Rule]) -> list[str]:
-    """Rules that draw weights to θ₀, beside others that draw them too, freeze them, or have moved them from there."""
+    """Find rules that pull weights towards θ₀, beside others that pull too, freeze, or change the start."""
     going_back = [rule for rule in plan if rule.needs_origin and not rule.holds]
     drawing = [rule for rule in going_back if isinstance(rule, Penalty | Project)]
     moved = [rule for rule in plan if rule.moves]
     frozen = [rule for rule in plan if rule.holds and isinstance(rule, Prepare)]
     found = []
     if len({type(rule) for rule in drawing}) > 1:
-        found.append(f"{_names(drawing)} each draw the weights to θ₀: their pulls add up.")
+        found.append(f"{_names(drawing)} each pull the weights towards θ₀; the pulls add up.")
     if drawing and frozen:
         leave = "leave" if len({type(rule) for rule in frozen}) > 1 else "leaves"
-        found.append(f"Only what {_names(frozen)} {leave} free can be drawn to θ₀ by {_names(drawing)}.")
+        found.append(f"{_names(drawing)} can pull towards θ₀ only what {_names(frozen)} {leave} trainable.")
     if moved and going_back:
-        found.append(f"The θ₀ of {_names(going_back)} is as loaded: what {_names(moved)} did is drawn back.")
+        found.append(
+            f"The θ₀ of {_names(going_back)} is the loaded weights, so the change by {_names(moved)} is pulled back."
+        )
     return found
 
 
 def _rates(plan: Sequence[Rule]) -> list[str]:
-    """Schedules without a warm-up, and several that rise or fall."""
+    """Find schedules without a warm-up, and several that rise or fall."""
     courses = {rule: course(rule) for rule in plan if isinstance(rule, Schedule)}
     rising = [rule for rule, rates in courses.items() if rates and rates[0] < max(rates) / 2]
     falling = [rule for rule, rates in courses.items() if rates and rates[-1] < max(rates) / 2]
@@ -85,10 +87,11 @@ def _rates(plan: Sequence[Rule]) -> list[str]:
         if len(chosen) > 1:
             said.setdefault(_names(chosen), []).append(what)
     found = [
-        f"{names} each let the rate {' and '.join(what)}, so that it is their product." for names, what in said.items()
+        f"{names} each make the learning rate {' and '.join(what)}; their factors multiply."
+        for names, what in said.items()
     ]
     if courses and not rising and all(courses.values()):
-        found.append("There is no warm-up: a recipe that names a schedule gets that and no other.")
+        found.append("There is no warm-up: a recipe with a schedule of its own gets only that one.")
     return found
 
 

@@ -139,7 +139,7 @@ def explain(recipe: Sequence[Rule | str], optimizer: Any = "adamw") -> str:
              Multiply the learning rate by 0.9 after every epoch.
         <BLANKLINE>
         take care:
-          There is no warm-up: a recipe that names a schedule gets that and no other.
+          There is no warm-up: a recipe with a schedule of its own gets only that one.
     """
     given = check_recipe(list(recipe))
     plan = complete(given)

@@ -71,7 +71,7 @@ def test_the_palette_stands_out_from_white(name):
 
 
 @pytest.mark.parametrize(
-    "path", [*(ROOT / "notebooks").glob("[0-9]*.py"), ROOT / "ftlab/plots.py"], ids=lambda one: one.name
+    "path", [*(ROOT / "notebooks").glob("[0-9]*.py"), ROOT / "ftlab/display/plots.py"], ids=lambda one: one.name
 )
 def test_figures_use_no_other_colour(path):
     named = re.findall(r"\w*colou?r=[\"'](.+?)[\"']", path.read_text(encoding="utf-8"))

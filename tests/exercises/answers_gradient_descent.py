@@ -132,7 +132,7 @@ ANSWERS = {
             (descend_uphill, "goes uphill"),
             (descend_once_too_often, "one step too many or too few"),
             (descend_once_too_few, "one step too many or too few"),
-            (descend_along_the_first_gradient, "Take the gradient anew"),
+            (descend_along_the_first_gradient, "Compute the gradient at each step"),
             (descend_always_from_the_start, "a single step"),
             (descend_in_place, "changes what it is given"),
             (descend_at_least_once, "With no steps at all"),

@@ -144,7 +144,7 @@ def test_rules_that_draw_back_to_the_loaded_weights_are_named():
     for rule, name in ((Redraw("*.1.*"), "Redraw"), (RedrawTop(), "RedrawTop")):
         assert conflicts([rule, WarmupLinear()]) == []
         (said,) = conflicts([rule, L2SP(0.1), WarmupLinear()])
-        assert said == f"The θ₀ of L2SP is as loaded: what {name} did is drawn back."
+        assert said == f"The θ₀ of L2SP is the loaded weights, so the change by {name} is pulled back."
 
 
 def test_no_tensors_and_a_single_number_are_drawn_as_any():
@@ -157,7 +157,7 @@ def test_no_tensors_and_a_single_number_are_drawn_as_any():
 
 def test_rule_tells_what_it_draws():
     assert Redraw("pooler.*").equation == "θ₀[pooler.*] ← ε,  ε ~ N(0, 0.02²)"
-    assert "draw pooler.* anew: normal with standard deviation 0.02" in Redraw("pooler.*").sentence
+    assert "re-initialise pooler.*: normal with standard deviation 0.02" in Redraw("pooler.*").sentence
 
 
 def changed_by(rule, net):
@@ -223,8 +223,8 @@ def test_the_rule_of_the_top_is_a_value_and_tells_what_it_draws():
     assert parse(repr(RedrawTop(2, 0.1))) == RedrawTop(2, std=0.1)
     assert RedrawTop.__final__
     assert RedrawTop(2).equation == "θ₀[top 2, pooler] ← ε,  ε ~ N(0, 0.02²)"
-    assert "draw the top layer and the pooler anew" in RedrawTop().sentence
-    assert "draw the top 2 layers and the pooler anew" in RedrawTop(2).sentence
+    assert "re-initialise the top layer and the pooler" in RedrawTop().sentence
+    assert "re-initialise the top 2 layers and the pooler" in RedrawTop(2).sentence
 
 
 MUTANTS = (

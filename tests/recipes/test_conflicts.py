@@ -12,7 +12,7 @@ from ftlab.recipes.conflicts import conflicts, course
 from ftlab.recipes.parse import check_recipe, complete, explain
 from ftlab.rule import GradientRule, Schedule
 
-NO_WARMUP = "There is no warm-up: a recipe that names a schedule gets that and no other."
+NO_WARMUP = "There is no warm-up: a recipe with a schedule of its own gets only that one."
 
 
 @dataclass(frozen=True)
@@ -61,26 +61,26 @@ class Idle(GradientRule):
     [
         ([], []),
         (["WarmupLinear()"], []),
-        (["ClipNorm(1.0)", "ClipNorm(2.0)", "WarmupLinear()"], ["ClipNorm stands twice: each acts in its turn."]),
+        (["ClipNorm(1.0)", "ClipNorm(2.0)", "WarmupLinear()"], ["ClipNorm appears twice; both act, in order."]),
         (
             ["Freeze('*')", "BitFit()", "WarmupLinear()"],
-            ["Freeze and BitFit each hold parameters still: only what none of them holds is trained."],
+            ["Freeze and BitFit each freeze parameters; only what none of them freezes is trained."],
         ),
         (
             ["HeadFirst(0.3)", "GradualUnfreezing(0.5)", Idle(), "WarmupLinear()"],
             [
-                "HeadFirst and GradualUnfreezing and Idle each hold parameters still: only what none of them holds is trained."
+                "HeadFirst and GradualUnfreezing and Idle each freeze parameters; only what none of them freezes is trained."
             ],
         ),
         (["ChildTuningD(0.3)", "L2SP()", "WarmupLinear()"], []),
-        (["LoRA()", "L2SP()", "WarmupLinear()"], ["Only what LoRA leaves free can be drawn to θ₀ by L2SP."]),
+        (["LoRA()", "L2SP()", "WarmupLinear()"], ["L2SP can pull towards θ₀ only what LoRA leaves trainable."]),
         (
             ["EWC()", "PriorDecay(0.1)", "WarmupLinear()"],
-            ["EWC and PriorDecay each draw the weights to θ₀: their pulls add up."],
+            ["EWC and PriorDecay each pull the weights towards θ₀; the pulls add up."],
         ),
         (
             ["Reinit(0.15)", "RedrawTop(1)", "L2SP()", "HeadFirst(0.3)", "WarmupLinear()"],
-            ["The θ₀ of L2SP is as loaded: what Reinit and RedrawTop did is drawn back."],
+            ["The θ₀ of L2SP is the loaded weights, so the change by Reinit and RedrawTop is pulled back."],
         ),
         (["Reinit(0.15)", "HeadFirst(0.3)", "WarmupLinear()"], []),
         (["Mixout(0.9)", "L2SP()", "Interpolate(0.5)", "WarmupLinear()"], []),
@@ -90,17 +90,20 @@ class Idle(GradientRule):
         (["RecAdam()"], []),
         (
             ["WarmupLinear()", "WarmupCosine()"],
-            ["WarmupLinear and WarmupCosine each let the rate rise and fall, so that it is their product."],
+            ["WarmupLinear and WarmupCosine each make the learning rate rise and fall; their factors multiply."],
         ),
         (
             ["Decay(0.9, per='step')", "StepDecay(0.1, 2)"],
-            ["Decay and StepDecay each let the rate fall, so that it is their product.", NO_WARMUP],
+            ["Decay and StepDecay each make the learning rate fall; their factors multiply.", NO_WARMUP],
         ),
-        ([Wave(), "WarmupLinear()"], ["Wave and WarmupLinear each let the rate fall, so that it is their product."]),
+        (
+            [Wave(), "WarmupLinear()"],
+            ["Wave and WarmupLinear each make the learning rate fall; their factors multiply."],
+        ),
         ([Gentle(), "Plateau()"], []),
         (
             [Gentle(), "SlantedTriangular()"],
-            ["Gentle and SlantedTriangular each let the rate rise, so that it is their product."],
+            ["Gentle and SlantedTriangular each make the learning rate rise; their factors multiply."],
         ),
         ([Asking()], []),
     ],

@@ -138,10 +138,10 @@ def test_resuming_a_finished_run_is_refused(arguments, tmp_path):
         ftlab.finetune(**arguments, output=tmp_path / "run", resume=True)
 
 
-def test_resume_without_a_checkpoint_begins_anew_and_says_so(arguments, tmp_path, mentioned):
+def test_resume_without_a_checkpoint_starts_from_the_beginning_and_says_so(arguments, tmp_path, mentioned):
     run = ftlab.finetune(**arguments, output=tmp_path / "run", resume=True)
     assert run.facts["resumed_at"] is None
-    assert "the run begins anew" in mentioned()
+    assert "the run starts from the beginning" in mentioned()
 
 
 def test_a_full_disk_is_said_in_words_and_leaves_what_was_there(arguments, tmp_path, monkeypatch):

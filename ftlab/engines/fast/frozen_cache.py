@@ -18,7 +18,7 @@ from ftlab.engines.fast.transfer import on_host
 from ftlab.parameters import eval_mode
 
 LIMIT = 1 << 30
-"""How many bytes are kept for a model; texts beyond that are computed anew each time."""
+"""The size of a model's cache in bytes; texts beyond it are recomputed each time."""
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Run a model on texts packed into one row: no token is padding, and each text sees only itself.
 
 The model's outside stays as it is: it is given padded rows and gives its scores. Inside, its body is given one row with all
-texts one after another, positions that begin anew with each, and an attention that keeps them apart. What comes out of the
+texts one after another, positions that restart with each, and an attention that keeps them apart. What comes out of the
 body is padded again, or holds only the first token of each text where that is all that is asked for. So heads, pooling and
 losses are those of ``transformers``, and a model may be of any kind that lets attention be chosen.
 

@@ -90,7 +90,7 @@ def _longest(model: Any, batch: Mapping[str, Tensor]) -> int:
 
 
 def _texts(model: Any, batch: Mapping[str, Tensor], longest: int) -> dict[str, Tensor]:
-    """Lay the tokens of a batch out anew, as texts of different lengths; more of them where they are short."""
+    """Rearrange the tokens of a batch as texts of different lengths; more texts where they are short."""
     tokens = batch["input_ids"][batch["attention_mask"].bool()]
     shares = SHARES * max(1, SHORT // longest) if longest <= LONG else SHARES[::2]
     lengths = torch.tensor([max(1, int(longest * share)) for share in shares], device=tokens.device)

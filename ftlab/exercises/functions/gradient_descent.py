@@ -32,7 +32,8 @@ def descend(function: Callable[..., Any]) -> None:
     expect(not near(got, after(3, -RATE)), "That goes uphill: the step is against the gradient.")
     expect(not near(got, after(4)) and not near(got, after(2)), "That is one step too many or too few.")
     expect(
-        not near(got, START - 3 * RATE * slope(START)), "Take the gradient anew at each step, where you are by then."
+        not near(got, START - 3 * RATE * slope(START)),
+        "Compute the gradient at each step, at the point you have reached.",
     )
     expect(not near(got, after(1)), "That is a single step: the loop must go on from where the last step ended.")
     expect(near(got, after(3)), "After three steps on a parabola it is somewhere else than it should be.")

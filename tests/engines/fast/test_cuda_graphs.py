@@ -21,7 +21,7 @@ from ftlab.engines.fast.transfer import later, moved, on_host, sent, stands_for
 from ftlab.errors import ArgumentError
 from ftlab.formulas import ClipNorm
 from ftlab.losses import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
-from tests.engines.test_fast import LENGTHS, SIZES, assert_equal, batch, made, padded_further, scores_and_gradients
+from tests.engines.fast.models import LENGTHS, SIZES, assert_equal, batch, made, padded_further, scores_and_gradients
 
 META = torch.device("meta")
 
