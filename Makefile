@@ -32,7 +32,7 @@ setup: .venv/done
 demo: setup
 	$(BIN)/ftlab finetune --data reviews --model minilm --epochs 3 --lr 1e-4 --rule "ClipNorm(1.0)" --output runs/demo --overwrite
 	@echo && echo "what the model makes of five sentences it has never seen:"
-	$(BIN)/ftlab predict runs/demo "a quiet little gem" "I loved it." "Terrible food." "Boring and far too long." "The room was small, but we would go back."
+	$(BIN)/ftlab predict runs/demo "a quiet little gem" "I loved it." "Terrible food." "Boring and far too long." "The plot is silly, but what a lovely film."
 	@echo && echo "Try your own:  $(BIN)/ftlab predict runs/demo \"your sentence\""
 	@echo "Then open the first chapter:  make lab   (adds JupyterLab, about 100 MB, a minute or two; the chapter takes about an hour)"
 
