@@ -66,7 +66,7 @@ class Reference:
 
     def penalty(self, rule: Penalty, params: Mapping[str, nn.Parameter], memory: Memory, now: Now) -> Tensor:
         """Compute the penalty, then its gradient."""
-        value = rule.penalty(dict(params), memory, now)
+        value = torch.as_tensor(rule.penalty(dict(params), memory, now))  # a rule may return 0.0
         if value.requires_grad:
             value.backward()  # type: ignore[no-untyped-call]
         return value.detach()

@@ -172,11 +172,12 @@ def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int
 
 def penalty_gradients(state: State) -> float:
     """Add the gradients of the penalties to those in the parameters; return Ω."""
-    values = [
-        state.engine.penalty(rule, state.params, state.memory[place], state.now(place))
-        for place, rule in state.rules(Penalty)
-    ]
-    return torch.stack(values).sum().item() if values else 0.0
+    return float(
+        sum(
+            state.engine.penalty(rule, state.params, state.memory[place], state.now(place))
+            for place, rule in state.rules(Penalty)
+        )
+    )
 
 
 def update(state: State, task: float, penalty: float, samples: int) -> Record:

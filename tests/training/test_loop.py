@@ -294,3 +294,20 @@ def test_nothing_to_train_is_refused(model):
         param.requires_grad_(False)
     with pytest.raises(ArgumentError, match="begin: model must have parameters to train"):
         ftlab.begin(model, [0])
+
+
+class Nothing(Penalty):
+    """A reader's penalty that is a plain number."""
+
+    def penalty(self, params, memory, now):
+        return 0.0
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast-fp32"])
+def test_a_penalty_may_be_a_plain_number_beside_another(model, data, engine):
+    batches = Batches(encode(model, data["train"], 64), 8)
+    (batch,) = next(iter(batches))
+    state = ftlab.begin(model, batches, [Nothing(), ftlab.L2Penalty(0.1)], engine=engine)
+    assert ftlab.step(state, batch)["penalty"] > 0
+    alone = ftlab.begin(model, batches, [Nothing()], engine=engine)
+    assert ftlab.step(alone, batch)["penalty"] == 0.0
