@@ -9,9 +9,12 @@ from typing import Any
 
 import ftlab
 from benchmarks.record import RESULTS
-from ftlab import formulas, losses
 from ftlab.display.formula_card import formula, said_of
 from ftlab.experiments.conformance import every_rule
+from ftlab.losses.adversarial import FreeLB, Smart
+from ftlab.losses.classification import CrossEntropy, Focal, RDrop
+from ftlab.losses.contrastive import SupervisedContrastive
+from ftlab.recipes.catalogue import functions
 from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
 from ftlab.training import optimizers
 
@@ -86,19 +89,19 @@ RATES = {"sgd": 1e-1, "signsgd": 4e-5, "signum": 4e-5, "lion": 4e-5, "adabound":
 """Sign steps are as long as their rate, so they take a smaller one; plain descent takes a greater, and so do rules that
 train few of the parameters."""
 LOSSES = (
-    (losses.CrossEntropy(smoothing=0.1), "cross_entropy"),
-    (losses.Focal(), "focal"),
-    (losses.RDrop(), "r_drop"),
-    (losses.SupervisedContrastive(), "contrastive"),
-    (losses.Smart(), "smart"),
-    (losses.FreeLB(), "free_lb"),
+    (CrossEntropy(smoothing=0.1), "cross_entropy"),
+    (Focal(), "focal"),
+    (RDrop(), "r_drop"),
+    (SupervisedContrastive(), "contrastive"),
+    (Smart(), "smart"),
+    (FreeLB(), "free_lb"),
 )
 """Losses as they would usually be written, with their formulas; ``Distill`` needs a teacher."""
 
 
 def from_formula(group: str, name: str, function: str, arguments: dict[str, Any] | None = None) -> Entry:
     """Return the entry of what is no rule, from its formula's docstring."""
-    found = formula(getattr(formulas, function))
+    found = formula(functions()[function])
     mathematics = found.mathematics.replace("|", r"\vert ")
     return Entry(group, name, f"${mathematics}$", found.sentence.rstrip("."), found.source, arguments)
 

@@ -18,7 +18,7 @@ from datasets import DatasetDict
 import ftlab
 from benchmarks.learning_curve import subset
 from benchmarks.record import RESULTS, keep
-from ftlab.formulas import interpolate
+from ftlab.formulas.interpolate import interpolate
 
 ROWS = 1000
 TRAINED: dict[str, dict[str, Any]] = {

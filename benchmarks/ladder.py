@@ -24,7 +24,7 @@ from ftlab.data.batches import Batches, encode
 from ftlab.engines.engine import choose_engine
 from ftlab.engines.fast.malloc import kept_memory
 from ftlab.engines.fast.packing import cheap_dropouts, packed
-from ftlab.formulas import ClipNorm
+from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.recipes.parse import complete
 from ftlab.training.loop import State, begin, step
 

@@ -25,8 +25,9 @@ from ftlab.data.batches import Batches, Encoded
 from ftlab.data.tokens import Tokens
 from ftlab.engines.engine import choose_engine
 from ftlab.engines.fast.precision import has_bf16
-from ftlab.formulas import ClipNorm, Freeze
-from ftlab.losses import loss_for
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.freeze import Freeze
+from ftlab.losses.classification import loss_for
 from ftlab.models.load import quiet
 from ftlab.recipes.parse import complete
 from ftlab.training.loop import begin, step

@@ -26,7 +26,7 @@ import ftlab
 from benchmarks.learning_curve import ftlab_fingerprint, subset
 from benchmarks.record import RESULTS, keep
 from ftlab.evaluation.inference import predict
-from ftlab.formulas import magnitude_prune
+from ftlab.formulas.magnitude_prune import magnitude_prune
 from ftlab.models import surgery
 from ftlab.parameters import matrices
 

@@ -18,7 +18,7 @@ import ftlab
 from benchmarks.main_job import sst2_as_csv
 from benchmarks.record import keep
 from ftlab.data.batches import Batches, encode
-from ftlab.losses import loss_for
+from ftlab.losses.classification import loss_for
 from ftlab.models.surgery import remove_layers, remove_neurons
 
 SHARE, LAYERS, LENGTH, ROUNDS = 0.5, 4, 128, 7

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 import ftlab
-from ftlab import formulas
 from ftlab.display.formula_card import formula
+from ftlab.recipes.catalogue import functions, rules
 from notebooks.pages import sources
 
 HERE = Path(__file__).parent
@@ -77,9 +77,9 @@ def references() -> str:
         "",
     ]
     lines += ["| formula | source | departure |", "| --- | --- | --- |"]
-    for name, function in public(formulas):
+    for name, function in functions().items():
         found = formula(function)
-        cells = (f"{{func}}`{name} <ftlab.formulas.{name}>`", linked(found.source), marked(found.departure))
+        cells = (f"{{func}}`{name} <{function.__module__}.{name}>`", linked(found.source), marked(found.departure))
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -99,11 +99,6 @@ def marked(text: str) -> str:
     return re.sub(r":math:`(.*?)`", r"$\1$", text.replace("``", "`"))
 
 
-def public(module: Any) -> list[tuple[str, Any]]:
-    """Return a module's public functions by name."""
-    return [(name, getattr(module, name)) for name in module.__all__ if inspect.isfunction(getattr(module, name))]
-
-
 def api() -> str:
     """Return the API reference: what the package gives, then every formula, from their docstrings."""
     lines = ["# API reference", "", "```{eval-rst}", ".. currentmodule:: ftlab", "```", ""]
@@ -114,7 +109,7 @@ def api() -> str:
             lines += [f".. {kind}:: ftlab.{name}", ""]
         lines += ["```", ""]
     lines += ["## Formulas", "", "```{eval-rst}"]
-    lines += [line for name, _ in public(formulas) for line in (f".. autofunction:: ftlab.formulas.{name}", "")]
+    lines += [line for name, one in functions().items() for line in (f".. autofunction:: {one.__module__}.{name}", "")]
     return "\n".join([*lines, "```", ""])
 
 
@@ -122,8 +117,8 @@ GROUPS = {
     "The six steps": "load_data load_pairs load_model finetune evaluate predict embed check_behaviour check_similarity",
     "The loop, by hand": "begin step finish find_rate SAM",
     "Recipes": "explain parse compare trial soup greedy_soup",
-    "Losses": " ".join(ftlab._MODULES["losses"].split()),
-    "Rules": " ".join(ftlab._MODULES["formulas"].split()),
+    "Losses": " ".join(name for name in ftlab.__all__ if getattr(ftlab, name).__module__.startswith("ftlab.losses.")),
+    "Rules": " ".join(name for name in ftlab.__all__ if name in rules()),
     "Kinds of rules": "Prepare Penalty GradientRule Schedule Project Finish",
     "In the notebooks": "explore slider formula doctor",
     "Errors": "InputError ArgumentError DivergenceError InterruptionError",

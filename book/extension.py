@@ -52,10 +52,10 @@ def found_elsewhere(app: Any, env: Any, node: Any, contnode: Any) -> Any:
         return None
     target, last = node["reftarget"], node["reftarget"].rpartition(".")[2]
     domain = env.get_domain("py")
-    for full in (f"ftlab.{last}", f"ftlab.formulas.{last}"):
+    for full in (f"ftlab.{last}", f"ftlab.formulas.{last}.{last}"):
         if full in domain.objects:
             return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], full, node, contnode)
-    exists = any(locate(full) is not None for full in (target, f"ftlab.{target}", f"ftlab.formulas.{target}"))
+    exists = any(locate(full) is not None for full in (target, f"ftlab.{target}", f"ftlab.formulas.{target}.{target}"))
     return contnode if exists or what_is_beside(node, last) else None
 
 

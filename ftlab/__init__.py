@@ -21,65 +21,54 @@ if TYPE_CHECKING:
     from ftlab.errors import ArgumentError, DivergenceError, InputError, InterruptionError
     from ftlab.evaluation.behaviour import check_behaviour, check_similarity
     from ftlab.evaluation.inference import embed, evaluate, predict
-    from ftlab.exercises import check
+    from ftlab.exercises.checking import check
     from ftlab.experiments.compare import compare
     from ftlab.experiments.lr_range import find_rate
     from ftlab.experiments.soups import greedy_soup, soup
     from ftlab.experiments.trial import trial
-    from ftlab.formulas import (
-        EMA,
-        EWC,
-        L2SP,
-        SWA,
-        BitFit,
-        ChildTuningD,
-        ChildTuningF,
-        ClipNorm,
-        ClipRate,
-        ClipValue,
-        ClipWeights,
-        Decay,
-        Freeze,
-        GradualUnfreezing,
-        HeadFirst,
-        Interpolate,
-        L1Penalty,
-        L2Penalty,
-        LayerwiseDecay,
-        LoRA,
-        MagnitudePrune,
-        Mixout,
-        MovementPrune,
-        NEFTune,
-        Plateau,
-        PriorDecay,
-        RecAdam,
-        Redraw,
-        RedrawTop,
-        Reinit,
-        RemoveLayers,
-        RemoveNeurons,
-        SignPrune,
-        SlantedTriangular,
-        SoftThreshold,
-        StepDecay,
-        WarmupCosine,
-        WarmupLinear,
-        WeightDecay,
-    )
-    from ftlab.losses import (
-        BinaryCrossEntropy,
-        CrossEntropy,
-        Distill,
-        Focal,
-        FreeLB,
-        MeanSquaredError,
-        RDrop,
-        Smart,
-        SupervisedContrastive,
-    )
+    from ftlab.formulas.bitfit import BitFit
+    from ftlab.formulas.child_tuning import ChildTuningD, ChildTuningF
+    from ftlab.formulas.clip_norm import ClipNorm
+    from ftlab.formulas.clip_rate import ClipRate
+    from ftlab.formulas.clip_value import ClipValue
+    from ftlab.formulas.clip_weights import ClipWeights
+    from ftlab.formulas.decay import Decay
+    from ftlab.formulas.ema import EMA
+    from ftlab.formulas.ewc import EWC
+    from ftlab.formulas.freeze import Freeze
+    from ftlab.formulas.gradual_unfreezing import GradualUnfreezing
+    from ftlab.formulas.head_first import HeadFirst
+    from ftlab.formulas.interpolate import Interpolate
+    from ftlab.formulas.l1_penalty import L1Penalty
+    from ftlab.formulas.l2_penalty import L2Penalty
+    from ftlab.formulas.l2_sp import L2SP
+    from ftlab.formulas.layerwise_decay import LayerwiseDecay
+    from ftlab.formulas.lora import LoRA
+    from ftlab.formulas.magnitude_prune import MagnitudePrune
+    from ftlab.formulas.mixout import Mixout
+    from ftlab.formulas.movement_prune import MovementPrune
+    from ftlab.formulas.neftune import NEFTune
+    from ftlab.formulas.neuron_importance import RemoveNeurons
+    from ftlab.formulas.plateau import Plateau
+    from ftlab.formulas.prior_decay import PriorDecay
+    from ftlab.formulas.rec_adam import RecAdam
+    from ftlab.formulas.redraw import Redraw, RedrawTop
+    from ftlab.formulas.reinit import Reinit
+    from ftlab.formulas.remove_layers import RemoveLayers
+    from ftlab.formulas.sign_prune import SignPrune
+    from ftlab.formulas.slanted_triangular import SlantedTriangular
+    from ftlab.formulas.soft_threshold import SoftThreshold
+    from ftlab.formulas.step_decay import StepDecay
+    from ftlab.formulas.swa import SWA
+    from ftlab.formulas.warmup import WarmupCosine, WarmupLinear
+    from ftlab.formulas.weight_decay import WeightDecay
+    from ftlab.losses.adversarial import FreeLB, Smart
+    from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
+    from ftlab.losses.contrastive import SupervisedContrastive
+    from ftlab.losses.distill import Distill
     from ftlab.models.load import load_model
-    from ftlab.recipes.parse import explain, parse
+    from ftlab.recipes.explain import explain
+    from ftlab.recipes.parse import parse
     from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Schedule
     from ftlab.training.finetune import finetune
     from ftlab.training.loop import begin, finish, step
@@ -95,18 +84,49 @@ _MODULES = {
     "evaluation.inference": "evaluate predict embed",
     "evaluation.behaviour": "check_behaviour check_similarity",
     "training.loop": "begin step finish",
-    "recipes.parse": "explain parse",
-    "formulas": """
-        Reinit Redraw RedrawTop NEFTune Mixout LoRA BitFit Freeze HeadFirst GradualUnfreezing
-        L1Penalty L2Penalty L2SP EWC ClipNorm ClipValue ChildTuningF ChildTuningD
-        Decay StepDecay WarmupLinear WarmupCosine SlantedTriangular Plateau LayerwiseDecay ClipRate
-        SignPrune SoftThreshold MagnitudePrune MovementPrune RemoveNeurons RemoveLayers ClipWeights
-        WeightDecay PriorDecay RecAdam Interpolate EMA SWA
-    """,
+    "recipes.explain": "explain",
+    "recipes.parse": "parse",
+    "formulas.reinit": "Reinit",
+    "formulas.redraw": "Redraw RedrawTop",
+    "formulas.neftune": "NEFTune",
+    "formulas.mixout": "Mixout",
+    "formulas.lora": "LoRA",
+    "formulas.bitfit": "BitFit",
+    "formulas.freeze": "Freeze",
+    "formulas.head_first": "HeadFirst",
+    "formulas.gradual_unfreezing": "GradualUnfreezing",
+    "formulas.l1_penalty": "L1Penalty",
+    "formulas.l2_penalty": "L2Penalty",
+    "formulas.l2_sp": "L2SP",
+    "formulas.ewc": "EWC",
+    "formulas.clip_norm": "ClipNorm",
+    "formulas.clip_value": "ClipValue",
+    "formulas.child_tuning": "ChildTuningF ChildTuningD",
+    "formulas.decay": "Decay",
+    "formulas.step_decay": "StepDecay",
+    "formulas.warmup": "WarmupLinear WarmupCosine",
+    "formulas.slanted_triangular": "SlantedTriangular",
+    "formulas.plateau": "Plateau",
+    "formulas.layerwise_decay": "LayerwiseDecay",
+    "formulas.clip_rate": "ClipRate",
+    "formulas.sign_prune": "SignPrune",
+    "formulas.soft_threshold": "SoftThreshold",
+    "formulas.magnitude_prune": "MagnitudePrune",
+    "formulas.movement_prune": "MovementPrune",
+    "formulas.neuron_importance": "RemoveNeurons",
+    "formulas.remove_layers": "RemoveLayers",
+    "formulas.clip_weights": "ClipWeights",
+    "formulas.weight_decay": "WeightDecay",
+    "formulas.prior_decay": "PriorDecay",
+    "formulas.rec_adam": "RecAdam",
+    "formulas.interpolate": "Interpolate",
+    "formulas.ema": "EMA",
+    "formulas.swa": "SWA",
     "training.sam": "SAM",
-    "losses": """
-        CrossEntropy BinaryCrossEntropy MeanSquaredError Focal RDrop Distill SupervisedContrastive Smart FreeLB
-    """,
+    "losses.classification": "CrossEntropy BinaryCrossEntropy MeanSquaredError Focal RDrop",
+    "losses.distill": "Distill",
+    "losses.contrastive": "SupervisedContrastive",
+    "losses.adversarial": "Smart FreeLB",
     "experiments.compare": "compare",
     "experiments.trial": "trial",
     "experiments.lr_range": "find_rate",
@@ -114,7 +134,7 @@ _MODULES = {
     "display.formula_card": "formula",
     "rule": "Prepare Penalty GradientRule Schedule Project Finish",
     "display.explorer": "explore slider",
-    "exercises": "check",
+    "exercises.checking": "check",
     "diagnostics": "doctor",
     "errors": "InputError ArgumentError DivergenceError InterruptionError",
 }

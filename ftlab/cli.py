@@ -98,7 +98,8 @@ def finetune(
     debug: DebugOption = False,
 ) -> None:
     """Fine-tune, print the table, say where the model is."""
-    from ftlab.recipes.parse import check_recipe, explain
+    from ftlab.recipes.explain import explain
+    from ftlab.recipes.parse import check_recipe
     from ftlab.training.finetune import finetune as run_finetune
     from ftlab.training.run_folder import check_output
     from ftlab.training.settings import Settings
@@ -207,7 +208,7 @@ def predict(
 @app.command(help=EXPLAIN)
 def explain(rule: RuleOption = None, optimizer: OptimizerOption = "adamw", debug: DebugOption = False) -> None:
     """Print the plan."""
-    from ftlab.recipes.parse import explain as run_explain
+    from ftlab.recipes.explain import explain as run_explain
 
     print(run_explain(rule or [], optimizer))
 

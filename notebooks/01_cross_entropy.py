@@ -29,7 +29,7 @@ import ftlab
 from ftlab import CrossEntropy, GradientRule, explore, slider
 from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
 from ftlab.experiments.paired import detectable_effect
-from ftlab.formulas import cross_entropy
+from ftlab.formulas.cross_entropy import cross_entropy
 
 # %% [markdown]
 # ## Why

@@ -33,14 +33,11 @@ import ftlab
 from ftlab import Freeze, GradientRule, explore, slider
 from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
 from ftlab.experiments.paired import Paired
-from ftlab.formulas import (
-    Moments,
-    adamw,
-    clip_norm,
-    clip_value,
-    cross_entropy,
-    gradient_descent,
-)
+from ftlab.formulas.adamw import Moments, adamw
+from ftlab.formulas.clip_norm import clip_norm
+from ftlab.formulas.clip_value import clip_value
+from ftlab.formulas.cross_entropy import cross_entropy
+from ftlab.formulas.gradient_descent import gradient_descent
 
 disable_progress_bars()
 

@@ -30,10 +30,18 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 import ftlab
-from ftlab import L2SP, Freeze, Prepare, Reinit, explore, formulas, slider
+from ftlab import L2SP, Freeze, Prepare, Reinit, explore, slider
 from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
 from ftlab.experiments.paired import Paired
-from ftlab.formulas import interpolate, l2_sp, mixout, prior_decay, redraw, reinit
+from ftlab.formulas.child_tuning import child_network, child_tuning
+from ftlab.formulas.ewc import ewc
+from ftlab.formulas.interpolate import interpolate
+from ftlab.formulas.l2_sp import l2_sp
+from ftlab.formulas.mixout import mixout
+from ftlab.formulas.prior_decay import prior_decay
+from ftlab.formulas.rec_adam import annealing, rec_adam
+from ftlab.formulas.redraw import redraw
+from ftlab.formulas.reinit import reinit
 from ftlab.parameters import depths, distance, joint_norm, roles
 
 # %% [markdown]
@@ -218,23 +226,21 @@ def pulled_back(theta, step):
 
 
 def recalled(theta, step):
-    share = formulas.annealing(step, 0.1, 100)
-    new = formulas.rec_adam({"w": theta}, {"w": start}, {"w": 0.1}, 10.0, share)
+    share = annealing(step, 0.1, 100)
+    new = rec_adam({"w": theta}, {"w": start}, {"w": 0.1}, 10.0, share)
     return new.get("w", theta)
 
 
 def random_part(grad):
-    return formulas.child_tuning({"w": grad}, 0.3, chance)["w"]
+    return child_tuning({"w": grad}, 0.3, chance)["w"]
 
 
-child = formulas.child_network({"w": curvature}, 0.5)["w"]
+child = child_network({"w": curvature}, 0.5)["w"]
 ends = {
     "plain descent": descend(),
     "l2_sp": with_penalty(lambda new: l2_sp(new, {"w": start}, 1.0, 0.0)),
     "prior_decay": descend(after=pulled_back),
-    "ewc": with_penalty(
-        lambda new: formulas.ewc(new, {"w": start}, {"w": importance}, 1.0)
-    ),
+    "ewc": with_penalty(lambda new: ewc(new, {"w": start}, {"w": importance}, 1.0)),
     "mixout": descend(lambda theta: task(mixout(theta, start, 0.5, chance)), rate=0.02),
     "rec_adam": descend(after=recalled),
     "child_tuning": descend(shape=random_part),

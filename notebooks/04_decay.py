@@ -44,7 +44,7 @@ from ftlab import (
 )
 from ftlab.display.plots import BLUE, GREY, ORANGE, Picture, running_mean
 from ftlab.experiments.paired import Paired
-from ftlab.formulas import decay
+from ftlab.formulas.decay import decay
 from ftlab.rule import Now
 
 # %% [markdown]

@@ -19,8 +19,18 @@
 import torch
 
 import ftlab
-from ftlab import SignPrune, explore, formulas, slider
-from ftlab.formulas import gradient_descent, magnitude_prune, sign_prune, soft_threshold
+from ftlab import SignPrune, explore, slider
+from ftlab.formulas.clip_weights import clip_weights
+from ftlab.formulas.gradient_descent import gradient_descent
+from ftlab.formulas.l1_penalty import l1_penalty
+from ftlab.formulas.l2_penalty import l2_penalty
+from ftlab.formulas.lion import lion
+from ftlab.formulas.magnitude_prune import magnitude_prune
+from ftlab.formulas.movement_prune import movement_prune, movement_scores
+from ftlab.formulas.sign_prune import sign_prune
+from ftlab.formulas.signum import signum
+from ftlab.formulas.soft_threshold import soft_threshold
+from ftlab.formulas.weight_decay import weight_decay
 from ftlab.models import surgery
 from ftlab.parameters import matrices
 
@@ -106,7 +116,7 @@ Picture(figure, said)
 # Here is formula (5) as the article has it, taken from the docstring of the function that computes it:
 
 # %%
-ftlab.formula(formulas.sign_prune)
+ftlab.formula(sign_prune)
 
 # %% [markdown]
 # In words: take only the sign of the gradient, and move every weight by β in the opposite direction.
@@ -132,7 +142,7 @@ print(ftlab.explain([SignPrune(1e-5)], "sgd"))
 # %%
 from IPython.display import Markdown, display
 
-display(ftlab.formula(formulas.soft_threshold), ftlab.formula(formulas.magnitude_prune))
+display(ftlab.formula(soft_threshold), ftlab.formula(magnitude_prune))
 
 # %% [markdown]
 # Seven more formulas take sign steps, or are said to clip, shrink or prune. Which of them make zeros? The table shows
@@ -156,7 +166,7 @@ def remembering(optimizer):
 
 
 def scored(params, grads):
-    scores.update(formulas.movement_scores(scores, params, grads))
+    scores.update(movement_scores(scores, params, grads))
     return params
 
 
@@ -172,7 +182,7 @@ def penalised(penalty):
 
 
 def decayed(params, grads):
-    return formulas.weight_decay(params, {"w": RATE}, STRENGTH / RATE)
+    return weight_decay(params, {"w": RATE}, STRENGTH / RATE)
 
 
 count = {
@@ -181,24 +191,24 @@ count = {
         "moves each weight by β, against the sign of its gradient",
     ),
     "signum": (
-        train(remembering(formulas.signum)),
+        train(remembering(signum)),
         "the same, with a running mean of the gradients",
     ),
     "lion": (
-        train(remembering(formulas.lion)),
+        train(remembering(lion)),
         "the same, with a mixture of the gradient and its running mean",
     ),
     "l1_penalty": (
-        train(penalised(formulas.l1_penalty)),
+        train(penalised(l1_penalty)),
         "adds λ·Σ∣θ∣ to the loss, which pulls all weights towards 0 equally",
     ),
     "l2_penalty": (
-        train(penalised(formulas.l2_penalty)),
+        train(penalised(l2_penalty)),
         "adds ½λ·Σθ² to the loss, which pulls large weights more",
     ),
     "weight_decay": (train(decayed), "multiplies each weight by a factor below 1"),
     "clip_weights": (
-        train(lambda params, grads: formulas.clip_weights(params, 1.0)),
+        train(lambda params, grads: clip_weights(params, 1.0)),
         "keeps each weight between −c and c",
     ),
     "soft_threshold": (
@@ -210,7 +220,7 @@ count = {
         "sets the smallest weights to 0; here half of them, at the end",
     ),
     "movement_prune": (
-        formulas.movement_prune({"w": train(scored)}, scores, 0.5)["w"],
+        movement_prune({"w": train(scored)}, scores, 0.5)["w"],
         "sets those to 0 that training moved towards 0; again half of them",
     ),
 }
@@ -312,7 +322,7 @@ pairs = {
         linear.weight.detach(),
     ),
     "clip_weights, clamp": (
-        formulas.clip_weights(weights, 1.0)["w"],
+        clip_weights(weights, 1.0)["w"],
         tensor.clamp(-1, 1),
     ),
 }
@@ -848,7 +858,7 @@ ftlab.check.exercise("05.1", answer)
 # %% tags=["solution"]
 import torch
 
-from ftlab.formulas import soft_threshold
+from ftlab.formulas.soft_threshold import soft_threshold
 
 six = torch.tensor([0.9, -0.2, 0.05, -0.6, 0.3, 0.1], dtype=torch.float64)
 tau = six.abs().sort().values[2].item()

@@ -48,12 +48,16 @@ from ftlab import (
     SoftThreshold,
     WarmupLinear,
     explore,
-    formulas,
     slider,
 )
 from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
 from ftlab.experiments.paired import detectable_effect
-from ftlab.formulas import ema, interpolate, lora, mean_of, swa
+from ftlab.formulas.ema import ema
+from ftlab.formulas.gradient_descent import gradient_descent
+from ftlab.formulas.interpolate import interpolate
+from ftlab.formulas.lora import lora
+from ftlab.formulas.soup import mean_of
+from ftlab.formulas.swa import swa
 
 logging.disable_progress_bar()  # of transformers
 
@@ -176,16 +180,16 @@ print(ftlab.explain(RULES).partition("take care:\n")[2])
 # thin ones, whose product is added to it:
 
 # %%
-ftlab.formula(formulas.lora)
+ftlab.formula(lora)
 
 # %% [markdown]
 # *What becomes of the weights?* is decided after the last update, by an interpolation or an average:
 
 # %%
-ftlab.formula(formulas.interpolate)
+ftlab.formula(interpolate)
 
 # %%
-ftlab.formula(formulas.ema)
+ftlab.formula(ema)
 
 # %% [markdown]
 # Look at the limits: α = 1 keeps the trained weights, and α = 0 gives the loaded ones back. With d = 0 the average is
@@ -306,7 +310,7 @@ def walk(lr, decay):
     average, path, averages = {}, [], []
     for noise in NOISES:
         gradient = {"w": BEND * place["w"] + 2 * noise}
-        place = formulas.gradient_descent(place, gradient, lr)
+        place = gradient_descent(place, gradient, lr)
         average = ema(average, place, decay)
         path.append(place["w"])
         averages.append(average["w"])

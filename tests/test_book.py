@@ -1,8 +1,8 @@
 """What the book makes of the package: references and reference pages. The built book is tested in a browser."""
 
 import ftlab
-from book.build import GROUPS, api, public, references
-from ftlab import formulas
+from book.build import GROUPS, api, references
+from ftlab.recipes.catalogue import functions
 
 
 def test_the_reference_holds_every_public_name():
@@ -14,5 +14,5 @@ def test_the_reference_holds_every_public_name():
 
 def test_every_formula_has_its_reference():
     text = references()
-    assert [name for name, _ in public(formulas) if f"<ftlab.formulas.{name}>" not in text] == []
+    assert [name for name, one in functions().items() if f"<{one.__module__}.{name}>" not in text] == []
     assert text.count("https://arxiv.org/abs/") > 20

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 import ftlab
-from ftlab import formulas
-from ftlab.recipes.parse import rules
+from ftlab.recipes.catalogue import functions, rules
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "ftlab"
@@ -33,7 +32,7 @@ errors
 """
 """Each folder or file imports only from the floors below its own; display and exercises, only errors and files."""
 STEMS = sorted(path.stem for path in (PACKAGE / "formulas").glob("[!_]*.py"))
-FUNCTIONS = sorted(name for name, one in vars(formulas).items() if inspect.isfunction(one))
+FUNCTIONS = sorted(functions())
 MODULES = {
     f"ftlab.{path.relative_to(PACKAGE).with_suffix('').as_posix().replace('/', '.')}": path
     for path in PACKAGE.rglob("*.py")
@@ -129,14 +128,14 @@ def test_the_top_holds_few_files_and_a_folder_says_what_it_is_for():
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_formulas_docstring_says_everything(name):
-    text = inspect.getdoc(getattr(formulas, name)) or ""
+    text = inspect.getdoc(functions()[name]) or ""
     first = text.splitlines()[0]
     assert first.endswith(".")
     assert not re.search(r"[αβγθλ\\]", first)  # one plain sentence, no symbol in it
     for part in (".. math::", "symbol", "Args:", "Returns:", "Raises:", "Source:", "Departure:", "Example:", ">>> "):
         assert part in text, f"{name} lacks {part}"
     arguments = text[text.index("Args:") : text.index("Returns:")]
-    for argument in inspect.signature(getattr(formulas, name)).parameters:
+    for argument in inspect.signature(functions()[name]).parameters:
         assert f"{argument}:" in arguments, f"{name} does not explain {argument}"
 
 
@@ -150,7 +149,7 @@ def test_the_signatures_are_those_of_the_design():
         "clip_norm": "(grads, max_norm)",
     }
     for name, signature in expected.items():
-        found = inspect.signature(getattr(formulas, name))
+        found = inspect.signature(functions()[name])
         bare = found.replace(
             parameters=[one.replace(annotation=inspect.Parameter.empty) for one in found.parameters.values()],
             return_annotation=inspect.Signature.empty,

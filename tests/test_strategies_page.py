@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from benchmarks.catalogue import LOSSES, OPTIMIZERS, entries, page
-from ftlab.recipes.parse import rules
+from ftlab.recipes.catalogue import rules
 from ftlab.training.optimizers import NAMES
 
 PAGE = Path(__file__).parent.parent / "book/strategies.md"

@@ -42,7 +42,7 @@ def formula(function: Callable[..., Any]) -> Formula:
         ArgumentError: If its docstring has no formula.
 
     Example:
-        >>> from ftlab.formulas import decay
+        >>> from ftlab.formulas.decay import decay
         >>> print(formula(decay).mathematics)
         \alpha_{new} = \alpha_{old}\cdot\gamma \quad\Rightarrow\quad \alpha_t = \alpha_0\,\gamma^t
     """
@@ -50,9 +50,7 @@ def formula(function: Callable[..., Any]) -> Formula:
     blocks = [" ".join(one.split()) for one in re.findall(r"\.\. math::(.*?)\n\n", text, re.DOTALL)]
     name = getattr(function, "__name__", repr(function))
     if not blocks:
-        raise argument_error(
-            "formula", "function", "be one of ftlab.formulas", name, "As in formula(ftlab.formulas.decay)"
-        )
+        raise argument_error("formula", "function", "be one of ftlab.formulas", name, "As in formula(decay)")
     rules = [line for line in text.splitlines() if re.fullmatch(r"=+( +=+)+", line)]
     rows = text.split(rules[0])[2].strip("\n").splitlines() if rules else []
     ends = [match.span() for match in re.finditer("=+", rules[0])] if rules else []

@@ -9,7 +9,7 @@ from ftlab.data.batches import Encoded, encode
 from ftlab.engines.engine import ENGINES, Engine, Reference, choose_engine
 from ftlab.errors import argument_error, check_choice, check_int
 from ftlab.evaluation.metrics import Metrics, measure
-from ftlab.losses import logits_of
+from ftlab.losses.logits import logits_of
 from ftlab.models.load import Pretrained
 from ftlab.parameters import eval_mode
 

@@ -169,3 +169,7 @@ def _again(number: str, kept: dict[str, Any]) -> bool:
     if number in sealed_answers() and kept["right"]:
         return not sealed_answers()[number].judge(number, json.loads(kept["answer"]))
     return bool(kept["right"])
+
+
+check = Check()
+"""What a learner has answered so far, in this session."""

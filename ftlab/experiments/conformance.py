@@ -27,7 +27,9 @@ from ftlab.experiments.tiny_run import (
     trained,
     weights,
 )
-from ftlab.recipes.parse import explain, parse, rules
+from ftlab.recipes.catalogue import rules
+from ftlab.recipes.explain import explain
+from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare, Rule
 from ftlab.training import checkpoint
 from ftlab.training.loop import finish
@@ -64,7 +66,7 @@ def examine(rule: Rule) -> list[str]:
         An empty list if the rule may be used in any recipe.
 
     Example:
-        >>> from ftlab.formulas import ClipNorm
+        >>> from ftlab.formulas.clip_norm import ClipNorm
         >>> examine(ClipNorm(1.0))
         []
     """

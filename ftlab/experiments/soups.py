@@ -11,7 +11,7 @@ from torch import nn
 
 from ftlab.errors import argument_error, note
 from ftlab.evaluation.inference import evaluate
-from ftlab.formulas import mean_of
+from ftlab.formulas.soup import mean_of
 from ftlab.models.load import Pretrained
 from ftlab.parameters import Tensors
 from ftlab.training.run import Run
@@ -21,7 +21,7 @@ SCORES = {"classification": "accuracy", "multilabel": "f1_micro", "regression": 
 
 
 def soup(runs: Sequence[Run | Pretrained]) -> Pretrained:
-    """Average the weights of several models. See :func:`ftlab.formulas.mean_of`.
+    """Average the weights of several models. See :func:`ftlab.formulas.soup.mean_of`.
 
     Args:
         runs: Finished runs, or models; at least one. They should come from one checkpoint and one new head.

@@ -31,7 +31,7 @@ def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | N
         logits: Shape (N, C), C at least 2, any float dtype; not probabilities.
         labels: Shape (N,), whole numbers from 0 to C - 1.
         gamma: At least 0; 2 is usual, and 0 is cross-entropy exactly.
-        weight: Shape (C,), each at least 0, as in :func:`~ftlab.formulas.cross_entropy`.
+        weight: Shape (C,), each at least 0, as in :func:`~ftlab.formulas.cross_entropy.cross_entropy`.
 
     Returns:
         A scalar from 0 to the cross-entropy.

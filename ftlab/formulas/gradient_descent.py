@@ -35,7 +35,7 @@ def gradient_descent(params: Tensors, grads: Tensors, rate: float) -> Tensors:
 
     Source:
         The article, section 3.1, formula (2). Departure: none. It is ``torch.optim.SGD`` without momentum;
-        the default optimizer, AdamW, departs from it as :func:`ftlab.formulas.adamw` says.
+        the default optimizer, AdamW, departs from it as :func:`ftlab.formulas.adamw.adamw` says.
 
     Example:
         >>> gradient_descent({"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([10.0, -10.0])}, 0.1)

@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
 from ftlab.errors import argument_error, check_int, check_number
-from ftlab.formulas import cross_entropy, free_lb, smart
+from ftlab.formulas.cross_entropy import cross_entropy
+from ftlab.formulas.free_lb import free_lb
+from ftlab.formulas.smart import smart
 from ftlab.losses.logits import logits_of
 
 
 @dataclass(frozen=True)
 class Smart:
-    """Cross-entropy and SMART's smoothness. See :func:`ftlab.formulas.smart`.
+    """Cross-entropy and SMART's smoothness. See :func:`ftlab.formulas.smart.smart`.
 
     All passes have the same dropout, so that only the moved embeddings make a difference. They run in fp32 under every
     engine, since bf16 would round so small a move away. A step costs three passes. How far an embedding may be moved
@@ -46,7 +48,7 @@ class Smart:
 
 @dataclass(frozen=True)
 class FreeLB:
-    """The mean cross-entropy along a walk of the embeddings away from the text. See :func:`ftlab.formulas.free_lb`.
+    """The mean cross-entropy along a walk of the embeddings away from the text. See :func:`ftlab.formulas.free_lb.free_lb`.
 
     Before the first pass the d entries of a text's embeddings are moved at random within ±``magnitude``/√d; 0 begins at
     the text itself. All passes have the same dropout. A step costs ``steps`` passes.

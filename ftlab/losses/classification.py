@@ -7,13 +7,18 @@ from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
 from ftlab.errors import argument_error, check_number
-from ftlab.formulas import binary_cross_entropy, cross_entropy, focal, mean_squared_error, r_drop
+from ftlab.formulas.binary_cross_entropy import binary_cross_entropy
+from ftlab.formulas.cross_entropy import cross_entropy
+from ftlab.formulas.focal import focal
+from ftlab.formulas.mean_squared_error import mean_squared_error
+from ftlab.formulas.r_drop import r_drop
 from ftlab.losses.logits import logits_of
+from ftlab.rule import Loss
 
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """The loss of one label a row. See :func:`ftlab.formulas.cross_entropy`.
+    """The loss of one label a row. See :func:`ftlab.formulas.cross_entropy.cross_entropy`.
 
     With class weights, each part of an accumulated batch is a weighted mean of its own.
     """
@@ -33,7 +38,7 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class Focal:
-    """The focal loss, for classes of which some are rare or easy. See :func:`ftlab.formulas.focal`.
+    """The focal loss, for classes of which some are rare or easy. See :func:`ftlab.formulas.focal.focal`.
 
     With class weights, each part of an accumulated batch is a weighted mean of its own.
     """
@@ -53,7 +58,7 @@ class Focal:
 
 @dataclass(frozen=True)
 class RDrop:
-    """Two passes with different dropout, which are to agree. See :func:`ftlab.formulas.r_drop`.
+    """Two passes with different dropout, which are to agree. See :func:`ftlab.formulas.r_drop.r_drop`.
 
     A step costs two passes. Without dropout both are equal, and this is cross-entropy.
     """
@@ -70,7 +75,7 @@ class RDrop:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """The loss of several labels a row. See :func:`ftlab.formulas.binary_cross_entropy`."""
+    """The loss of several labels a row. See :func:`ftlab.formulas.binary_cross_entropy.binary_cross_entropy`."""
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         return binary_cross_entropy(logits_of(model, batch), batch["labels"])
@@ -78,7 +83,7 @@ class BinaryCrossEntropy:
 
 @dataclass(frozen=True)
 class MeanSquaredError:
-    """The loss of a number a row. See :func:`ftlab.formulas.mean_squared_error`."""
+    """The loss of a number a row. See :func:`ftlab.formulas.mean_squared_error.mean_squared_error`."""
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         return mean_squared_error(logits_of(model, batch).squeeze(-1), batch["labels"])
@@ -90,3 +95,17 @@ def _check_weight(where: str, weight: tuple[float, ...] | None) -> None:
         raise argument_error(where, "weight", must, type(weight).__name__, "Write it as in weight=(1.0, 3.0)")
     for one in weight or ():
         check_number(where, "weight", one, "Give a number for each class; 1.0 counts it as it comes", at_least=0)
+
+
+def loss_for(kind: str) -> Loss:
+    """Return the usual loss of a kind of task.
+
+    >>> loss_for("regression")
+    MeanSquaredError()
+    """
+    losses: dict[str, Loss] = {
+        "classification": CrossEntropy(),
+        "multilabel": BinaryCrossEntropy(),
+        "regression": MeanSquaredError(),
+    }
+    return losses[kind]

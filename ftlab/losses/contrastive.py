@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
 from ftlab.errors import argument_error, check_number
-from ftlab.formulas import contrastive, cross_entropy
+from ftlab.formulas.contrastive import contrastive
+from ftlab.formulas.cross_entropy import cross_entropy
 from ftlab.losses.logits import logits_of
 
 
 @dataclass(frozen=True)
 class SupervisedContrastive:
-    """Cross-entropy mixed with the supervised contrastive loss. See :func:`ftlab.formulas.contrastive`.
+    """Cross-entropy mixed with the supervised contrastive loss. See :func:`ftlab.formulas.contrastive.contrastive`.
 
     ``weight`` is the contrastive loss's share. It compares the samples of a batch with each other, so it needs batches
     with several samples a label, and an accumulated batch is compared part by part.

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
 from ftlab.errors import argument_error, check_number
-from ftlab.formulas import distill
+from ftlab.formulas.distill import distill
 from ftlab.losses.logits import logits_of
 from ftlab.models.load import Pretrained, load_model
 
 
 @dataclass(frozen=True, repr=False)
 class Distill:
-    """Distillation from a teacher with the same labels and the same tokenizer. See :func:`ftlab.formulas.distill`.
+    """Distillation from a teacher with the same labels and the same tokenizer. See :func:`ftlab.formulas.distill.distill`.
 
     The teacher reads the student's batch. A token's number means another word to another tokenizer, so both must share
     theirs. Vocabularies of different sizes are refused; of two of one size nothing can be found out here.

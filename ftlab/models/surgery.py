@@ -17,7 +17,7 @@ from ftlab.rule import Loss, parts
 
 
 def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> None:
-    """Cut a share of the feed-forward neurons out of every layer, in place. See :func:`ftlab.formulas.neuron_importance`.
+    """Cut a share of the feed-forward neurons out of every layer, in place. See :func:`ftlab.formulas.neuron_importance.neuron_importance`.
 
     Args:
         net: A ``transformers`` model: BERT, RoBERTa, DistilBERT, GPT-2.
@@ -78,7 +78,7 @@ def _all(batches: Iterable[Any], net: Any, where: str) -> Iterator[dict[str, Ten
 
 
 def remove_layers(net: Any, keep: int, drop: str = "top") -> None:
-    """Take layers out of a transformer, in place. See :func:`ftlab.formulas.remove_layers`.
+    """Take layers out of a transformer, in place. See :func:`ftlab.formulas.remove_layers.remove_layers`.
 
     Args:
         net: A ``transformers`` model whose layers are one stack and all alike: BERT, RoBERTa, DistilBERT, GPT-2.

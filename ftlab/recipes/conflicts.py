@@ -13,7 +13,8 @@ UPDATES, PER_EPOCH = 1000, 100
 def conflicts(plan: Sequence[Rule]) -> list[str]:
     """Return a sentence for each conflict between the rules of a recipe.
 
-    >>> from ftlab.formulas import ClipNorm, WarmupCosine, WarmupLinear
+    >>> from ftlab.formulas.clip_norm import ClipNorm
+    >>> from ftlab.formulas.warmup import WarmupCosine, WarmupLinear
     >>> conflicts([ClipNorm(1.0), ClipNorm(2.0), WarmupLinear()])
     ['ClipNorm appears twice; both act, in order.']
     >>> conflicts([WarmupLinear(), WarmupCosine()])
@@ -25,7 +26,7 @@ def conflicts(plan: Sequence[Rule]) -> list[str]:
 def course(rule: Schedule) -> list[float]:
     """Return what a schedule makes of a learning rate of 1 in 1000 updates; nothing if that depends on the model.
 
-    >>> from ftlab.formulas import Decay
+    >>> from ftlab.formulas.decay import Decay
     >>> [round(rate, 3) for rate in course(Decay(0.5, per="epoch"))[::250]]
     [1.0, 0.25, 0.031, 0.008]
     """

@@ -13,7 +13,7 @@ from ftlab.engines.devices import choose_device
 from ftlab.engines.engine import choose_engine
 from ftlab.errors import InterruptionError, argument_error, check_int, note
 from ftlab.evaluation.inference import evaluate_encoded
-from ftlab.losses import loss_for
+from ftlab.losses.classification import loss_for
 from ftlab.models.load import Pretrained, load_model
 from ftlab.recipes.parse import check_recipe, complete
 from ftlab.rule import Loss, Rule

@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ftlab.formulas import adabound, lion, signum
+from ftlab.formulas.adabound import adabound
+from ftlab.formulas.lion import lion
+from ftlab.formulas.signum import signum
 from ftlab.parameters import PIECE
 
 Group = dict[str, Any]
@@ -71,20 +73,20 @@ def update_signsgd(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tup
 
 
 def update_signum(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:
-    """Make a step of :func:`ftlab.formulas.signum`."""
+    """Make a step of :func:`ftlab.formulas.signum.signum`."""
     new, momentum = signum({"": param}, {"": grad}, _named(kept, "momentum"), group["lr"])
     return new[""], {"momentum": momentum[""]}
 
 
 def update_lion(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:
-    """Make a step of :func:`ftlab.formulas.lion`, with the decay of the group."""
+    """Make a step of :func:`ftlab.formulas.lion.lion`, with the decay of the group."""
     momentum = _named(kept, "momentum")
     new, momentum = lion({"": param}, {"": grad}, momentum, group["lr"], weight_decay=group["weight_decay"])
     return new[""], {"momentum": momentum[""]}
 
 
 def update_adabound(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:
-    """Make a step of :func:`ftlab.formulas.adabound`; its final rate follows the schedule, as the first one does."""
+    """Make a step of :func:`ftlab.formulas.adabound.adabound`; its final rate follows the schedule, as the first one does."""
     past = {"": (kept["first"], kept["second"], kept["step"])} if kept else {}
     final = FINAL_RATE * group["lr"] / group["base_lr"]
     decay = group["weight_decay"]

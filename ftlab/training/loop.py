@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ftlab.data.batches import Batch
 from ftlab.engines.engine import Engine, Reference, choose_engine
 from ftlab.errors import DivergenceError, argument_error, check_number, format_error
-from ftlab.losses import CrossEntropy
+from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import Pretrained
 from ftlab.parameters import Tensors
 from ftlab.rule import GradientRule, Loss, Memory, Now, Penalty, Prepare, Project, Rates, Rule, Schedule

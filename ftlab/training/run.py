@@ -12,7 +12,7 @@ from ftlab.evaluation.metrics import Metrics
 from ftlab.files import write_text
 from ftlab.models.adapters import save_adapter
 from ftlab.models.load import Pretrained
-from ftlab.recipes.parse import explain
+from ftlab.recipes.explain import explain
 from ftlab.training.run_folder import Output, save_model
 from ftlab.training.settings import Settings
 

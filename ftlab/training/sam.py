@@ -6,13 +6,13 @@ import torch
 
 from ftlab.data.batches import Batch
 from ftlab.errors import check_number
-from ftlab.formulas import sam
+from ftlab.formulas.sam import sam
 from ftlab.training.loop import Record, State, penalty_gradients, step, task_gradients, update
 
 
 @dataclass(frozen=True)
 class SAM:
-    """Sharpness-aware minimisation: the gradient is that of a point uphill. See :func:`ftlab.formulas.sam`.
+    """Sharpness-aware minimisation: the gradient is that of a point uphill. See :func:`ftlab.formulas.sam.sam`.
 
     The way uphill is that of the task's loss alone. What dropout leaves out is the same in both passes, and the record
     has the loss of the first. Penalties, rules and the optimizer act as ever, from the weights as they were; so do

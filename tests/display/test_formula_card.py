@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from ftlab import formulas
 from ftlab.display.formula_card import formula, said_of
 from ftlab.errors import ArgumentError
+from ftlab.recipes.catalogue import functions
 
-FUNCTIONS = [one for one in vars(formulas).values() if inspect.isfunction(one)]
+FUNCTIONS = list(functions().values())
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda one: one.__name__)

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError, InputError
-from ftlab.exercises import Check
-from ftlab.exercises.checking import numbers, tasks
+from ftlab.exercises.checking import Check, numbers, tasks
 from ftlab.exercises.probe import HintError, expect, near, run
 from ftlab.exercises.sealed import Sealed, seal, sealed_answers, written
 from notebooks.execute import sources

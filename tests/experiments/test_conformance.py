@@ -10,7 +10,7 @@ import torch
 from ftlab import formulas
 from ftlab.experiments.conformance import CLAUSES, every_rule, examine
 from ftlab.experiments.tiny_run import begun
-from ftlab.recipes.parse import rules
+from ftlab.recipes.catalogue import rules
 from ftlab.rule import GradientRule, Penalty, Prepare, Project, Rule, Schedule
 
 RULES = list(every_rule())
@@ -43,7 +43,7 @@ def test_every_rule_keeps_every_clause(rule, clause):
 
 def test_a_processor_without_bf16_rehearses_under_it_all_the_same(monkeypatch):
     monkeypatch.setattr("ftlab.engines.fast.precision.has_bf16", lambda device: False)
-    assert examine(formulas.ClipNorm(1.0)) == []
+    assert examine(ClipNorm(1.0)) == []
     assert begun([], engine="fast").engine.name == "fast"
 
 

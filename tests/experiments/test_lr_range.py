@@ -13,7 +13,9 @@ from ftlab.data.batches import Batches, encode
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model, same, weights
 from ftlab.experiments.lr_range import RangeTest, find_rate
-from ftlab.formulas import ClipNorm, Decay, SignPrune
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.sign_prune import SignPrune
 from ftlab.models.load import load_model
 
 BATCHES = [{"labels": torch.zeros(1)}]

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import Moments, adabound, adamw
+from ftlab.formulas.adabound import adabound
+from ftlab.formulas.adamw import Moments, adamw
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import Moments, adamw
+from ftlab.formulas.adamw import Moments, adamw
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
 

@@ -8,7 +8,8 @@ from sklearn.metrics import log_loss
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import binary_cross_entropy, cross_entropy
+from ftlab.formulas.binary_cross_entropy import binary_cross_entropy
+from ftlab.formulas.cross_entropy import cross_entropy
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze as freeze_words, go_on, model as small_bert, trained
-from ftlab.formulas import BitFit, Freeze, bitfit
+from ftlab.formulas.bitfit import BitFit, bitfit
+from ftlab.formulas.freeze import Freeze
 from ftlab.models.load import Pretrained
 from ftlab.parameters import roles
 from ftlab.recipes.parse import parse

@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
-from ftlab.formulas import ChildTuningD, ChildTuningF, LoRA, child_network, child_tuning
 from ftlab.formulas._fisher import squared_gradients
-from ftlab.losses import CrossEntropy
+from ftlab.formulas.child_tuning import ChildTuningD, ChildTuningF, child_network, child_tuning
+from ftlab.formulas.lora import LoRA
+from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
 from ftlab.rule import GradientRule, Now, Project

@@ -11,7 +11,7 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, gradients, model as small_bert
-from ftlab.formulas import ClipNorm, clip_norm
+from ftlab.formulas.clip_norm import ClipNorm, clip_norm
 from ftlab.recipes.parse import parse
 from ftlab.rule import GradientRule, Now
 from ftlab.training.loop import begin, step

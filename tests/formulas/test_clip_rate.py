@@ -9,7 +9,9 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on, trained, weights
-from ftlab.formulas import ClipRate, Decay, SignPrune, clip_rate
+from ftlab.formulas.clip_rate import ClipRate, clip_rate
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.sign_prune import SignPrune
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 

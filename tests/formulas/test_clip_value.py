@@ -11,7 +11,8 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun
-from ftlab.formulas import ClipValue, clip_norm, clip_value
+from ftlab.formulas.clip_norm import clip_norm
+from ftlab.formulas.clip_value import ClipValue, clip_value
 from ftlab.recipes.parse import parse
 from ftlab.rule import GradientRule, Now
 from ftlab.training.loop import step

@@ -12,7 +12,9 @@ from torch import nn
 from ftlab.data.labels import Task
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model, trained, weights
-from ftlab.formulas import ClipNorm, ClipWeights, SignPrune, clip_weights
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.clip_weights import ClipWeights, clip_weights
+from ftlab.formulas.sign_prune import SignPrune
 from ftlab.models.load import Pretrained
 from ftlab.parameters import roles
 from ftlab.recipes.parse import parse

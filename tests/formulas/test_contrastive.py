@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import contrastive
-from ftlab.losses import SupervisedContrastive
+from ftlab.formulas.contrastive import contrastive
+from ftlab.losses.contrastive import SupervisedContrastive
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import PER_EPOCH, STEPS, begun, go_on
-from ftlab.formulas import Decay, SignPrune, decay
+from ftlab.formulas.decay import Decay, decay
+from ftlab.formulas.sign_prune import SignPrune
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 

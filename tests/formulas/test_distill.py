@@ -8,8 +8,9 @@ from scipy.special import rel_entr, softmax
 from torch.nn.functional import cross_entropy as torch_cross_entropy, kl_div
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import cross_entropy, distill
-from ftlab.losses import Distill
+from ftlab.formulas.cross_entropy import cross_entropy
+from ftlab.formulas.distill import distill
+from ftlab.losses.distill import Distill
 
 TEACHER = torch.tensor([[9.0, 1.0]], dtype=torch.double).log()  # (9/10, 1/10), and (3/4, 1/4) at a temperature of 2
 STUDENT = torch.zeros(1, 2, dtype=torch.double)

@@ -14,7 +14,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on
-from ftlab.formulas import EMA, Interpolate, MagnitudePrune, ema
+from ftlab.formulas.ema import EMA, ema
+from ftlab.formulas.interpolate import Interpolate
+from ftlab.formulas.magnitude_prune import MagnitudePrune
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
 from ftlab.training.loop import finish, step

@@ -10,9 +10,10 @@ from torch.func import functional_call, grad, vmap
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model
-from ftlab.formulas import EWC, LoRA, ewc
 from ftlab.formulas._fisher import squared_gradients
-from ftlab.losses import CrossEntropy
+from ftlab.formulas.ewc import EWC, ewc
+from ftlab.formulas.lora import LoRA
+from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import Pretrained
 from ftlab.rule import parts
 from ftlab.training.loop import begin, step

@@ -9,8 +9,9 @@ from scipy.special import expit, softmax
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import cross_entropy, focal
-from ftlab.losses import CrossEntropy, Focal
+from ftlab.formulas.cross_entropy import cross_entropy
+from ftlab.formulas.focal import focal
+from ftlab.losses.classification import CrossEntropy, Focal
 
 ODDS = torch.tensor([[3.0, 1.0], [1.0, 1.0]], dtype=torch.double).log()  # softmax gives (3/4, 1/4) and (1/2, 1/2)
 LABELS = torch.tensor([0, 1])

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import free_lb
-from ftlab.losses import FreeLB
+from ftlab.formulas.free_lb import free_lb
+from ftlab.losses.adversarial import FreeLB
 
 LABELS = torch.tensor([0, 2, 1, 0])
 

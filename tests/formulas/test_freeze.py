@@ -6,7 +6,9 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on, model, trained
-from ftlab.formulas import BitFit, Freeze, LoRA, freeze
+from ftlab.formulas.bitfit import BitFit
+from ftlab.formulas.freeze import Freeze, freeze
+from ftlab.formulas.lora import LoRA
 from ftlab.rule import Now
 from ftlab.training.loop import finish
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import gradient_descent
+from ftlab.formulas.gradient_descent import gradient_descent
 
 
 @pytest.fixture

@@ -9,8 +9,11 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
-from ftlab.formulas import Freeze, GradualUnfreezing, PriorDecay, SoftThreshold, gradual_unfreezing
-from ftlab.losses import CrossEntropy
+from ftlab.formulas.freeze import Freeze
+from ftlab.formulas.gradual_unfreezing import GradualUnfreezing, gradual_unfreezing
+from ftlab.formulas.prior_decay import PriorDecay
+from ftlab.formulas.soft_threshold import SoftThreshold
+from ftlab.losses.classification import CrossEntropy
 from ftlab.parameters import depths
 from ftlab.recipes.parse import parse
 from ftlab.rule import GradientRule, Now

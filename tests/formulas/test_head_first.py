@@ -8,7 +8,11 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, batch, begun, go_on, model
-from ftlab.formulas import Freeze, HeadFirst, LoRA, PriorDecay, SoftThreshold, head_first
+from ftlab.formulas.freeze import Freeze
+from ftlab.formulas.head_first import HeadFirst, head_first
+from ftlab.formulas.lora import LoRA
+from ftlab.formulas.prior_decay import PriorDecay
+from ftlab.formulas.soft_threshold import SoftThreshold
 from ftlab.models.load import Pretrained
 from ftlab.rule import Now
 from ftlab.training.loop import begin, step

@@ -10,7 +10,7 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
-from ftlab.formulas import Interpolate, interpolate
+from ftlab.formulas.interpolate import Interpolate, interpolate
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
 from ftlab.rule import Finish, Now

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, gradients, model as small_bert
-from ftlab.formulas import L1Penalty, l1_penalty, soft_threshold
+from ftlab.formulas.l1_penalty import L1Penalty, l1_penalty
+from ftlab.formulas.soft_threshold import soft_threshold
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Penalty
 from ftlab.training.loop import begin, step

@@ -12,7 +12,10 @@ from torch.nn import functional
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, gradients, model as small_bert
-from ftlab.formulas import L2Penalty, Moments, adamw, gradient_descent, l2_penalty, weight_decay
+from ftlab.formulas.adamw import Moments, adamw
+from ftlab.formulas.gradient_descent import gradient_descent
+from ftlab.formulas.l2_penalty import L2Penalty, l2_penalty
+from ftlab.formulas.weight_decay import weight_decay
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Penalty
 from ftlab.training.loop import begin, step

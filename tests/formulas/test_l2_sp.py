@@ -9,7 +9,8 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model
-from ftlab.formulas import L2SP, LoRA, l2_sp
+from ftlab.formulas.l2_sp import L2SP, l2_sp
+from ftlab.formulas.lora import LoRA
 from ftlab.models.load import Pretrained
 from ftlab.training.loop import begin, step
 

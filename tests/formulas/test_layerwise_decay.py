@@ -10,7 +10,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on
-from ftlab.formulas import Decay, LayerwiseDecay, layerwise_decay
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.layerwise_decay import LayerwiseDecay, layerwise_decay
 from ftlab.parameters import depths
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import lion, sign_prune
+from ftlab.formulas.lion import lion
+from ftlab.formulas.sign_prune import sign_prune
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
 

@@ -10,8 +10,8 @@ from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model
-from ftlab.formulas import LoRA, lora
-from ftlab.losses import logits_of
+from ftlab.formulas.lora import LoRA, lora
+from ftlab.losses.logits import logits_of
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now

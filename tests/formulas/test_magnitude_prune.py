@@ -11,7 +11,7 @@ from torch.nn.utils import prune
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on, model as small_bert, trained
-from ftlab.formulas import MagnitudePrune, cubic_sparsity, magnitude_prune
+from ftlab.formulas.magnitude_prune import MagnitudePrune, cubic_sparsity, magnitude_prune
 from ftlab.parameters import matrices
 from ftlab.recipes.parse import parse
 from ftlab.rule import Project

@@ -6,7 +6,7 @@ from sklearn.metrics import mean_squared_error as sklearn_mean_squared_error
 from torch.nn.functional import mse_loss
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import mean_squared_error
+from ftlab.formulas.mean_squared_error import mean_squared_error
 
 
 @pytest.fixture

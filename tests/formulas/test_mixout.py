@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
-from ftlab.formulas import Mixout, mixout
+from ftlab.formulas.mixout import Mixout, mixout
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare

@@ -9,7 +9,9 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on, trained
-from ftlab.formulas import MovementPrune, SignPrune, cubic_sparsity, magnitude_prune, movement_prune, movement_scores
+from ftlab.formulas.magnitude_prune import cubic_sparsity, magnitude_prune
+from ftlab.formulas.movement_prune import MovementPrune, movement_prune, movement_scores
+from ftlab.formulas.sign_prune import SignPrune
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
 from ftlab.training.loop import finish

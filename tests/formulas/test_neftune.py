@@ -11,7 +11,7 @@ from transformers.integrations.neftune import neftune_post_forward_hook
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, weights
-from ftlab.formulas import NEFTune, neftune
+from ftlab.formulas.neftune import NEFTune, neftune
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 from ftlab.seeding import derive_seed

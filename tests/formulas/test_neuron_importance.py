@@ -12,8 +12,8 @@ from torch.nn.utils import prune
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, tie, trained
-from ftlab.formulas import Mixout, RemoveNeurons, keep_neurons, neuron_importance
-from ftlab.formulas.neuron_importance import remove_neurons_in
+from ftlab.formulas.mixout import Mixout
+from ftlab.formulas.neuron_importance import RemoveNeurons, keep_neurons, neuron_importance, remove_neurons_in
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 

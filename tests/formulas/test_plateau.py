@@ -9,7 +9,9 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun
-from ftlab.formulas import Decay, LayerwiseDecay, Plateau, plateau
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.layerwise_decay import LayerwiseDecay
+from ftlab.formulas.plateau import Plateau, plateau
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 from ftlab.training.loop import step

@@ -10,7 +10,9 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
-from ftlab.formulas import Decay, HeadFirst, PriorDecay, prior_decay
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.head_first import HeadFirst
+from ftlab.formulas.prior_decay import PriorDecay, prior_decay
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project

@@ -9,8 +9,9 @@ from scipy.special import log_softmax, rel_entr, softmax
 from torch.nn.functional import cross_entropy as torch_cross_entropy, kl_div
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import cross_entropy, r_drop
-from ftlab.losses import CrossEntropy, RDrop
+from ftlab.formulas.cross_entropy import cross_entropy
+from ftlab.formulas.r_drop import r_drop
+from ftlab.losses.classification import CrossEntropy, RDrop
 
 FIRST = torch.tensor([[1.0, 3.0]], dtype=torch.double).log()  # softmax gives (1/4, 3/4)
 SECOND = torch.tensor([[3.0, 1.0]], dtype=torch.double).log()  # softmax gives (3/4, 1/4)

@@ -12,7 +12,9 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
-from ftlab.formulas import Decay, RecAdam, WarmupLinear, annealing, rec_adam
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.rec_adam import RecAdam, annealing, rec_adam
+from ftlab.formulas.warmup import WarmupLinear
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project, Schedule

@@ -11,7 +11,9 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import model as small_bert
-from ftlab.formulas import L2SP, Redraw, RedrawTop, WarmupLinear, redraw
+from ftlab.formulas.l2_sp import L2SP
+from ftlab.formulas.redraw import Redraw, RedrawTop, redraw
+from ftlab.formulas.warmup import WarmupLinear
 from ftlab.recipes.conflicts import conflicts
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare

@@ -11,7 +11,8 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, model as small_bert
-from ftlab.formulas import L2SP, Reinit, reinit
+from ftlab.formulas.l2_sp import L2SP
+from ftlab.formulas.reinit import Reinit, reinit
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 

@@ -9,8 +9,7 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, examine, go_on, model as small_bert
-from ftlab.formulas import RemoveLayers, remove_layers
-from ftlab.formulas.remove_layers import remove_layers_in
+from ftlab.formulas.remove_layers import RemoveLayers, remove_layers, remove_layers_in
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 

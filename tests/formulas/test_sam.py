@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import sam
+from ftlab.formulas.sam import sam
 from ftlab.parameters import joint_norm
 
 

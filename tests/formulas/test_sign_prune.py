@@ -11,7 +11,8 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, gradients, model as small_bert
-from ftlab.formulas import ClipNorm, SignPrune, sign_prune
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.sign_prune import SignPrune, sign_prune
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
 from ftlab.training.loop import begin, step

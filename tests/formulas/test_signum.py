@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import sign_prune, signum
+from ftlab.formulas.sign_prune import sign_prune
+from ftlab.formulas.signum import signum
 
 SHAPES = {"weight": (4, 3), "bias": (3,), "scale": ()}
 

@@ -9,7 +9,7 @@ import pytest
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on
-from ftlab.formulas import SlantedTriangular, slanted_triangular
+from ftlab.formulas.slanted_triangular import SlantedTriangular, slanted_triangular
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 

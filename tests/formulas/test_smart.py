@@ -8,8 +8,8 @@ import torch
 from torch.nn.functional import kl_div
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import smart
-from ftlab.losses import Smart
+from ftlab.formulas.smart import smart
+from ftlab.losses.adversarial import Smart
 
 
 def two_divergences(one, other):

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
-from ftlab.formulas import SoftThreshold, sign_prune, soft_threshold
+from ftlab.formulas.sign_prune import sign_prune
+from ftlab.formulas.soft_threshold import SoftThreshold, soft_threshold
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
 from ftlab.training.loop import begin, step

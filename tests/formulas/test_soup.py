@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas import mean_of
+from ftlab.formulas.soup import mean_of
 
 
 @pytest.fixture

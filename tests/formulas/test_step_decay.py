@@ -8,7 +8,8 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import begun, go_on
-from ftlab.formulas import StepDecay, decay, step_decay
+from ftlab.formulas.decay import decay
+from ftlab.formulas.step_decay import StepDecay, step_decay
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 

@@ -12,7 +12,12 @@ from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on
-from ftlab.formulas import EMA, SWA, Decay, Interpolate, MagnitudePrune, WarmupLinear, swa
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.ema import EMA
+from ftlab.formulas.interpolate import Interpolate
+from ftlab.formulas.magnitude_prune import MagnitudePrune
+from ftlab.formulas.swa import SWA, swa
+from ftlab.formulas.warmup import WarmupLinear
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
 from ftlab.training.loop import finish, step

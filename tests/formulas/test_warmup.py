@@ -10,7 +10,7 @@ from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_wi
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on
-from ftlab.formulas import WarmupCosine, WarmupLinear, warmup_cosine, warmup_linear
+from ftlab.formulas.warmup import WarmupCosine, WarmupLinear, warmup_cosine, warmup_linear
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 

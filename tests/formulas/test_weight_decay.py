@@ -12,7 +12,8 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
-from ftlab.formulas import Moments, WeightDecay, adamw, weight_decay
+from ftlab.formulas.adamw import Moments, adamw
+from ftlab.formulas.weight_decay import WeightDecay, weight_decay
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Project
 from ftlab.training.loop import begin, step

@@ -23,20 +23,16 @@ import ftlab
 from ftlab.engines.engine import choose_engine
 from ftlab.errors import ArgumentError, InputError
 from ftlab.experiments import tiny_run
-from ftlab.formulas import contrastive, cross_entropy, distill
-from ftlab.losses import (
-    CrossEntropy,
-    Distill,
-    Focal,
-    FreeLB,
-    RDrop,
-    Smart,
-    SupervisedContrastive,
-    adversarial,
-    logits_of,
-)
-from ftlab.losses.adversarial import Moved
-from ftlab.losses.contrastive import logits_and_vectors
+from ftlab.formulas.contrastive import contrastive
+from ftlab.formulas.cross_entropy import cross_entropy
+from ftlab.formulas.distill import distill
+from ftlab.formulas.smart import smart
+from ftlab.losses import adversarial
+from ftlab.losses.adversarial import FreeLB, Moved, Smart
+from ftlab.losses.classification import CrossEntropy, Focal, RDrop
+from ftlab.losses.contrastive import SupervisedContrastive, logits_and_vectors
+from ftlab.losses.distill import Distill
+from ftlab.losses.logits import logits_of
 from ftlab.training import checkpoint
 from tests.tiny import tiny_gpt2
 
@@ -494,7 +490,7 @@ def test_even_the_smoothness_of_the_radius_of_the_authors_scripts_is_no_rounding
         noise = 1e-5 * torch.randn(6, 7, 16, generator=torch.Generator().manual_seed(0))
         scores = lambda delta, net=net, moved=moved: _scores(net, moved, delta)  # noqa: E731
         kind = next(net.parameters()).dtype
-        both.append(ftlab.formulas.smart(scores, scores(moved.nothing), noise.to(kind), 1e-5, 1e-3).item())
+        both.append(smart(scores, scores(moved.nothing), noise.to(kind), 1e-5, 1e-3).item())
     assert both[0] == pytest.approx(both[1], rel=0.05)
 
 

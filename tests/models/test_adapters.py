@@ -11,7 +11,13 @@ from transformers import AutoModelForSequenceClassification
 
 import ftlab
 from ftlab.errors import ArgumentError, InputError, InterruptionError
-from ftlab.formulas import EMA, Freeze, LoRA, Mixout, Redraw, Reinit, RemoveLayers
+from ftlab.formulas.ema import EMA
+from ftlab.formulas.freeze import Freeze
+from ftlab.formulas.lora import LoRA
+from ftlab.formulas.mixout import Mixout
+from ftlab.formulas.redraw import Redraw
+from ftlab.formulas.reinit import Reinit
+from ftlab.formulas.remove_layers import RemoveLayers
 from ftlab.models.adapters import save_adapter
 from ftlab.parameters import select
 from ftlab.rule import Prepare

@@ -26,8 +26,10 @@ import ftlab
 from ftlab.data.batches import encode
 from ftlab.errors import ArgumentError
 from ftlab.evaluation.inference import run_over
-from ftlab.formulas import RemoveLayers, RemoveNeurons
-from ftlab.losses import CrossEntropy, logits_of
+from ftlab.formulas.neuron_importance import RemoveNeurons
+from ftlab.formulas.remove_layers import RemoveLayers
+from ftlab.losses.classification import CrossEntropy
+from ftlab.losses.logits import logits_of
 from ftlab.models.surgery import remove_layers, remove_neurons
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 40}

@@ -9,7 +9,8 @@ import torch
 from ftlab.experiments.conformance import every_rule
 from ftlab.experiments.tiny_run import begun, go_on, model as small_bert
 from ftlab.recipes.conflicts import conflicts, course
-from ftlab.recipes.parse import check_recipe, complete, explain
+from ftlab.recipes.explain import explain
+from ftlab.recipes.parse import check_recipe, complete
 from ftlab.rule import GradientRule, Schedule
 
 NO_WARMUP = "There is no warm-up: a recipe with a schedule of its own gets only that one."

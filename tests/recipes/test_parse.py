@@ -10,21 +10,19 @@ import ftlab
 from ftlab.cli import main
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import every_rule
-from ftlab.formulas import (
-    EMA,
-    L2SP,
-    ClipNorm,
-    Decay,
-    Freeze,
-    Interpolate,
-    RecAdam,
-    Redraw,
-    Reinit,
-    SignPrune,
-    WarmupCosine,
-    WarmupLinear,
-)
-from ftlab.recipes.parse import UPDATES, complete, equation, explain, parse
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.ema import EMA
+from ftlab.formulas.freeze import Freeze
+from ftlab.formulas.interpolate import Interpolate
+from ftlab.formulas.l2_sp import L2SP
+from ftlab.formulas.rec_adam import RecAdam
+from ftlab.formulas.redraw import Redraw
+from ftlab.formulas.reinit import Reinit
+from ftlab.formulas.sign_prune import SignPrune
+from ftlab.formulas.warmup import WarmupCosine, WarmupLinear
+from ftlab.recipes.explain import UPDATES, equation, explain
+from ftlab.recipes.parse import complete, parse
 from ftlab.rule import Finish
 from ftlab.training.loop import finish
 from ftlab.training.optimizers import NAMES

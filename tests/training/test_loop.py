@@ -12,7 +12,7 @@ from torch import nn
 import ftlab
 from ftlab.data.batches import Batches, encode
 from ftlab.errors import ArgumentError, DivergenceError
-from ftlab.losses import CrossEntropy
+from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import load_model
 from ftlab.rule import GradientRule, Penalty, Prepare, Project, Schedule
 from ftlab.training.optimizers import WEIGHT_DECAY

@@ -21,7 +21,11 @@ from ftlab.experiments.conformance import (
     tie,
     weights,
 )
-from ftlab.formulas import Decay, LayerwiseDecay, adabound, lion, signum
+from ftlab.formulas.adabound import adabound
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.layerwise_decay import LayerwiseDecay
+from ftlab.formulas.lion import lion
+from ftlab.formulas.signum import signum
 from ftlab.rule import GradientRule, Schedule
 from ftlab.training import checkpoint
 from ftlab.training.formula_optimizers import UPDATES, FormulaOptimizer

@@ -12,8 +12,12 @@ import ftlab
 from ftlab.engines.engine import choose_engine
 from ftlab.errors import ArgumentError, DivergenceError
 from ftlab.experiments.conformance import PER_EPOCH, batch, freeze, model as small_bert, same, tie, weights
-from ftlab.formulas import ClipNorm, Decay, L2Penalty, SignPrune, WarmupLinear
-from ftlab.losses import CrossEntropy
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.decay import Decay
+from ftlab.formulas.l2_penalty import L2Penalty
+from ftlab.formulas.sign_prune import SignPrune
+from ftlab.formulas.warmup import WarmupLinear
+from ftlab.losses.classification import CrossEntropy
 from ftlab.rule import GradientRule
 from ftlab.training import checkpoint
 from ftlab.training.loop import begin, step

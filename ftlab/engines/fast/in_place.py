@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.engines.fast.dropout import LEVELS, WHOLE, drop_, keep_mask, kept
-from ftlab.formulas import EWC, ChildTuningF, ClipNorm
-from ftlab.formulas.clip_norm import clip_factor
+from ftlab.formulas.child_tuning import ChildTuningF
+from ftlab.formulas.clip_norm import ClipNorm, clip_factor
+from ftlab.formulas.ewc import EWC
 from ftlab.parameters import PIECE, Tensors
 from ftlab.rule import GradientRule, Memory, Now, Penalty, Shape
 
@@ -53,7 +54,7 @@ def _is_plain(tensor: Tensor | None) -> bool:
 
 
 def ewc_(params: Mapping[str, nn.Parameter], origin: Tensors, fisher: Tensors, strength: float) -> Tensor:
-    """Add the gradient of :func:`~ftlab.formulas.ewc`, λ·F·(θ − θ₀), to those in the parameters; return its value.
+    """Add the gradient of :func:`~ftlab.formulas.ewc.ewc`, λ·F·(θ − θ₀), to those in the parameters; return its value.
 
     It goes through the entries in pieces that stay in the processor's cache.
 
@@ -76,7 +77,7 @@ def ewc_(params: Mapping[str, nn.Parameter], origin: Tensors, fisher: Tensors, s
 
 
 def clip_norm_(grads: Tensors, max_norm: float) -> None:
-    """Do what :func:`~ftlab.formulas.clip_norm` does in place; on a CPU, what is short enough is not touched.
+    """Do what :func:`~ftlab.formulas.clip_norm.clip_norm` does in place; on a CPU, what is short enough is not touched.
 
     >>> grads = {"w": torch.tensor([3.0, 4.0])}
     >>> clip_norm_(grads, 1.0)
@@ -89,7 +90,7 @@ def clip_norm_(grads: Tensors, max_norm: float) -> None:
 
 
 def child_tuning_(grads: Tensors, share: float, generator: torch.Generator) -> None:
-    """Do what :func:`~ftlab.formulas.child_tuning` does in place, with the cheap masks of dropout: other draws, one law.
+    """Do what :func:`~ftlab.formulas.child_tuning.child_tuning` does in place, with the cheap masks of dropout: other draws, one law.
 
     The share is that to the nearest 1/65536.
 

@@ -19,8 +19,8 @@ from ftlab.engines.fast.packed_batch import TENSORS, PackedBatch, lie_as, texts_
 from ftlab.engines.fast.packing import packed
 from ftlab.engines.fast.transfer import later, moved, on_host, sent, stands_for
 from ftlab.errors import ArgumentError
-from ftlab.formulas import ClipNorm
-from ftlab.losses import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
 from tests.engines.fast.models import LENGTHS, SIZES, assert_equal, batch, made, padded_further, scores_and_gradients
 
 META = torch.device("meta")

@@ -6,7 +6,7 @@ import torch
 import ftlab
 from ftlab.engines.fast import attention, dropout as cheap
 from ftlab.engines.fast.dropout import drop, drop_, dropout, keep_mask, kept
-from ftlab.losses import CrossEntropy
+from ftlab.losses.classification import CrossEntropy
 from tests.engines.fast.models import batch, made
 
 

@@ -11,9 +11,7 @@ from ftlab.engines.engine import choose_engine
 from ftlab.errors import ArgumentError
 from ftlab.evaluation import inference
 from ftlab.evaluation.inference import embed, run_over
-from ftlab.formulas import (
-    ClipNorm,
-)
+from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.losses.logits import logits_of
 from ftlab.models.load import load_model
 from tests.engines.fast.models import MODELS, batch, made

@@ -8,7 +8,7 @@ import ftlab
 from ftlab.engines.fast import frozen_cache
 from ftlab.engines.fast.encoder_layer import run_layer
 from ftlab.engines.fast.packing import packed
-from ftlab.losses import CrossEntropy
+from ftlab.losses.classification import CrossEntropy
 from ftlab.losses.logits import logits_of
 from tests.engines.fast.models import batch, frozen_below, made
 

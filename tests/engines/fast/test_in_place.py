@@ -6,17 +6,13 @@ from torch import nn
 
 import ftlab
 from ftlab.engines.fast.in_place import in_place, own_penalty
-from ftlab.formulas import (
-    EMA,
-    EWC,
-    L2SP,
-    ChildTuningF,
-    ClipNorm,
-    L1Penalty,
-    L2Penalty,
-    clip_norm,
-    ewc,
-)
+from ftlab.formulas.child_tuning import ChildTuningF
+from ftlab.formulas.clip_norm import ClipNorm, clip_norm
+from ftlab.formulas.ema import EMA
+from ftlab.formulas.ewc import EWC, ewc
+from ftlab.formulas.l1_penalty import L1Penalty
+from ftlab.formulas.l2_penalty import L2Penalty
+from ftlab.formulas.l2_sp import L2SP
 from ftlab.rule import GradientRule, Now
 from tests.engines.fast.models import batch, made
 

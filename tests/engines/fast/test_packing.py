@@ -12,11 +12,9 @@ from ftlab.engines.fast import frozen_cache
 from ftlab.engines.fast.packed_batch import PackedBatch
 from ftlab.engines.fast.packing import packed
 from ftlab.engines.fast.parity import packing
-from ftlab.formulas import (
-    LoRA,
-    Mixout,
-    NEFTune,
-)
+from ftlab.formulas.lora import LoRA
+from ftlab.formulas.mixout import Mixout
+from ftlab.formulas.neftune import NEFTune
 from ftlab.losses.logits import logits_of
 from ftlab.rule import Now
 from tests.engines.fast.models import (
