@@ -47,7 +47,7 @@ def entries() -> list[Entry]:
         for rule in every_rule():
             if next(one for one in KINDS if isinstance(rule, one)) is kind:
                 source = source_of(inspect.getmodule(type(rule)), type(rule))
-                words = rule.sentence[0].upper() + rule.sentence[1:]
+                words = rule.description[0].upper() + rule.description[1:]
                 rate = {"lr": RATES[type(rule).__name__]} if type(rule).__name__ in RATES else {}
                 found.append(Entry(group, repr(rule), f"`{rule.equation}`", words, source, {"recipe": [rule]} | rate))
     for name, stem in OPTIMIZERS.items():
@@ -60,9 +60,9 @@ def entries() -> list[Entry]:
         found.append(from_formula("J, the loss", repr(loss), stem, {"loss": loss}))
     found.append(from_formula("J, the loss", "Distill(teacher)", "distill"))
     found.append(from_formula("The step itself", "SAM(rho=0.05)", "sam", {"step": ftlab.SAM(0.05)}))
-    found.append(from_formula("Beside a run", "soup(runs)", "mean_of"))
+    found.append(from_formula("Beside a run", "soup(runs)", "uniform_soup"))
     found.append(from_docstring("Beside a run", "greedy_soup(runs)", ftlab.greedy_soup, found[-1].formula))
-    found.append(from_docstring("Beside a run", "find_rate(model, batches)", ftlab.find_rate, RISING))
+    found.append(from_docstring("Beside a run", "find_lr(model, batches)", ftlab.find_lr, RISING))
     return found
 
 
@@ -166,4 +166,4 @@ def escaped(text: str) -> str:
     'Keep \\\\*.embeddings.\\\\* in `a_b`'
     """
     parts = text.replace("``", "`").split("`")
-    return "`".join(re.sub(r"([*_])", r"\\\1", part) if place % 2 == 0 else part for place, part in enumerate(parts))
+    return "`".join(re.sub(r"([*_])", r"\\\1", part) if index % 2 == 0 else part for index, part in enumerate(parts))

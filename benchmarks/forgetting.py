@@ -85,7 +85,7 @@ def add(arms: dict[str, list[Any]], name: str, seed: int, model: Any, data: Any,
 
 def similarity(model: Any) -> dict[str, float]:
     """Return what a model knows of the pairs, with its interval."""
-    found = ftlab.check_similarity(model).flat()
+    found = ftlab.check_similarity(model).to_dict()
     return {key: found[key] for key in ("spearman", "spearman_low", "spearman_high")}
 
 

@@ -107,8 +107,8 @@ def rung(number: int) -> Iterator[str]:
     """Have the techniques up to a rung and none above it; give the engine's name."""
     engine = "reference" if number < 2 else choose_engine("auto", "cpu").name
     with ExitStack() as stack:
-        for place, name, instead in LACKING:
-            if place > number:
+        for index, name, instead in LACKING:
+            if index > number:
                 stack.enter_context(patch(name, instead))
         if number:
             stack.enter_context(kept_memory())

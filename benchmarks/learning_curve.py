@@ -95,8 +95,8 @@ def subset(rows: Any, count: int, seed: int) -> Any:
     share, more = divmod(count, len(classes))
     chosen = [
         one
-        for place, label in enumerate(chance.permutation(classes))
-        for one in chance.permutation(np.flatnonzero(labels == label))[: share + (place < more)]
+        for index, label in enumerate(chance.permutation(classes))
+        for one in chance.permutation(np.flatnonzero(labels == label))[: share + (index < more)]
     ]
     return rows.select(chance.permutation(chosen).tolist())
 

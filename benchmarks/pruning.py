@@ -27,6 +27,7 @@ from benchmarks.learning_curve import ftlab_fingerprint, subset
 from benchmarks.record import RESULTS, keep
 from ftlab.evaluation.inference import predict
 from ftlab.formulas.magnitude_prune import magnitude_prune
+from ftlab.formulas.remove_layers import remove_layers
 from ftlab.models import surgery
 from ftlab.parameters import matrices
 
@@ -125,8 +126,8 @@ def measure_models(data: Any) -> dict[str, Any]:
         "plain": lambda net: None,
         "90 % zeros": lambda net: fill(net, magnitude_prune({n: net.get_parameter(n) for n in inside}, 0.9)),
         "RemoveNeurons(0.5)": lambda net: surgery.remove_neurons(net, 0.5),
-        "RemoveLayers(4)": lambda net: surgery.remove_layers(net, 4),
-        BOTH: lambda net: (surgery.remove_neurons(net, 0.5), surgery.remove_layers(net, 4)),
+        "RemoveLayers(4)": lambda net: remove_layers(net, 4),
+        BOTH: lambda net: (surgery.remove_neurons(net, 0.5), remove_layers(net, 4)),
     }
     model = ftlab.load_model("minilm", data)
     inside = matrices(model.net, layers=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ftlab.engines.devices import choose_device
 from ftlab.engines.fast.precision import has_bf16
 from ftlab.files import write_text
-from ftlab.training.run_folder import surroundings
+from ftlab.training.run_folder import environment_info
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -39,6 +39,6 @@ def of_machine(name: str, device: str = "cpu") -> str:
 def keep(name: str, result: dict[str, Any]) -> None:
     """Write ``results/<name>.json`` and print it."""
     load = [round(one, 2) for one in os.getloadavg()]
-    text = json.dumps({**surroundings(choose_device("auto")), "load": load, **result}, indent=2, ensure_ascii=False)
+    text = json.dumps({**environment_info(choose_device("auto")), "load": load, **result}, indent=2, ensure_ascii=False)
     write_text(RESULTS / f"{name}.json", text + "\n")
     print(text)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import keep
+from ftlab.data.load import as_dataset_dict, fingerprint
 
 LENGTH, BATCHES, ROUNDS = 128, 300, 10
 PER_ROW = "microseconds a row"
@@ -67,10 +68,10 @@ def main() -> None:
 
 def in_a_process(rows: int) -> dict[str, Any]:
     """Write a data set of so many rows, and measure it in a fresh process with an empty cache."""
-    with tempfile.TemporaryDirectory() as place:
-        write(Path(place) / "data", rows)
-        command = [sys.executable, "-m", "benchmarks.rows", "--measure", f"{place}/data"]
-        environment = os.environ | {"FTLAB_CACHE": f"{place}/cache"}
+    with tempfile.TemporaryDirectory() as index:
+        write(Path(index) / "data", rows)
+        command = [sys.executable, "-m", "benchmarks.rows", "--measure", f"{index}/data"]
+        environment = os.environ | {"FTLAB_CACHE": f"{index}/cache"}
         ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(ended.stdout.splitlines()[-1]))
 
@@ -92,7 +93,6 @@ def measured(folder: Path) -> dict[str, Any]:
 
     import ftlab
     from ftlab.data.batches import Batches, encode
-    from ftlab.data.load import checked, fingerprint
     from ftlab.data.tokens import MANY
 
     data = load_from_disk(folder)
@@ -102,7 +102,7 @@ def measured(folder: Path) -> dict[str, Any]:
     watch = Watch()
     rounds = 1 if rows >= MANY else ROUNDS
     seconds = {
-        "look through": timed(lambda: checked(data)),
+        "look through": timed(lambda: as_dataset_dict(data)),
         "fingerprint": timed(lambda: fingerprint(data)),
         "tokenise": timed(lambda: encode(model, data["train"], LENGTH), rounds),
     }

@@ -95,7 +95,7 @@ def one_run(model: Any, rows: Any, test: Any, peak: float, name: str, seed: int)
         "accuracy": round(measured["accuracy"], 4),
         "loss": round(measured["loss"], 4),
         "trained": [round(record["loss"], 3) for record in run.history],
-        "rates": round(sum(record["rate"] for record in run.history) / peak, 3),
+        "rates": round(sum(record["lr"] for record in run.history) / peak, 3),
         "seconds": round(time.perf_counter() - started, 1),
     }
 
@@ -132,7 +132,7 @@ def against_constant(runs: Sequence[dict[str, Any]], peak: float, name: str) -> 
         both = sorted(with_it.keys() & without.keys())
         if len(both) >= 2:
             paired = Paired.of([with_it[seed] - without[seed] for seed in both])
-            numbers = {**asdict(paired), "detectable": paired.detectable}
+            numbers = {**asdict(paired), "detectable": paired.mde()}
             del numbers["differences"]
             found[measure_of] = {"pairs": len(both), **{key: round(one, 4) for key, one in numbers.items()}}
     return found

@@ -99,13 +99,13 @@ def draw(source: Path) -> None:
     figure = Figure(figsize=(7 * len(sizes), 5), layout="constrained", facecolor="white")
     for axes, size in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
         rows = [row for row in part["rows"] if row["size"] == size][::-1]
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             middle, low, high = row["samples_per_second"]
             colour = BLUE if row["arm"].startswith("ftlab") else ORANGE if row["arm"] == TUNED else GREY
-            axes.barh(place, middle, color=colour)
-            axes.plot([low, high], [place, place], color="black", linewidth=1)
+            axes.barh(index, middle, color=colour)
+            axes.plot([low, high], [index, index], color="black", linewidth=1)
             ratio = f"  ({row['times_article'][0]:.1f}×)" if row["times_article"] else ""
-            axes.text(high * 1.08, place, f"{middle:,.1f}{ratio}", va="center", fontsize="small")
+            axes.text(high * 1.08, index, f"{middle:,.1f}{ratio}", va="center", fontsize="small")
         axes.set(xscale="log", xlim=(min(speeds) / 3, max(speeds) * 6), title=f"batch {size}")
         axes.set_xlabel("samples a second (log scale); in brackets: times the article's loop")
         axes.set_yticks(range(len(rows)), [row["arm"].replace(" CrossEncoder", "\nCrossEncoder") for row in rows])

@@ -18,8 +18,9 @@ import ftlab
 from benchmarks.main_job import sst2_as_csv
 from benchmarks.record import keep
 from ftlab.data.batches import Batches, encode
+from ftlab.formulas.remove_layers import remove_layers
 from ftlab.losses.classification import loss_for
-from ftlab.models.surgery import remove_layers, remove_neurons
+from ftlab.models.surgery import remove_neurons
 
 SHARE, LAYERS, LENGTH, ROUNDS = 0.5, 4, 128, 7
 
@@ -29,8 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sst2", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as index:
+        folder = Path(index)
         data, how = ftlab.load_data("reviews"), {"epochs": 4, "lr": 1e-4, "recipe": ["ClipNorm(1.0)"]}
         if given.sst2:
             data, how = ftlab.load_data(sst2_as_csv(given.sst2, folder / "sst2")), {"epochs": 3, "lr": 5e-5}
@@ -71,7 +72,7 @@ def main() -> None:
 
 def three(metrics: Any) -> list[float]:
     """Return the accuracy with its 95 % interval."""
-    flat = metrics.flat()
+    flat = metrics.to_dict()
     return [round(flat[name], 4) for name in ("accuracy", "accuracy_low", "accuracy_high")]
 
 

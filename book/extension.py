@@ -26,12 +26,12 @@ def results_have_no_name(app: Any, what: str, name: str, obj: Any, options: Any,
     >>> lines
     ['Returns:', '    : The run: its metrics.']
     """
-    for place, line in enumerate(lines[:-1]):
+    for index, line in enumerate(lines[:-1]):
         if line == "Returns:":
-            following = lines[place + 1]
-            lines[place + 1] = following.replace(following.strip(), f": {following.strip()}")
-        if line == "Raises:" and lines[place + 1].strip() == "Nothing.":
-            lines[place : place + 2] = ["", ""]
+            following = lines[index + 1]
+            lines[index + 1] = following.replace(following.strip(), f": {following.strip()}")
+        if line == "Raises:" and lines[index + 1].strip() == "Nothing.":
+            lines[index : index + 2] = ["", ""]
 
 
 def each_script_once(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:

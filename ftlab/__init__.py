@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ftlab.evaluation.inference import embed, evaluate, predict
     from ftlab.exercises.checking import check
     from ftlab.experiments.compare import compare
-    from ftlab.experiments.lr_range import find_rate
+    from ftlab.experiments.lr_range import find_lr
     from ftlab.experiments.soups import greedy_soup, soup
     from ftlab.experiments.trial import trial
     from ftlab.formulas.bitfit import BitFit
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from ftlab.formulas.mixout import Mixout
     from ftlab.formulas.movement_prune import MovementPrune
     from ftlab.formulas.neftune import NEFTune
-    from ftlab.formulas.neuron_importance import RemoveNeurons
     from ftlab.formulas.plateau import Plateau
     from ftlab.formulas.prior_decay import PriorDecay
     from ftlab.formulas.rec_adam import RecAdam
     from ftlab.formulas.redraw import Redraw, RedrawTop
     from ftlab.formulas.reinit import Reinit
     from ftlab.formulas.remove_layers import RemoveLayers
+    from ftlab.formulas.remove_neurons import RemoveNeurons
     from ftlab.formulas.sign_prune import SignPrune
     from ftlab.formulas.slanted_triangular import SlantedTriangular
     from ftlab.formulas.soft_threshold import SoftThreshold
@@ -113,7 +113,7 @@ _MODULES = {
     "formulas.soft_threshold": "SoftThreshold",
     "formulas.magnitude_prune": "MagnitudePrune",
     "formulas.movement_prune": "MovementPrune",
-    "formulas.neuron_importance": "RemoveNeurons",
+    "formulas.remove_neurons": "RemoveNeurons",
     "formulas.remove_layers": "RemoveLayers",
     "formulas.clip_weights": "ClipWeights",
     "formulas.weight_decay": "WeightDecay",
@@ -129,7 +129,7 @@ _MODULES = {
     "losses.adversarial": "Smart FreeLB",
     "experiments.compare": "compare",
     "experiments.trial": "trial",
-    "experiments.lr_range": "find_rate",
+    "experiments.lr_range": "find_lr",
     "experiments.soups": "soup greedy_soup",
     "display.formula_card": "formula",
     "rule": "Prepare Penalty GradientRule Schedule Project Finish",

@@ -174,7 +174,7 @@ def evaluate(
         rows = splits[name]
     metrics = run_evaluate(loaded, rows, split=name, max_length=max_length)
     if json_:
-        print(json.dumps(metrics.flat(), ensure_ascii=False))
+        print(json.dumps(metrics.to_dict(), ensure_ascii=False))
         return
     print(metrics)
     if metrics.confusion is not None:

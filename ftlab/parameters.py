@@ -42,32 +42,32 @@ def select(names: Iterable[str], pattern: Pattern) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, one) for one in patterns)]
 
 
-def listed(pattern: Pattern) -> str:
+def join_patterns(pattern: Pattern) -> str:
     """Return a pattern, or several, as they stand in a sentence.
 
-    >>> listed(("*.bias", "head.*"))
+    >>> join_patterns(("*.bias", "head.*"))
     '*.bias, head.*'
     """
     return pattern if isinstance(pattern, str) else ", ".join(pattern)
 
 
-def hold(params: Iterable[nn.Parameter]) -> None:
-    """Stop the training of parameters, and mark those that were trained, so that :func:`release` knows them.
+def freeze_params(params: Iterable[nn.Parameter]) -> None:
+    """Stop the training of parameters, and mark those that were trained, so that :func:`unfreeze_params` knows them.
 
     >>> net = nn.Linear(2, 2)
-    >>> hold([net.weight]), net.weight.requires_grad, release(net), net.weight.requires_grad
+    >>> freeze_params([net.weight]), net.weight.requires_grad, unfreeze_params(net), net.weight.requires_grad
     (None, False, None, True)
     """
     for param in params:
         if param.requires_grad:
             param.requires_grad_(False)
-            vars(param)["held"] = True
+            vars(param)["frozen_by_rule"] = True
 
 
-def release(model: nn.Module) -> None:
-    """Let everything that :func:`hold` has stopped be trained again; what was frozen before it stays frozen."""
+def unfreeze_params(model: nn.Module) -> None:
+    """Let everything that :func:`freeze_params` has stopped be trained again; what was frozen before it stays frozen."""
     for param in model.parameters():
-        if vars(param).pop("held", False):
+        if vars(param).pop("frozen_by_rule", False):
             param.requires_grad_(True)
 
 
@@ -154,7 +154,7 @@ def is_conv1d(module: nn.Module) -> bool:
     return type(module).__name__ == "Conv1D"
 
 
-def largest(tensors: Mapping[str, Tensor], without: float, *, together: bool = True) -> Tensors:
+def top_mask(tensors: Mapping[str, Tensor], without: float, *, together: bool = True) -> Tensors:
     """Return masks that are true where the largest entries stand, and false on a share of the smallest.
 
     Args:
@@ -165,11 +165,11 @@ def largest(tensors: Mapping[str, Tensor], without: float, *, together: bool = T
     Among equal entries the later ones are marked, NaN counts as the largest. So the number marked is exact, and the same
     every time.
 
-    >>> largest({"a": torch.tensor([3.0, 1.0, 2.0, 1.0])}, 0.25)
+    >>> top_mask({"a": torch.tensor([3.0, 1.0, 2.0, 1.0])}, 0.25)
     {'a': tensor([ True, False,  True,  True])}
     """
     if not together:
-        return {name: largest({name: tensor}, without)[name] for name, tensor in tensors.items()}
+        return {name: top_mask({name: tensor}, without)[name] for name, tensor in tensors.items()}
     flat = torch.cat([tensor.detach().flatten() for tensor in tensors.values()] or [torch.zeros(0)])
     unmarked = round(without * flat.numel())
     if unmarked == 0:
@@ -217,16 +217,16 @@ def _chain(model: nn.Module, prefix: str = "") -> dict[str, int]:
     own = len(list(model.named_parameters(recurse=False)))
     if len(parts) == 1 and not own:
         return _chain(parts[0][1], f"{prefix}{parts[0][0]}.")
-    place = {name: number for number, (name, _) in enumerate(parts)}
-    return {f"{prefix}{name}": place.get(name.partition(".")[0], 0) for name, _ in model.named_parameters()}
+    index = {name: number for number, (name, _) in enumerate(parts)}
+    return {f"{prefix}{name}": index.get(name.partition(".")[0], 0) for name, _ in model.named_parameters()}
 
 
-def stack(model: nn.Module, where: str = "stack") -> tuple[str, nn.ModuleList]:
+def layer_stack(model: nn.Module, where: str = "layer_stack") -> tuple[str, nn.ModuleList]:
     """Return a transformer's layers with the name of their list.
 
-    >>> stack(nn.Linear(2, 2))
+    >>> layer_stack(nn.Linear(2, 2))
     Traceback (most recent call last):
-    ftlab.errors.ArgumentError: stack: model must have a list of layers as long as its config says. Got Linear. Use a transformer such as BERT or GPT-2.
+    ftlab.errors.ArgumentError: layer_stack: model must have a list of layers as long as its config says. Got Linear. Use a transformer such as BERT or GPT-2.
     """
     count = getattr(getattr(model, "config", None), "num_hidden_layers", None)
     for name, module in model.named_modules():

@@ -58,18 +58,18 @@ class Now:
     evaluations: tuple[dict[str, Any], ...] = ()
     """Metrics on the validation split, one entry per epoch ended."""
     seed: int = 0
-    place: int = 0
-    """The rule's place in the recipe."""
+    index: int = 0
+    """The rule's index in the recipe."""
 
     @property
     def generator(self) -> torch.Generator:
-        """A generator seeded by (seed, step, the rule's place), so that drawing needs no stored state.
+        """A generator seeded by (seed, step, the rule's index), so that drawing needs no stored state.
 
         >>> a, b = Now(seed=1, step=2), Now(seed=1, step=2)
         >>> bool(torch.rand(1, generator=a.generator) == torch.rand(1, generator=b.generator))
         True
         """
-        return torch.Generator().manual_seed(derive_seed(self.seed, self.step, self.place))
+        return torch.Generator().manual_seed(derive_seed(self.seed, self.step, self.index))
 
 
 class Loss(Protocol):
@@ -78,10 +78,10 @@ class Loss(Protocol):
     def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
 
 
-def parts(batches: Iterable[Any]) -> Iterator[dict[str, Tensor]]:
+def microbatches(batches: Iterable[Any]) -> Iterator[dict[str, Tensor]]:
     """Yield the parts of batches one by one: a batch is a dictionary of tensors, or a list of such parts.
 
-    >>> [len(part["labels"]) for part in parts([{"labels": torch.ones(2)}, [{"labels": torch.ones(1)}]])]
+    >>> [len(part["labels"]) for part in microbatches([{"labels": torch.ones(2)}, [{"labels": torch.ones(1)}]])]
     [2, 1]
     """
     for batch in batches:
@@ -93,10 +93,12 @@ class Rule(ABC):  # noqa: B024  (its kinds have the abstract methods)
 
     needs_origin: ClassVar[bool] = False
     """Whether ``now.origin`` is to hold θ₀."""
-    holds: ClassVar[bool] = False
+    freezes: ClassVar[bool] = False
     """Whether it keeps parameters from being trained, for a while or for good."""
-    moves: ClassVar[bool] = False
+    changes_start: ClassVar[bool] = False
     """Whether it gives weights other values before the first update."""
+    removes_parameters: ClassVar[str] = ""
+    """Why the saved model has fewer parameters than the loaded one, where it has."""
     example: ClassVar[str] = ""
     """The rule as it would usually be written."""
     neutral: ClassVar[str] = ""
@@ -108,7 +110,7 @@ class Rule(ABC):  # noqa: B024  (its kinds have the abstract methods)
         return f"θ ← {self!r}(θ)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         """The rule in words, beginning with a verb."""
         return f"do what {type(self).__name__} says"
 

@@ -211,7 +211,7 @@ assert torch.allclose(by_hand, after.softmax(0), atol=1e-6)
 run
 
 # %% tags=["hide-cell"]
-metrics = run.metrics.flat()
+metrics = run.metrics.to_dict()
 assert metrics["accuracy_low"] > 0.75, "far above 0.5, which guessing reaches"
 
 # %% [markdown]

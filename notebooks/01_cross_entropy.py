@@ -28,7 +28,7 @@ from sklearn.metrics import log_loss
 import ftlab
 from ftlab import CrossEntropy, GradientRule, explore, slider
 from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
-from ftlab.experiments.paired import detectable_effect
+from ftlab.experiments.paired import minimum_detectable_effect
 from ftlab.formulas.cross_entropy import cross_entropy
 
 # %% [markdown]
@@ -615,7 +615,7 @@ verdict = ftlab.trial(
     topics,
     pairs=3,
     rows=64,
-    beside=[*in_both, ftlab.ClipNorm(1.0)],
+    base_recipe=[*in_both, ftlab.ClipNorm(1.0)],
     epochs=4,
     lr=1e-3,
     batch_size=16,
@@ -623,7 +623,7 @@ verdict = ftlab.trial(
 print(verdict)
 assert verdict.broken == ()
 assert verdict.verdict == "undecided"
-assert min(verdict.without) > verdict.guessing + 0.2  # both have learned
+assert min(verdict.without) > verdict.majority_baseline + 0.2  # both have learned
 
 # %% [markdown]
 # ### Power: what three pairs can show
@@ -638,17 +638,19 @@ assert min(verdict.without) > verdict.guessing + 0.2  # both have learned
 # From the scatter of our pairs we can compute it, and also how many pairs a smaller difference needs.
 
 # %% tags=["nbval-ignore-output"]
-spread = verdict.found.spread  # standard deviation of the pairs' differences
+spread = verdict.paired.spread  # standard deviation of the pairs' differences
 
 
 def pairs_for(difference):
     """Return how many pairs detect a difference with a power of 80 %."""
-    enough = (n for n in range(2, 5000) if spread * detectable_effect(n) <= difference)
+    enough = (
+        n for n in range(2, 5000) if spread * minimum_detectable_effect(n) <= difference
+    )
     return next(enough)
 
 
 print(f"the differences scatter by {100 * spread:.1f} points of accuracy")
-print(f"3 pairs detect {100 * verdict.found.detectable:.1f} points\n")
+print(f"3 pairs detect {100 * verdict.paired.mde():.1f} points\n")
 print("difference, points   pairs needed")
 for points in (3, 2, 1, 0.5):
     print(f"{points:18}{pairs_for(points / 100):15}")
@@ -657,16 +659,16 @@ for points in (3, 2, 1, 0.5):
 counts = range(3, 61)
 figure = Figure(figsize=(6, 3), layout="constrained", facecolor="white")
 axes = figure.subplots()
-curve = [100 * spread * detectable_effect(count) for count in counts]
+curve = [100 * spread * minimum_detectable_effect(count) for count in counts]
 axes.plot(counts, curve, color=BLUE, label="minimum detectable effect")
-observed = 100 * abs(verdict.found.mean)
+observed = 100 * abs(verdict.paired.mean)
 axes.axhline(observed, color=ORANGE, linestyle="--", label="difference of our pairs")
 axes.set(xlabel="pairs of runs", ylabel="points of accuracy", ylim=(0, None))
 axes.legend(frameon=False)
 axes.spines[["top", "right"]].set_visible(False)
-assert verdict.found.low < 0 < verdict.found.high
-assert math.isclose(verdict.found.detectable, spread * detectable_effect(3))
-assert verdict.found.detectable > abs(verdict.found.mean)
+assert verdict.paired.low < 0 < verdict.paired.high
+assert math.isclose(verdict.paired.mde(), spread * minimum_detectable_effect(3))
+assert verdict.paired.mde() > abs(verdict.paired.mean)
 assert pairs_for(0.03) < pairs_for(0.02) < pairs_for(0.01)
 assert pairs_for(0.005) < 4.5 * pairs_for(0.01)
 Picture(

@@ -692,7 +692,7 @@ assert majority < 0.55
 found = Paired.of((right["adamw"] - right["sgd"]).tolist())
 print(f"AdamW minus plain descent {found.mean:+.3f}", end="")
 print(f"   95 % interval {found.low:+.3f} to {found.high:+.3f}")
-print(f"detected with a power of 80 %: {found.detectable:.3f}")
+print(f"detected with a power of 80 %: {found.mde():.3f}")
 assert abs(found.mean) < 0.12
 assert found.verdict == "undecided"
 
@@ -862,7 +862,7 @@ class Brake(GradientRule):
 
     def shape(self, grads, memory, now):
         length = sum(grad.square().sum() for grad in grads.values()).sqrt()
-        factor = (self.longest / length).clamp(max=1)
+        factor = (self.max_length / length).clamp(max=1)
         return {name: factor * grad for name, grad in grads.items()}, memory
 
 
@@ -872,7 +872,7 @@ verdict = ftlab.trial(
     DatasetDict({"train": reviews["train"], "test": some}),
     pairs=3,
     rows=96,
-    beside=[Freeze("*.embeddings.*"), Freeze("*.layer.[0-3].*")],
+    base_recipe=[Freeze("*.embeddings.*"), Freeze("*.layer.[0-3].*")],
     epochs=2,
     lr=2.0,
     batch_size=16,
@@ -881,7 +881,7 @@ verdict = ftlab.trial(
 print(verdict)
 assert verdict.broken == ()
 assert verdict.verdict == "better"
-assert max(verdict.without) < verdict.guessing + 0.15
+assert max(verdict.without) < verdict.majority_baseline + 0.15
 
 # %% [markdown]
 # Read the interval first: it lies far above 0, so the brake helps. With it, no step is longer than $2.0\times

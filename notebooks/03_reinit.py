@@ -953,14 +953,14 @@ for split, rows in topics.items():
 topics["test"] = topics["test"].shuffle(seed=0).select(range(150))
 settings = {"epochs": 4, "lr": 5e-4, "batch_size": 20}
 verdict = ftlab.trial(
-    Shuffle(), topics, pairs=3, rows=80, beside=[Freeze(LOWER)], **settings
+    Shuffle(), topics, pairs=3, rows=80, base_recipe=[Freeze(LOWER)], **settings
 )
 print(verdict)
 
 # %% tags=["hide-cell"]
 assert verdict.broken == ()
 assert verdict.verdict == "worse"
-assert min(verdict.without) > verdict.guessing + 0.1
+assert min(verdict.without) > verdict.majority_baseline + 0.1
 
 # %% [markdown]
 # **It hurts**: the interval of the difference lies below 0. Four layers have to be learned again, and 80 rows are far too

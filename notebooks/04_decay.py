@@ -478,9 +478,7 @@ table(USUAL)
 for peak, words in ((USUAL, "the same peak"), (HIGH, "the high peak")):
     if found := gain((peak, LINEAR), (USUAL, CONSTANT)):
         print(f"{LINEAR} at {words} minus constant at the usual one:")
-        print(
-            f"  {in_words(found)}, detectable with 80 % power: {found.detectable:.3f}"
-        )
+        print(f"  {in_words(found)}, detectable with 80 % power: {found.mde():.3f}")
 
 # %% [markdown]
 # - At this peak the constant learning rate works too. `WarmupLinear(0.1)` differs from it by a few hundredths, and the
@@ -571,8 +569,8 @@ for (name, trained), colour, line in zip(
 axes.set(xlabel="update", ylabel="training loss", ylim=(0, None))
 axes.legend(frameon=False, fontsize="small")
 axes.spines[["top", "right"]].set_visible(False)
-without, with_it = scores.values()
-assert with_it["accuracy"] > without["accuracy"] + 0.1
+without, with_rule = scores.values()
+assert with_rule["accuracy"] > without["accuracy"] + 0.1
 Picture(
     figure,
     "Training loss of 24 updates at the peak 1e-3: with decay it ends lower than with "
@@ -581,7 +579,7 @@ Picture(
 
 # %% tags=["hide-cell"]
 most = max(map(list(data["test"]["label"]).count, set(data["test"]["label"])))
-assert with_it.intervals["accuracy"][0] > most / len(data["test"])
+assert with_rule.intervals["accuracy"][0] > most / len(data["test"])
 
 # %% [markdown]
 # ## Where it hurts
@@ -657,7 +655,7 @@ assert (min(bounded), max(bounded)) == (2e-5, 4e-5)
 # A half-life is easier to choose than a γ. So here is a rule that takes its half-life, in updates, and decays accordingly.
 #
 # What is it compared with? A recipe without a schedule gets warm-up and linear decay by default, so the runs without
-# your rule would not have a constant learning rate. `beside=` gives the runs with and without your rule a constant one
+# your rule would not have a constant learning rate. `base_recipe=` gives the runs with and without your rule a constant one
 # first. Rules apply one after the other, so your rule then multiplies it.
 
 
@@ -673,14 +671,14 @@ class HalfLife(Schedule):
 
 constant_first = [Decay(1.0, per="step")]
 verdict = ftlab.trial(
-    HalfLife(5), data, model, pairs=4, rows=64, beside=constant_first, **SETTINGS
+    HalfLife(5), data, model, pairs=4, rows=64, base_recipe=constant_first, **SETTINGS
 )
 print(verdict)
 
 # %% tags=["hide-cell"]
 assert verdict.broken == ()
 assert verdict.verdict == "better"
-assert verdict.found.low > 0
+assert verdict.paired.low > 0
 
 # %% [markdown]
 # At this high learning rate your rule **helps**, and four pairs are enough to show it: the interval lies above 0. The last

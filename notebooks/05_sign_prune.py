@@ -13,7 +13,7 @@
 #
 # You need the quickstart and chapter 2: gradient descent, and what a recipe is.
 #
-# **Formulas:** `sign_prune`, `signum`, `lion`, `soft_threshold`, `magnitude_prune`, `movement_prune`, `neuron_importance`, `remove_layers`, `clip_weights`, `l1_penalty`, `l2_penalty`, `weight_decay`
+# **Formulas:** `sign_prune`, `signum`, `lion`, `soft_threshold`, `magnitude_prune`, `movement_prune`, `remove_neurons`, `remove_layers`, `clip_weights`, `l1_penalty`, `l2_penalty`, `weight_decay`
 
 # %%
 import torch
@@ -27,6 +27,7 @@ from ftlab.formulas.l2_penalty import l2_penalty
 from ftlab.formulas.lion import lion
 from ftlab.formulas.magnitude_prune import magnitude_prune
 from ftlab.formulas.movement_prune import movement_prune, movement_scores
+from ftlab.formulas.remove_layers import remove_layers
 from ftlab.formulas.sign_prune import sign_prune
 from ftlab.formulas.signum import signum
 from ftlab.formulas.soft_threshold import soft_threshold
@@ -641,10 +642,10 @@ for name, folder in {
 CUTS = {
     "whole": lambda net: None,
     "half of the neurons": lambda net: surgery.remove_neurons(net, 0.5),
-    "four of six layers": lambda net: surgery.remove_layers(net, 4),
+    "four of six layers": lambda net: remove_layers(net, 4),
     "both": lambda net: (
         surgery.remove_neurons(net, 0.5),
-        surgery.remove_layers(net, 4),
+        remove_layers(net, 4),
     ),
 }
 cut = {}
@@ -820,8 +821,8 @@ print(verdict)
 assert verdict.verdict == "worse"
 
 # %% tags=["hide-cell"]
-assert min(verdict.without) > 2 * verdict.guessing
-assert verdict.found.mean < -0.2
+assert min(verdict.without) > 2 * verdict.majority_baseline
+assert verdict.paired.mean < -0.2
 assert verdict.rows * 3 // 8 == 36
 
 # %% [markdown]

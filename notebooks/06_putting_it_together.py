@@ -51,12 +51,12 @@ from ftlab import (
     slider,
 )
 from ftlab.display.plots import BLUE, GREY, ORANGE, Picture
-from ftlab.experiments.paired import detectable_effect
+from ftlab.experiments.paired import minimum_detectable_effect
 from ftlab.formulas.ema import ema
 from ftlab.formulas.gradient_descent import gradient_descent
 from ftlab.formulas.interpolate import interpolate
 from ftlab.formulas.lora import lora
-from ftlab.formulas.soup import mean_of
+from ftlab.formulas.soup import uniform_soup
 from ftlab.formulas.swa import swa
 
 logging.disable_progress_bar()  # of transformers
@@ -228,7 +228,7 @@ print("moving average:", means)
 plain, weights = {}, [{"w": torch.tensor(value)} for value in (2.0, 4.0, 9.0)]
 for count, one in enumerate(weights):
     plain = swa(plain, one, count)
-soup = mean_of(weights)
+soup = uniform_soup(weights)
 print("plain mean:", plain["w"].item(), "step by step,", soup["w"].item(), "at once")
 
 # %% tags=["hide-cell"]
@@ -771,7 +771,7 @@ TABLE = """\
 | the article | what you can run here |
 | --- | --- |
 | *direction 1*: more efficient strategies | `LoRA`, `BitFit`, `Freeze`: step 4 |
-| *direction 2*: adaptive fine-tuning | `find_rate` looks for a learning rate; \
+| *direction 2*: adaptive fine-tuning | `find_lr` looks for a learning rate; \
 `Plateau` lowers it when validation stops improving |
 | *direction 3*: across models, BERT to GPT | `Distill`: a student learns from a \
 teacher with the same labels and tokenizer. No page runs it; see \
@@ -822,14 +822,14 @@ class Shaken(ftlab.GradientRule):
 
 
 # %% [markdown]
-# `trial` trains pairs of models that differ only in the rule. `beside=` holds the rules that both models of a pair
+# `trial` trains pairs of models that differ only in the rule. `base_recipe=` holds the rules that both models of a pair
 # have. Freezing the lower half of the model makes training quicker.
 
 # %% tags=["nbval-ignore-output"]
 lower = ("*.embeddings.*", "*.layer.0.*", "*.layer.1.*", "*.layer.2.*")
 both = [Freeze(lower), ClipNorm(1.0)]
 few = {"pairs": 3, "rows": 80, "epochs": 3, "lr": 3e-4, "batch_size": 16}
-verdict = ftlab.trial(Shaken(), short, model, beside=both, **few)
+verdict = ftlab.trial(Shaken(), short, model, base_recipe=both, **few)
 print(verdict)
 
 # %% tags=["hide-cell"]
@@ -844,9 +844,9 @@ assert min(verdict.without) > 0.6
 
 # %% tags=["nbval-ignore-output"]
 for pairs in (3, 5, 10, 30):
-    seen = verdict.found.spread * detectable_effect(pairs)
+    seen = verdict.paired.spread * minimum_detectable_effect(pairs)
     print(f"{pairs:2} pairs detect a difference of {seen:.3f} with 80 % power")
-assert verdict.found.detectable >= abs(verdict.found.mean)
+assert verdict.paired.mde() >= abs(verdict.paired.mean)
 
 # %% [markdown]
 # To answer the question properly, you need more pairs: `trial(Shaken(), pairs=30)`, or `compare` if there are several

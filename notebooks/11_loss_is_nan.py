@@ -139,11 +139,11 @@ assert max(low) - min(low) < 0.1
 assert low[-1] > 0.6
 
 # %% [markdown]
-# Where is a good learning rate? `find_rate` trains a copy of the model while the learning rate grows from update to update. It
+# Where is a good learning rate? `find_lr` trains a copy of the model while the learning rate grows from update to update. It
 # reports where the loss falls most steeply and where it runs away. Your model stays as it is.
 
 # %% tags=["nbval-ignore-output"]
-found = ftlab.find_rate(model, [sixteen], low=1e-6, high=1.0, steps=30)
+found = ftlab.find_lr(model, [sixteen], low=1e-6, high=1.0, steps=30)
 print(found)
 print("learning rate  loss of the batch  smoothed")
 for number in range(0, len(found.losses), 2):

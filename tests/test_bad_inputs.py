@@ -459,7 +459,10 @@ def _resume_of_a_finished_run(bench):
 
 @bad(InputError, "arguments must be those of the run. Got lr=5e-05 (it began with 0.1)")
 def _resume_with_another_lr(bench):
-    arguments = {"model": bench.model.name, **ftlab.training.settings.Settings(recipe=(ftlab.WarmupLinear(),)).plain()}
+    arguments = {
+        "model": bench.model.name,
+        **ftlab.training.settings.Settings(recipe=(ftlab.WarmupLinear(),)).to_dict(),
+    }
     run = {"status": "running", "steps": 3, "arguments": arguments | {"lr": 0.1}, "data_fingerprint": ""}
     bench.finetune(output=bench.file("taken/run.json", json.dumps(run)).parent, resume=True)
 

@@ -142,9 +142,9 @@ def test_a_formulas_docstring_says_everything(name):
 def test_the_signatures_are_those_of_the_design():
     expected = {
         "cross_entropy": "(logits, labels, *, weight=None, smoothing=0.0)",
-        "gradient_descent": "(params, grads, rate)",
+        "gradient_descent": "(params, grads, lr)",
         "reinit": "(params, scale, generator)",
-        "decay": "(rate, gamma, steps)",
+        "decay": "(lr, gamma, steps)",
         "sign_prune": "(params, grads, strength)",
         "clip_norm": "(grads, max_norm)",
     }

@@ -102,10 +102,10 @@ def test_only_the_cell_for_colab_is_skipped(stem):
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_learner_meets_open_exercises_with_the_solution_folded_below(stem):
     cells = code_cells(stem)
-    solved = [place for place, cell in enumerate(cells) if SOLUTION in tags(cell)]
+    solved = [index for index, cell in enumerate(cells) if SOLUTION in tags(cell)]
     assert solved
-    for place in solved:
-        task, solution = cells[place - 1], cells[place]
+    for index in solved:
+        task, solution = cells[index - 1], cells[index]
         assert EXERCISE in tags(task)
         assert "..." in task.source
         assert not task.metadata.get("jupyter")
@@ -202,7 +202,7 @@ def test_an_explorers_goal_is_not_reached_yet_and_can_be(stem):
     assert pages
     for html in pages:
         data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html).group(1))
-        words = {place: said for place, (_, said) in data["frames"].items()}
+        words = {index: said for index, (_, said) in data["frames"].items()}
         assert all(len(said) > 30 for said in words.values())
         assert "<b>Goal:</b>" in html
         assert "<b>Run this cell</b> to move the sliders." in html
@@ -231,15 +231,15 @@ def assigned(source):
 def test_no_later_cell_takes_a_name_that_an_explorer_needs(stem):
     """Else its sliders would end in an error once the whole page was run."""
     cells = [cell.source for cell in code_cells(stem)]
-    for place, source in enumerate(cells):
+    for index, source in enumerate(cells):
         if not re.search(r"^explore\(", source, re.MULTILINE):
             continue
-        known = {name: read for one in cells[: place + 1] for name, read in needs(one).items()}
+        known = {name: read for one in cells[: index + 1] for name, read in needs(one).items()}
         needed = set(re.findall(r"^explore\(\s*(\w+)", source, re.MULTILINE))
         while (more := needed | {name for one in needed for name in known.get(one, ())}) != needed:
             needed = more
         assert len(needed) > 1
-        later = set().union(*map(assigned, cells[place + 1 :]))
+        later = set().union(*map(assigned, cells[index + 1 :]))
         assert needed & later == set()
 
 

@@ -13,15 +13,15 @@ from ftlab.experiments.conformance import model as small_bert
 from ftlab.parameters import (
     depths,
     distance,
-    hold,
+    freeze_params,
     joint_norm,
-    largest,
+    layer_stack,
     matrices,
     penalised,
-    release,
     roles,
     select,
-    stack,
+    top_mask,
+    unfreeze_params,
 )
 
 NAMES = [f"layer.{layer}.{part}" for layer in (0, 1, 10, 11) for part in ("weight", "bias")]
@@ -175,13 +175,13 @@ def test_a_bias_is_one_by_its_own_name(module, biases):
 def test_what_is_held_is_released_and_what_was_frozen_before_is_not():
     net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     net[1].bias.requires_grad_(False)
-    hold(net.parameters())
-    hold([net[0].weight])  # a second time, by another rule
+    freeze_params(net.parameters())
+    freeze_params([net[0].weight])  # a second time, by another rule
     assert not any(param.requires_grad for param in net.parameters())
-    release(net)
+    unfreeze_params(net)
     assert [name for name, param in net.named_parameters() if not param.requires_grad] == ["1.bias"]
     net[0].weight.requires_grad_(False)
-    release(net)  # nothing is left of the mark
+    unfreeze_params(net)  # nothing is left of the mark
     assert not net[0].weight.requires_grad
 
 
@@ -308,26 +308,26 @@ def test_matrices_are_those_of_linear_and_convolving_modules():
 
 def test_largest_marks_an_exact_number_and_of_equals_the_later():
     given = {"a": torch.tensor([[1.0, 2.0], [2.0, 2.0]]), "b": torch.tensor([2.0, 0.0])}
-    assert {name: one.int().tolist() for name, one in largest(given, 0.5).items()} == {
+    assert {name: one.int().tolist() for name, one in top_mask(given, 0.5).items()} == {
         "a": [[0, 0], [1, 1]],
         "b": [1, 0],
     }
-    apart = largest(given, 0.5, together=False)
+    apart = top_mask(given, 0.5, together=False)
     assert {name: one.int().tolist() for name, one in apart.items()} == {"a": [[0, 0], [1, 1]], "b": [1, 0]}
-    assert [int(sum(one.sum() for one in largest(given, share).values())) for share in (0, 0.1, 0.34, 1)] == [
+    assert [int(sum(one.sum() for one in top_mask(given, share).values())) for share in (0, 0.1, 0.34, 1)] == [
         6,
         5,
         4,
         0,
     ]
-    assert largest({}, 0.5) == {}
+    assert top_mask({}, 0.5) == {}
 
 
 def test_stack_is_the_list_of_layers_that_the_config_counts():
     net = small_bert()
-    name, layers = stack(net)
+    name, layers = layer_stack(net)
     assert name == "bert.encoder.layer"
     assert layers is net.bert.encoder.layer
     net.config.num_hidden_layers = 3
     with pytest.raises(ArgumentError, match="^cut: model must have a list of layers as long as its config says"):
-        stack(net, "cut")
+        layer_stack(net, "cut")

@@ -25,7 +25,7 @@ def lines(language, first_word):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def index(tmp_path_factory):
     """An empty directory with the two files that the README's reader has."""
     folder = tmp_path_factory.mktemp("reader")
     rows = ftlab.load_data("reviews")["validation"]
@@ -42,18 +42,18 @@ def run(words, folder, **options):
 
 
 @pytest.mark.parametrize("block", [block for kind, block in BLOCKS if kind == "python"])
-def test_a_python_block_runs(place, block):
-    ended = run([sys.executable, "-W", "error::FutureWarning", "-c", block], place)
+def test_a_python_block_runs(index, block):
+    ended = run([sys.executable, "-W", "error::FutureWarning", "-c", block], index)
     assert ended.returncode == 0, ended.stderr
     assert "accuracy" in ended.stdout
-    assert "save(" not in block or (place / "runs/first/model.safetensors").exists()
+    assert "save(" not in block or (index / "runs/first/model.safetensors").exists()
 
 
-def test_the_commands_run_one_after_the_other(place):
+def test_the_commands_run_one_after_the_other(index):
     commands = [line for line in lines("sh", "ftlab") if not line.startswith(".venv")]
     assert {line.split()[1] for line in commands} == {"finetune", "evaluate", "predict", "explain", "doctor"}
     for line in commands:
-        ended = run([sys.executable, "-m", *shlex.split(line)], place, input="one more line\n")
+        ended = run([sys.executable, "-m", *shlex.split(line)], index, input="one more line\n")
         assert ended.returncode == 0, f"{line}\n{ended.stderr}"
         assert ended.stdout.strip()
 

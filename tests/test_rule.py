@@ -14,18 +14,18 @@ def draw(**moment):
 
 
 def test_the_same_moment_draws_the_same():
-    assert draw(seed=1, step=2, place=3) == draw(seed=1, step=2, place=3)
+    assert draw(seed=1, step=2, index=3) == draw(seed=1, step=2, index=3)
 
 
 def test_seed_step_and_place_each_change_what_is_drawn_and_may_not_change_places():
     moments = itertools.product(range(4), repeat=3)
-    drawn = {draw(seed=seed, step=step, place=place) for seed, step, place in moments}
+    drawn = {draw(seed=seed, step=step, index=index) for seed, step, index in moments}
     assert len(drawn) == 4**3
 
 
 def test_nothing_but_seed_step_and_place_changes_what_is_drawn():
-    other = Now(seed=1, step=2, place=3, steps=9, steps_per_epoch=4, params={"w": torch.ones(1)}, rates={"w": 0.1})
-    assert tuple(torch.rand(4, generator=other.generator).tolist()) == draw(seed=1, step=2, place=3)
+    other = Now(seed=1, step=2, index=3, steps=9, steps_per_epoch=4, params={"w": torch.ones(1)}, rates={"w": 0.1})
+    assert tuple(torch.rand(4, generator=other.generator).tolist()) == draw(seed=1, step=2, index=3)
 
 
 def test_each_generator_begins_at_the_beginning_and_leaves_that_of_torch_alone():
@@ -60,7 +60,7 @@ def test_a_kind_alone_is_no_rule(kind):
 
 def test_a_rule_that_says_nothing_more_remembers_nothing_changes_no_model_and_warns_of_nothing():
     class Silent(Schedule):
-        equation = sentence = ""
+        equation = description = ""
 
         def schedule(self, rates, memory, now):
             return rates, memory

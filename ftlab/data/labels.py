@@ -31,14 +31,14 @@ class Column:
 
     texts: list[Any]
     labels: list[Any]
-    place: str
+    index: str
 
     def part(self, rows: list[int]) -> "Column":
         """Return some of the rows."""
-        return Column([self.texts[i] for i in rows], [self.labels[i] for i in rows], self.place)
+        return Column([self.texts[i] for i in rows], [self.labels[i] for i in rows], self.index)
 
 
-def pick_columns(table: Table, place: str, text: str | None, label: str | None) -> Column:
+def pick_columns(table: Table, index: str, text: str | None, label: str | None) -> Column:
     """Return the columns of texts and labels, and refuse a row that lacks either."""
 
     def pick(what: str, asked: str | None, usual: tuple[str, ...]) -> list[Any]:
@@ -47,36 +47,36 @@ def pick_columns(table: Table, place: str, text: str | None, label: str | None) 
                 return table[column]
         wanted = repr(asked) if asked else " or ".join(map(repr, usual))
         do = f"Name the column with {what}=; a file without a header line needs one, such as text,label"
-        raise input_error("load_data", place, f"have a column {wanted}", f"columns {', '.join(table)}", do)
+        raise input_error("load_data", index, f"have a column {wanted}", f"columns {', '.join(table)}", do)
 
     texts, labels = pick("text", text, ("text", "sentence")), pick("label", label, ("label",))
-    check_texts(texts, place)
-    return Column(texts, labels, place)
+    check_texts(texts, index)
+    return Column(texts, labels, index)
 
 
-def check_texts(texts: Iterable[Any], place: str) -> None:
+def check_texts(texts: Iterable[Any], index: str) -> None:
     """Refuse texts that are empty or no text."""
     wrong = {i: one for i, one in enumerate(texts) if not isinstance(one, str) or not one.strip()}
     if wrong:
         got = _first_of(wrong)
-        raise input_error("load_data", f"text of {place}", "not be empty", got, "Fill these rows or take them out")
+        raise input_error("load_data", f"text of {index}", "not be empty", got, "Fill these rows or take them out")
 
 
-def check_labels(labels: Iterable[Any], place: str, *, none_is_a_label: bool = False) -> None:
+def check_labels(labels: Iterable[Any], index: str, *, none_is_a_label: bool = False) -> None:
     """Refuse rows without a label; where several may hold, an empty cell says that none does."""
     wrong = {i: one for i, one in enumerate(labels) if _absent(one) and not (none_is_a_label and one == "")}
     if wrong:
         got = _first_of(wrong)
         do = "Fill them or take the rows out"
-        raise input_error("load_data", f"label of {place}", "be there in every row", got, do)
+        raise input_error("load_data", f"label of {index}", "be there in every row", got, do)
 
 
-def check_numbers(labels: Iterable[Any], place: str) -> None:
+def check_numbers(labels: Iterable[Any], index: str) -> None:
     """Refuse labels that are no finite number."""
     numbers = ((i, one, _number(one)) for i, one in enumerate(labels))
     wrong = {i: one for i, one, number in numbers if number is None or not math.isfinite(number)}
     if wrong:
-        raise input_error("load_data", f"label of {place}", "be a finite number", _first_of(wrong), "Mend these rows")
+        raise input_error("load_data", f"label of {index}", "be a finite number", _first_of(wrong), "Mend these rows")
 
 
 def check_rows(rows: "Dataset", task: Task, split: str) -> None:
@@ -107,16 +107,16 @@ def kind_of(labels: list[Any], name: str) -> str:
 def parse_labels(column: Column, kind: str) -> Column:
     """Turn labels into names, lists of names, or numbers; refuse rows without one."""
     labels = column.labels
-    check_labels(labels, column.place, none_is_a_label=kind == "multilabel")
+    check_labels(labels, column.index, none_is_a_label=kind == "multilabel")
     if kind == "regression":
-        check_numbers(labels, column.place)
-        return Column(column.texts, [_number(one) for one in labels], column.place)
+        check_numbers(labels, column.index)
+        return Column(column.texts, [_number(one) for one in labels], column.index)
     if kind == "multilabel":
         lists = [one if isinstance(one, list) else str(one).split("|") for one in labels]
-        return Column(column.texts, [sorted({_name(label) for label in one} - {""}) for one in lists], column.place)
+        return Column(column.texts, [sorted({_name(label) for label in one} - {""}) for one in lists], column.index)
     names = [_name(one) for one in labels]
-    _mention_spelling(labels, names, column.place)
-    return Column(column.texts, names, column.place)
+    _mention_spelling(labels, names, column.index)
+    return Column(column.texts, names, column.index)
 
 
 def learn_names(train: Column, kind: str, name: str, given: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -149,13 +149,13 @@ def build(column: Column, task: Task) -> "Dataset":
         features = Features({"text": Value("string"), "label": Value("float32")})
         return Dataset.from_dict({"text": column.texts, "label": column.labels}, features=features)
     several = task.kind == "multilabel"
-    number = {label: place for place, label in enumerate(task.names)}
+    number = {label: index for index, label in enumerate(task.names)}
     lists = column.labels if several else [[label] for label in column.labels]
     unknown = [i for i, one in enumerate(lists) if not set(one) <= number.keys()]
     if unknown:
         got = f"{(set(lists[unknown[0]]) - number.keys()).pop()!r} in {rows_in_words(unknown)}"
         do = f"Known are {', '.join(task.names[:6])}{', ...' if len(task.names) > 6 else ''}"
-        raise input_error("load_data", f"labels of {column.place}", "be known from training", got, do)
+        raise input_error("load_data", f"labels of {column.index}", "be known from training", got, do)
     ids = [[number[label] for label in one] for one in lists]
     classes = ClassLabel(names=list(task.names))
     features = Features({"text": Value("string"), "label": List(classes) if several else classes})
@@ -216,11 +216,11 @@ def _order(name: str) -> tuple[float, str]:
     return (number if number is not None and math.isfinite(number) else math.inf, name)
 
 
-def _mention_spelling(labels: list[Any], names: list[str], place: str) -> None:
+def _mention_spelling(labels: list[Any], names: list[str], index: str) -> None:
     trimmed = sum(name != one for name, one in zip(names, labels, strict=True) if isinstance(one, str))
     if trimmed:
-        note("load_data", f"spaces around {trimmed} labels of {place} are left out.")
+        note("load_data", f"spaces around {trimmed} labels of {index} are left out.")
     folded = Counter(name.casefold() for name in set(names))
     alike = [name for name in sorted(set(names)) if folded[name.casefold()] > 1]
     if alike:
-        note("load_data", f"labels of {place} differ in case only, and stay apart: {', '.join(alike)}.")
+        note("load_data", f"labels of {index} differ in case only, and stay apart: {', '.join(alike)}.")

@@ -18,7 +18,7 @@ from ftlab.data.labels import (
     parse_labels,
     pick_columns,
 )
-from ftlab.data.split import normal, split_rows
+from ftlab.data.split import normalise_text, split_rows
 from ftlab.data.tables import SPLITS, Table, read_folder, read_table
 from ftlab.errors import ArgumentError, argument_error, check_choice, input_error, note
 
@@ -76,18 +76,18 @@ def load_data(
     if name in REVIEWS:
         label = label or task or "sentiment"
         check_choice("load_data", "task", label, REVIEW_LABELS)
-        return _of_tables(read_folder(EMBEDDED / name), name, "text", label, "classification")
+        return _from_tables(read_folder(EMBEDDED / name), name, "text", label, "classification")
     if name == "digits":
         return _digits()
     path = Path(name)
     if os.path.isdir(path / "train"):  # os.path, since Path.is_dir raises on a name that is too long
         return _of_datasets(data_from_hub("imagefolder", data_dir=name), name, text, label, task)
     if os.path.isdir(path):
-        return _of_tables(read_folder(path), path.name, text, label, task)
+        return _from_tables(read_folder(path), path.name, text, label, task)
     if _may_be_hub_id(path, name):
         found = data_from_hub(*name.split(":", 1))
         return _of_datasets(found if isinstance(found, dict) else {"train": found}, name, text, label, task)
-    return _of_tables({"": read_table(path)}, path.name, text, label, task)
+    return _from_tables({"": read_table(path)}, path.name, text, label, task)
 
 
 def load_pairs() -> "Dataset":
@@ -141,7 +141,7 @@ def task_of(data: Any) -> Task:
     return Task("regression", (), modality)
 
 
-def checked(data: Any) -> "DatasetDict":
+def as_dataset_dict(data: Any) -> "DatasetDict":
     """Return data in the common form; what has it already is only looked through, and nothing is mentioned again."""
     try:
         task = task_of(data)
@@ -168,7 +168,7 @@ def fingerprint(data: "DatasetDict") -> str:
     return digest.hexdigest()
 
 
-def _of_tables(
+def _from_tables(
     tables: dict[str, Table],
     name: str,
     text: str | None,
@@ -199,11 +199,11 @@ def _of_tables(
 
 
 def _mention_overlap(columns: dict[str, Column]) -> None:
-    seen = {normal(one) for one in columns["train"].texts}
+    seen = {normalise_text(one) for one in columns["train"].texts}
     for split, column in columns.items():
-        again = sum(normal(one) in seen for one in column.texts) if split != "train" else 0
+        again = sum(normalise_text(one) in seen for one in column.texts) if split != "train" else 0
         if again:
-            note("load_data", f"{again} of {len(column.texts)} texts of {column.place} stand in train as well.")
+            note("load_data", f"{again} of {len(column.texts)} texts of {column.index} stand in train as well.")
 
 
 def _of_datasets(source: Any, name: str, text: str | None, label: str | None, task: str | None) -> "DatasetDict":
@@ -230,7 +230,7 @@ def _of_datasets(source: Any, name: str, text: str | None, label: str | None, ta
         task = "regression"
     classes = getattr(feature, "feature", feature)
     names = tuple(one.strip() for one in classes.names) if isinstance(classes, ClassLabel) else ()
-    return _of_tables(tables, name, text, label, task, names)
+    return _from_tables(tables, name, text, label, task, names)
 
 
 def _plain(rows: "Dataset", column: str) -> list[Any]:

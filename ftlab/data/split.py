@@ -11,10 +11,10 @@ SHARES = (("validation", 0.1), ("test", 0.1))
 SMALLEST = 10
 
 
-def normal(text: str) -> str:
+def normalise_text(text: str) -> str:
     """Return a text as it is compared with others: without case, without runs of white space.
 
-    >>> normal("A  Quiet\\tgem ")
+    >>> normalise_text("A  Quiet\\tgem ")
     'a quiet gem'
     """
     return " ".join(text.casefold().split())
@@ -42,7 +42,7 @@ def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool
         raise input_error("load_data", name, f"have at least {SMALLEST} rows to be split", str(len(texts)), do)
     together = defaultdict(list)
     for row, text in enumerate(texts):
-        together[normal(text)].append(row)
+        together[normalise_text(text)].append(row)
     again = len(texts) - len(together)
     if again:
         torn = sum(len({str(labels[row]) for row in rows}) > 1 for rows in together.values())

@@ -118,7 +118,7 @@ def _delimited(path: Path, text: str) -> Table:
         raise input_error("load_data", "file", "be a table with balanced quotes", got, do) from error
     if blank:
         note("load_data", f"{blank} blank lines of {path.name} are left out.")
-    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    return {name: [row[index] for row in rows] for index, name in enumerate(header)}
 
 
 def _unquoted(cell: str) -> str:

@@ -128,9 +128,9 @@ def sweeps(controls: dict[str, Slider]) -> dict[tuple[int, ...], dict[str, Any]]
     """
     start, begin = {name: control.start for name, control in controls.items()}, at_start(controls)
     return {
-        (*begin[:which], place, *begin[which + 1 :]): start | {name: value}
+        (*begin[:which], index, *begin[which + 1 :]): start | {name: value}
         for which, (name, control) in enumerate(controls.items())
-        for place, value in enumerate(control.values)
+        for index, value in enumerate(control.values)
     }
 
 

@@ -25,8 +25,8 @@ def page(name: str, goal: str, labels: Mapping[str, list[str]], start: tuple[int
     data = {"frames": shown, "labels": list(labels.values()), "start": start}
     mark = hashlib.sha256(json.dumps([name, goal, labels]).encode()).hexdigest()[:8]
     rows = "".join(
-        _row(f"{mark}-{which}", one, labels[one], place)
-        for which, (one, place) in enumerate(zip(labels, start, strict=True))
+        _row(f"{mark}-{which}", one, labels[one], index)
+        for which, (one, index) in enumerate(zip(labels, start, strict=True))
     )
     target = f"<p><b>Goal:</b> {escape(goal)}</p>" if goal else ""
     alone = (
@@ -54,11 +54,11 @@ def as_source(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def _row(mark: str, name: str, labels: list[str], place: int) -> str:
-    value = escape(labels[place])
+def _row(mark: str, name: str, labels: list[str], index: int) -> str:
+    value = escape(labels[index])
     return (
         f'<div><label for="slider-{mark}">{escape(name)} = <output>{value}</output></label> '
-        f'<input id="slider-{mark}" type="range" min="0" max="{len(labels) - 1}" step="1" value="{place}" '
+        f'<input id="slider-{mark}" type="range" min="0" max="{len(labels) - 1}" step="1" value="{index}" '
         f'style="width:min(24em,90%)" aria-valuetext="{value}"></div>'
     )
 

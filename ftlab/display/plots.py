@@ -28,7 +28,7 @@ def curves(history: list[dict[str, Any]], evaluations: list[dict[str, Any]], ste
     left.plot(steps, running_mean(losses), color=BLUE, label="running mean")
     left.set(title="training loss", xlabel="step", ylim=(0, None))
     left.legend(frameon=False, fontsize="small")
-    middle.plot(steps, [record["rate"] for record in history], color=BLUE)
+    middle.plot(steps, [record["lr"] for record in history], color=BLUE)
     middle.set(title="learning rate", xlabel="step", ylim=(0, None))
     middle.ticklabel_format(axis="y", style="sci", scilimits=(-3, 3))
     _validation(right, evaluations)
@@ -54,11 +54,11 @@ def differences(found: Mapping[str, Any], title: str) -> Any:
 
     figure = Figure(figsize=(7, 1 + 0.45 * len(found)), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    for place, (name, one) in enumerate(list(found.items())[::-1]):
+    for index, (name, one) in enumerate(list(found.items())[::-1]):
         colour = {"better": BLUE, "worse": ORANGE}.get(one.verdict, GREY)
-        axes.plot(one.differences, [place] * len(one.differences), ".", color=GREY, alpha=0.5, label=f"{name}, pairs")
-        axes.plot([one.low, one.high], [place, place], color=colour, linewidth=2)
-        axes.plot([one.mean], [place], "D", color=colour, markersize=6)
+        axes.plot(one.differences, [index] * len(one.differences), ".", color=GREY, alpha=0.5, label=f"{name}, pairs")
+        axes.plot([one.low, one.high], [index, index], color=colour, linewidth=2)
+        axes.plot([one.mean], [index], "D", color=colour, markersize=6)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(yticks=range(len(found)), xlabel=title, ylim=(-0.6, len(found) - 0.4))
     axes.set_yticklabels(list(found)[::-1])

@@ -26,7 +26,7 @@ class Progress:
         """Move on by one step; the numbers beside the bar change at most ten times a second."""
         now = time.monotonic()
         if now - self._last > 0.1:
-            self._bar.set_postfix_str(f"loss {record['loss']:.3f}, rate {record['rate']:.1e}", refresh=False)
+            self._bar.set_postfix_str(f"loss {record['loss']:.3f}, lr {record['lr']:.1e}", refresh=False)
             self._last = now
         self._bar.update(record["samples"])
 

@@ -81,7 +81,7 @@ class Behaviour:
         counts = {part: sum((one.kind, one.capability) == part for one in self.answers) for part in self._parts()}
         return [(*part, count, *self.share(*part)) for part, count in counts.items()]
 
-    def flat(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the shares as one flat dictionary, for a file."""
         flat: dict[str, Any] = {}
         for kind in KINDS:

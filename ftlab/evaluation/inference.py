@@ -18,7 +18,7 @@ FEW = 16
 """With fewer rows than that, trying whether texts can be packed would take longer than it saves."""
 
 
-def run_over(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64, *, engine: str = "auto") -> Tensor:
+def predict_logits(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64, *, engine: str = "auto") -> Tensor:
     """Return the scores of every row, in the order of the rows; rows of like length share a batch."""
     net = pretrained.net
     device = next(net.parameters()).device
@@ -114,7 +114,7 @@ def evaluate_encoded(
 ) -> Metrics:
     """Measure a model on rows that are tokenised already."""
     assert encoded.labels is not None
-    logits = run_over(pretrained, encoded, engine=engine)
+    logits = predict_logits(pretrained, encoded, engine=engine)
     logits = logits.squeeze(-1) if pretrained.task.kind == "regression" else logits
     return measure(pretrained.task, logits.numpy(), encoded.labels.numpy(), split=split, resamples=resamples)
 
@@ -150,7 +150,7 @@ def predict(pretrained: Pretrained, inputs: Any, *, max_length: int = 128) -> li
         from datasets import Dataset
 
         encoded = encode(pretrained, Dataset.from_dict({"image": inputs}), max_length, "predict")
-    logits = run_over(pretrained, encoded).double()
+    logits = predict_logits(pretrained, encoded).double()
     return [_prediction(pretrained, row) for row in logits]
 
 

@@ -46,7 +46,7 @@ class Metrics:
     def __getitem__(self, name: str) -> float:
         return self.values[name]
 
-    def flat(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return everything as one flat dictionary, as ``metrics.json`` holds it; undefined is None, with a note."""
         flat: dict[str, Any] = {}
         for name, value in self.values.items():

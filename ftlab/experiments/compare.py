@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ftlab.data.load import checked, task_of
+from ftlab.data.load import as_dataset_dict, task_of
 from ftlab.errors import DivergenceError, argument_error, check_int, format_error, input_error
 from ftlab.experiments.paired import Paired, holm
 from ftlab.models.load import Pretrained, load_model
@@ -61,7 +61,7 @@ class Comparison:
                 lines.append((arm, mean, "", "", ""))
             elif arm in found:
                 one, p = found[arm], adjusted[arm]
-                seen = f"undecided (detects {one.visible(0.05 / len(found)):.3f})" if one.spread else "undecided"
+                seen = f"undecided (detects {one.mde(0.05 / len(found)):.3f})" if one.spread else "undecided"
                 difference = f"{one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
                 lines.append((arm, mean, difference, f"{p:.3f}", one.verdict if p < 0.05 else seen))
             else:
@@ -89,7 +89,7 @@ class Comparison:
 
     def __str__(self) -> str:
         table = [self.head, *self.rows()]
-        widths = [max(len(row[place]) for row in table) for place in range(len(self.head))]
+        widths = [max(len(row[index]) for row in table) for index in range(len(self.head))]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
         ]
@@ -150,7 +150,7 @@ def compare(
     chosen = {name: _arguments(name, arm, shared) for name, arm in given.items()}
     if len(chosen) < 2:
         raise argument_error("compare", "arms", "be at least two", f"{len(chosen)}", "The first is the reference")
-    data = checked(data)
+    data = as_dataset_dict(data)
     split = split_to_measure("compare", data)
     model = model if isinstance(model, Pretrained) else load_model(model, data)
     metric = METRIC[task_of(data).kind]

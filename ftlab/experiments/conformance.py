@@ -35,7 +35,7 @@ from ftlab.training import checkpoint
 from ftlab.training.loop import finish
 
 __all__ = [
-    "CLAUSES",
+    "CHECKS",
     "PER_EPOCH",
     "STEPS",
     "batch",
@@ -72,7 +72,7 @@ def examine(rule: Rule) -> list[str]:
     """
     found = []
     failed: set[str] = set()
-    for clause in CLAUSES:
+    for clause in CHECKS:
         try:
             clause(rule)
         except ConformanceError as broken:
@@ -109,7 +109,7 @@ def is_a_value(rule: Rule) -> None:
 
 def can_be_explained(rule: Rule) -> None:
     """Its equation and its sentence are one line each, and explain takes it."""
-    for text in (rule.equation, rule.sentence):
+    for text in (rule.equation, rule.description):
         hold(
             text and "\n" not in text and not text.endswith("."), f"It must be one line without a full stop: {text!r}."
         )
@@ -148,8 +148,8 @@ def has_a_neutral_form(rule: Rule) -> None:
     if not text or text.endswith("."):
         return
     neutral = parse(text, {**rules(), type(rule).__name__: type(rule)})
-    with_it, without = weights(trained([neutral], STEPS)), weights(trained([], STEPS))
-    hold(same(with_it, without), f"{text} must be the empty recipe bit for bit.")
+    with_rule, without = weights(trained([neutral], STEPS)), weights(trained([], STEPS))
+    hold(same(with_rule, without), f"{text} must be the empty recipe bit for bit.")
 
 
 def resumes(rule: Rule) -> None:
@@ -171,7 +171,7 @@ def gives_the_model_back(rule: Rule) -> None:
     """The names that are saved are those that were loaded, and what was trainable is again."""
     loaded, state = model(), trained([rule], 2)
     saved = state.model.state_dict()
-    fewer = bool(getattr(rule, "removes", ""))  # why names are missing, where a rule takes modules out
+    fewer = bool(rule.removes_parameters)  # why names are missing, where a rule takes modules out
     names = [name for name in loaded.state_dict() if name in saved or not fewer]
     hold(names == list(saved), "The saved names must be those that were loaded.")
     trainable = [name for name, param in state.model.named_parameters() if param.requires_grad]
@@ -200,7 +200,7 @@ def keeps_ties_and_what_is_frozen(rule: Rule) -> None:
         hold(torch.equal(words, freeze(model()).base_model.embeddings.word_embeddings.weight), "It must not change.")
 
 
-CLAUSES = (
+CHECKS = (
     is_a_value,
     can_be_explained,
     gives_what_its_kind_gives,

@@ -41,7 +41,7 @@ class RangeTest:
         return f"{len(self.rates)} learning rates from {self.rates[0]:.2g} to {self.rates[-1]:.2g}: {found}, and {end}."
 
 
-def find_rate(
+def find_lr(
     model: Any,
     batches: Any,
     *,
@@ -87,22 +87,22 @@ def find_rate(
 
     Example:
         >>> from ftlab.experiments.conformance import batch, model
-        >>> found = find_rate(model(), [batch(0), batch(1)], low=1e-5, high=1.0, steps=30)
+        >>> found = find_lr(model(), [batch(0), batch(1)], low=1e-5, high=1.0, steps=30)
         >>> 1e-4 < found.suggestion < 0.1
         True
     """
-    check_number("find_rate", "low", low, "1e-7 is usual", above=0)
-    check_number("find_rate", "high", high, "1 is usual", above=low)
-    check_int("find_rate", "steps", steps, "100 is usual", at_least=3)
-    check_number("find_rate", "smoothing", smoothing, "0.8 is usual", at_least=0, below=1)
+    check_number("find_lr", "low", low, "1e-7 is usual", above=0)
+    check_number("find_lr", "high", high, "1 is usual", above=low)
+    check_int("find_lr", "steps", steps, "100 is usual", at_least=3)
+    check_number("find_lr", "smoothing", smoothing, "0.8 is usual", at_least=0, below=1)
     schedules = [type(rule).__name__ for rule in recipe if isinstance(rule, Schedule)]
     if schedules:
-        raise argument_error("find_rate", "recipe", "have no schedule", ", ".join(schedules), "The test sets the rate")
+        raise argument_error("find_lr", "recipe", "have no schedule", ", ".join(schedules), "The test sets the rate")
     if optimizer == "adabound":
         do = "AdaBound has two, whose bounds would run away with the first; test 'adamw' and 'sgd', which it lies between"
-        raise argument_error("find_rate", "optimizer", "have one learning rate", repr(optimizer), do)
+        raise argument_error("find_lr", "optimizer", "have one learning rate", repr(optimizer), do)
     if not len(batches):
-        raise argument_error("find_rate", "batches", "hold at least one", "none", "Give a list of batches")
+        raise argument_error("find_lr", "batches", "hold at least one", "none", "Give a list of batches")
     state = begin(
         model.copy() if isinstance(model, Pretrained) else copy.deepcopy(model),
         batches,
@@ -135,7 +135,7 @@ def find_rate(
             break
     if not losses:
         do = "Look for odd rows in the data, and for weights that are not finite"
-        raise argument_error("find_rate", "loss", "be finite at the first batch", "NaN or infinity", do)
+        raise argument_error("find_lr", "loss", "be finite at the first batch", "NaN or infinity", do)
     # what comes after the best counts as no worse than the worst before it, or a loss that ran away would hide the fall
     smoothed = _smooth(torch.tensor(losses, dtype=torch.double).clamp(max=highest), smoothing)
     return RangeTest(tuple(rates), tuple(losses), tuple(smoothed.tolist()), _steepest(rates, smoothed), stopped)
@@ -149,8 +149,8 @@ def _again_and_again(batches: Any) -> Iterator[Any]:
 
 def _smooth(losses: Tensor, smoothing: float) -> Tensor:
     """Average each loss with all others; one that is k places away has the weight smoothing^k."""
-    place = torch.arange(len(losses))
-    weights = torch.tensor(smoothing, dtype=torch.double) ** (place[:, None] - place).abs()
+    index = torch.arange(len(losses))
+    weights = torch.tensor(smoothing, dtype=torch.double) ** (index[:, None] - index).abs()
     return weights @ losses / weights.sum(1)
 
 
@@ -160,5 +160,5 @@ def _steepest(rates: Sequence[float], smoothed: Tensor) -> float | None:
         return None
     logs = torch.tensor(rates, dtype=torch.double).log()
     slopes = (smoothed[2:] - smoothed[:-2]) / (logs[2:] - logs[:-2])
-    place = int(slopes.argmin())
-    return rates[place + 1] if slopes[place] < 0 else None
+    index = int(slopes.argmin())
+    return rates[index + 1] if slopes[index] < 0 else None

@@ -56,14 +56,12 @@ class Paired:
             return "undecided"
         return "better" if self.mean > 0 else "worse"
 
-    @property
-    def detectable(self) -> float:
-        """The smallest true mean difference that so many pairs, as scattered as these, show with a chance of 80 %."""
-        return self.visible()
+    def mde(self, alpha: float = 0.05) -> float:
+        """Return the minimum detectable effect: the smallest true mean difference found with a power of 80 %.
 
-    def visible(self, level: float = 0.05) -> float:
-        """Return the same for a test at another level, as where several arms share one."""
-        return self.spread * detectable_effect(len(self.differences), level=level)
+        It assumes this number of pairs with this spread, and a two-sided test at the level ``alpha``.
+        """
+        return self.spread * minimum_detectable_effect(len(self.differences), alpha=alpha)
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
@@ -76,22 +74,22 @@ def holm(probabilities: Sequence[float]) -> list[float]:
     """
     order = sorted(range(len(probabilities)), key=probabilities.__getitem__)
     adjusted, worst = [0.0] * len(order), 0.0
-    for rank, place in enumerate(order):
-        worst = max(worst, min(1.0, (len(order) - rank) * probabilities[place]))
-        adjusted[place] = worst
+    for rank, index in enumerate(order):
+        worst = max(worst, min(1.0, (len(order) - rank) * probabilities[index]))
+        adjusted[index] = worst
     return adjusted
 
 
-def detectable_effect(pairs: int, power: float = 0.8, level: float = 0.05) -> float:
-    """Return the smallest mean difference, in standard deviations, that a paired t-test shows with a given power.
+def minimum_detectable_effect(pairs: int, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the smallest mean difference, in standard deviations, that a paired t-test finds with a given power.
 
-    >>> [round(detectable_effect(pairs), 2) for pairs in (5, 10, 20)]
+    >>> [round(minimum_detectable_effect(pairs), 2) for pairs in (5, 10, 20)]
     [1.68, 1.0, 0.66]
     """
     from scipy import optimize, stats
 
     freedom = pairs - 1
-    bound = stats.t.ppf(1 - level / 2, freedom)
+    bound = stats.t.ppf(1 - alpha / 2, freedom)
 
     def missing(effect: float) -> float:
         shift = effect * math.sqrt(pairs)

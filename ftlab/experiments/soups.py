@@ -11,7 +11,7 @@ from torch import nn
 
 from ftlab.errors import argument_error, note
 from ftlab.evaluation.inference import evaluate
-from ftlab.formulas.soup import mean_of
+from ftlab.formulas.soup import uniform_soup
 from ftlab.models.load import Pretrained
 from ftlab.parameters import Tensors
 from ftlab.training.run import Run
@@ -21,7 +21,7 @@ SCORES = {"classification": "accuracy", "multilabel": "f1_micro", "regression": 
 
 
 def soup(runs: Sequence[Run | Pretrained]) -> Pretrained:
-    """Average the weights of several models. See :func:`ftlab.formulas.soup.mean_of`.
+    """Average the weights of several models. See :func:`ftlab.formulas.soup.uniform_soup`.
 
     Args:
         runs: Finished runs, or models; at least one. They should come from one checkpoint and one new head.
@@ -32,7 +32,7 @@ def soup(runs: Sequence[Run | Pretrained]) -> Pretrained:
     Raises:
         ArgumentError: If the models are not of one architecture and one task.
     """
-    return _poured(_checked("soup", runs))
+    return _averaged(_checked("soup", runs))
 
 
 def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
@@ -77,16 +77,16 @@ def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
         return -math.inf if math.isnan(found) else found
 
     alone = [score(model) for model in models]
-    first, *others = sorted(range(len(models)), key=lambda place: -alone[place])  # equal scores keep their order
+    first, *others = sorted(range(len(models)), key=lambda index: -alone[index])  # equal scores keep their order
     chosen, best = [first], alone[first]
-    for place in others:
-        reached = score(_poured([models[one] for one in (*chosen, place)]))
+    for index in others:
+        reached = score(_averaged([models[one] for one in (*chosen, index)]))
         if reached >= best:
-            chosen, best = [*chosen, place], reached
-    names = ", ".join(str(place + 1) for place in chosen)
+            chosen, best = [*chosen, index], reached
+    names = ", ".join(str(index + 1) for index in chosen)
     reached_by = f"{split} {metric} {abs(best):.4g}, the best run alone {abs(alone[first]):.4g}"
     note("greedy_soup", f"of {len(models)} runs these are in, by their place: {names}; {reached_by}.")
-    return _poured([models[place] for place in chosen])
+    return _averaged([models[index] for index in chosen])
 
 
 def _checked(where: str, runs: Sequence[Run | Pretrained]) -> list[Pretrained]:
@@ -102,13 +102,13 @@ def _checked(where: str, runs: Sequence[Run | Pretrained]) -> list[Pretrained]:
     models = [one.model if isinstance(one, Run) else one for one in runs]
     first = models[0]
     shapes = _shapes(first)
-    for place, model in enumerate(models):
+    for index, model in enumerate(models):
         if model.task != first.task:
-            got = f"{_told(model)} in place {place + 1}, {_told(first)} in place 1"
+            got = f"{_described(model)} in place {index + 1}, {_described(first)} in place 1"
             raise argument_error(where, "runs", "be of one task", got, "Average models that know the same labels")
         odd = sorted({*shapes.items()} ^ {*_shapes(model).items()})
         if odd:
-            got = f"another {odd[0][0]} in place {place + 1}"
+            got = f"another {odd[0][0]} in place {index + 1}"
             raise argument_error(where, "runs", "be of one architecture", got, "Average models made of one checkpoint")
     if len({model.name for model in models}) > 1:
         note(where, "the models come from different checkpoints; the mean of such weights is rarely of use.")
@@ -121,7 +121,7 @@ def _checked(where: str, runs: Sequence[Run | Pretrained]) -> list[Pretrained]:
     return models
 
 
-def _poured(models: Sequence[Pretrained]) -> Pretrained:
+def _averaged(models: Sequence[Pretrained]) -> Pretrained:
     """Return a model of its own with the mean of the weights; buffers are those of the first model."""
     net = copy.deepcopy(models[0].net)
     params = dict(net.named_parameters())
@@ -130,7 +130,7 @@ def _poured(models: Sequence[Pretrained]) -> Pretrained:
         {name: param.detach().to(device) for name, param in model.net.named_parameters()} for model in models
     ]
     with torch.no_grad():
-        for name, tensor in mean_of(sets).items():
+        for name, tensor in uniform_soup(sets).items():
             params[name].copy_(tensor)
     return replace(models[0], net=net, name=f"soup of {len(models)} of {Path(models[0].name).name}")
 
@@ -139,5 +139,5 @@ def _shapes(model: Pretrained) -> dict[str, tuple[int, ...]]:
     return {name: tuple(param.shape) for name, param in model.net.named_parameters()}
 
 
-def _told(model: Pretrained) -> str:
+def _described(model: Pretrained) -> str:
     return f"{model.task.kind} of {', '.join(model.task.names[:6]) or 'a number'}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from ftlab.data.load import checked, task_of
+from ftlab.data.load import as_dataset_dict, task_of
 from ftlab.errors import DivergenceError, check_int, check_number
 from ftlab.experiments.compare import METRIC, check_arguments, reach, split_to_measure
 from ftlab.experiments.conformance import examine
@@ -39,33 +39,33 @@ class Trial:
     rows: int = 0
     """Rows that each arm was trained on."""
     without: tuple[float, ...] = ()
-    with_it: tuple[float, ...] = ()
-    found: Paired | None = None
-    guessing: float = math.nan
+    with_rule: tuple[float, ...] = ()
+    paired: Paired | None = None
+    majority_baseline: float = math.nan
     """The accuracy of always saying the most frequent label of the rows measured on; NaN in other tasks."""
     seconds: float = 0.0
 
     @property
     def verdict(self) -> str:
         """``"refused"``, ``"diverged"``, ``"better"``, ``"worse"`` or ``"undecided"``."""
-        return self.found.verdict if self.found else "diverged" if self.diverged else "refused"
+        return self.paired.verdict if self.paired else "diverged" if self.diverged else "refused"
 
     def __str__(self) -> str:
         if self.broken:
             lines = [f"{self.rule} does not keep the contract, so nothing was trained:"]
             return "\n".join([*lines, *(f"  {clause}" for clause in self.broken)])
-        if not self.found:
-            seed = len(self.with_it)
+        if not self.paired:
+            seed = len(self.with_rule)
             return (
                 f"{self.rule}: it keeps the contract, but training with it goes wrong, and without it does not "
                 f"(seed {seed}):\n  {self.diverged}"
             )
-        found, pairs = self.found, len(self.without)
+        found, pairs = self.paired, len(self.without)
         lines = [
             f"{self.rule}: it keeps the contract.",
             self.note,
             f"{self.metric} on {self.n} {self.split} rows, {pairs} pairs of seeds, {self.rows} rows to train on:",
-            f"  without {_mean(self.without):.4f}, with {_mean(self.with_it):.4f}",
+            f"  without {_mean(self.without):.4f}, with {_mean(self.with_rule):.4f}",
             f"  difference {found.mean:+.4f}, 95 % interval over seeds {found.low:+.4f} to {found.high:+.4f}",
             *_in_words(found, self.metric),
             self._idle,
@@ -76,11 +76,11 @@ class Trial:
     @property
     def _idle(self) -> str:
         """What to know where the model learns so little that no rule could show anything."""
-        noise = math.sqrt(self.guessing * (1 - self.guessing) / max(1, self.n))
-        if not max(map(_mean, (self.without, self.with_it))) < self.guessing + 2 * noise:  # not, for NaN
+        noise = math.sqrt(self.majority_baseline * (1 - self.majority_baseline) / max(1, self.n))
+        if not max(map(_mean, (self.without, self.with_rule))) < self.majority_baseline + 2 * noise:  # not, for NaN
             return ""
         return (
-            f"Neither arm does better than always saying the most frequent label ({self.guessing:.4f}): "
+            f"Neither arm does better than always saying the most frequent label ({self.majority_baseline:.4f}): "
             "use more rows, more epochs or a higher learning rate before you judge the rule."
         )
 
@@ -89,7 +89,7 @@ class Trial:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{seed}</td><td>{one:.4f}</td><td>{other:.4f}</td><td>{other - one:+.4f}</td></tr>"
-            for seed, (one, other) in enumerate(zip(self.without, self.with_it, strict=False))
+            for seed, (one, other) in enumerate(zip(self.without, self.with_rule, strict=False))
         )
         head = "<tr><th>seed</th><th>without</th><th>with</th><th>difference</th></tr>"
         table = f"<details><summary>every pair</summary><table>{head}{rows}</table></details>" if rows else ""
@@ -111,7 +111,7 @@ def _in_words(found: Paired, metric: str) -> list[str]:
         "undecided": "Undecided: the interval holds 0.",
     }[found.verdict]
     if found.spread:
-        seen = f"{found.detectable:.4f} (minimum detectable effect)"
+        seen = f"{found.mde():.4f} (minimum detectable effect)"
         return [said, f"With this spread, {pairs} pairs detect a true difference of {seen} with a power of 80 %."]
     alike = f"All {pairs} pairs differ alike, which chance alone does with a probability of {found.p:.2g}"
     return [f"{alike}: too few to decide." if found.verdict == "undecided" else f"{said} {alike}."]
@@ -125,7 +125,7 @@ def trial(
     minutes: float = 5.0,
     pairs: int | None = None,
     rows: int = 256,
-    beside: Sequence[Rule | str] = (),
+    base_recipe: Sequence[Rule | str] = (),
     **arguments: Any,
 ) -> Trial:
     """Examine a rule, then fine-tune with and without it over paired seeds, and say what came of it.
@@ -140,7 +140,7 @@ def trial(
         minutes: About how long it may take, above 0. At least 3 pairs are run, however long they take.
         pairs: How many pairs, at least 2, in place of ``minutes``.
         rows: How many training rows each arm gets, at least 2, drawn once; of validation it gets as many.
-        beside: Rules that both arms have.
+        base_recipe: Rules that both arms have.
         **arguments: For :func:`ftlab.finetune`, the same in both arms: ``epochs``, ``lr``, ``loss`` ...
 
     Returns:
@@ -170,10 +170,10 @@ def trial(
         check_int("trial", "pairs", pairs, "10 pairs show a difference of one spread", at_least=2)
     check_arguments("trial", "arguments", arguments, ours=("recipe",))
     (rule,) = check_recipe([rule])
-    shared = check_recipe(list(beside))
+    shared = check_recipe(list(base_recipe))
     if broken := examine(rule):
         return Trial(repr(rule) if dataclasses.is_dataclass(rule) else type(rule).__name__, tuple(broken))
-    data, split = _part(checked(data), rows)
+    data, split = _part(as_dataset_dict(data), rows)
     pretrained = model if isinstance(model, Pretrained) else load_model(model, data)
     metric = METRIC[task_of(data).kind]
     started = time.monotonic()
@@ -205,9 +205,9 @@ def trial(
         n=len(data[split]),
         rows=len(data["train"]),
         without=tuple(arms[0]),
-        with_it=tuple(arms[1]),
-        found=None if diverged else Paired.of(differences),
-        guessing=_guessing(data[split]),
+        with_rule=tuple(arms[1]),
+        paired=None if diverged else Paired.of(differences),
+        majority_baseline=_guessing(data[split]),
         seconds=time.monotonic() - started,
     )
 
@@ -217,7 +217,7 @@ def _note(rule: Rule, shared: Sequence[Rule]) -> str:
     if not isinstance(rule, Schedule) or any(isinstance(one, Schedule) for one in shared):
         return ""
     (usual,) = complete([])
-    return f"It is a schedule, so it replaces the default one; beside=[{str(usual)!r}] keeps that in both arms."
+    return f"It is a schedule, so it replaces the default one; base_recipe=[{str(usual)!r}] keeps that in both arms."
 
 
 def _guessing(rows: Any) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.parameters import Tensors, eval_mode
-from ftlab.rule import parts
+from ftlab.rule import microbatches
 
 
 def squared_gradients(
@@ -50,7 +50,7 @@ def squared_gradients(
 def _rows(batches: Iterable[Any], most: int) -> Iterable[dict[str, Tensor]]:
     """Yield the first rows of batches, one at a time, each as a batch of its own."""
     left = most
-    for part in parts(batches):
+    for part in microbatches(batches):
         for row in range(len(part["labels"])):
             if not left:
                 return

@@ -15,7 +15,7 @@ def adabound(
     params: Tensors,
     grads: Tensors,
     past: Past,
-    rate: float,
+    lr: float,
     *,
     final_rate: float = 0.1,
     gamma: float = 1e-3,
@@ -36,7 +36,7 @@ def adabound(
     ==========================  ====================  ===================================================
     :math:`\theta`, :math:`g`   ``params, grads``     parameters and gradients, by name
     :math:`m, v, t`             ``past``              running means of g and g², and the number of steps
-    :math:`\alpha`              ``rate``              Adam's learning rate, with which it begins
+    :math:`\alpha`              ``lr``              Adam's learning rate, with which it begins
     :math:`\alpha^*`            ``final_rate``        the rate of gradient descent, with which it ends
     :math:`\gamma`              ``gamma``             how fast the bounds close: at step 1/γ they are α*/2, 2α*
     :math:`\beta_1, \beta_2`    ``betas``             how long the two means remember
@@ -48,8 +48,8 @@ def adabound(
         params: Tensors by name. A name without a gradient stays as it is, without decay, and its t does not grow.
         grads: Tensors by name, each of its parameter's shape.
         past: An empty dictionary at the first step, then what the last step gave back.
-        rate: At least 0. A rate of 0 does not stand still: the lower bound holds it up.
-        final_rate: At least 0; 0 stands still. A schedule has to scale it together with ``rate``.
+        lr: At least 0. A rate of 0 does not stand still: the lower bound holds it up.
+        final_rate: At least 0; 0 stands still. A schedule has to scale it together with ``lr``.
         gamma: Greater than 0; towards 0 it is Adam, towards infinity gradient descent with momentum.
         betas: Each from 0 to below 1.
         eps: Greater than 0.
@@ -75,7 +75,7 @@ def adabound(
         >>> params["w"]
         tensor([0.8000, 5.0000])
     """
-    check_number("adabound", "rate", rate, "1e-3 is usual, 5e-5 for fine-tuning", at_least=0)
+    check_number("adabound", "lr", lr, "1e-3 is usual, 5e-5 for fine-tuning", at_least=0)
     check_number("adabound", "final_rate", final_rate, "0.1 is usual, 100 times the rate", at_least=0)
     check_number("adabound", "gamma", gamma, "1e-3 is usual", above=0)
     check_number("adabound", "eps", eps, "1e-8 is usual", above=0)
@@ -93,9 +93,9 @@ def adabound(
         first = (betas[0] * first).add_(grad, alpha=1 - betas[0])
         second = (betas[1] * second).addcmul_(grad, grad, value=1 - betas[1])
         step += 1
-        corrected = rate * math.sqrt(1 - betas[1] ** step) / (1 - betas[0] ** step)
+        corrected = lr * math.sqrt(1 - betas[1] ** step) / (1 - betas[0] ** step)
         low, high = final_rate * (1 - 1 / (gamma * step + 1)), final_rate * (1 + 1 / (gamma * step))
         rates = second.sqrt().add_(eps).reciprocal_().mul_(corrected).clamp_(low, high)
-        new[name] = ((1 - rate * weight_decay) * param).addcmul_(rates, first, value=-1)
+        new[name] = ((1 - lr * weight_decay) * param).addcmul_(rates, first, value=-1)
         kept[name] = first, second, step
     return new, kept

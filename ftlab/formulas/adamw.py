@@ -21,7 +21,7 @@ def adamw(
     params: Tensors,
     grads: Tensors,
     moments: Moments,
-    rate: float,
+    lr: float,
     *,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
@@ -40,7 +40,7 @@ def adamw(
     ==========================  ====================  ===================================================
     :math:`\theta`, :math:`g`   ``params, grads``     parameters and gradients, by name
     :math:`m, v, t`             ``moments``           running means of g and g², and the number of steps
-    :math:`\alpha`              ``rate``              the learning rate
+    :math:`\alpha`              ``lr``              the learning rate
     :math:`\beta_1, \beta_2`    ``betas``             how long the two means remember
     :math:`\epsilon`            ``eps``               keeps the quotient finite
     :math:`\lambda`             ``weight_decay``      pull towards 0, apart from the gradient (decoupled)
@@ -55,7 +55,7 @@ def adamw(
         params: Tensors by name. A name without a gradient stays as it is, without decay, and its t does not grow.
         grads: Tensors by name, each of its parameter's shape.
         moments: ``Moments()`` at the first step, then what the last step gave back.
-        rate: At least 0; 0 changes no parameter.
+        lr: At least 0; 0 changes no parameter.
         betas: Each from 0 to below 1; (0, 0) makes each step a sign step.
         eps: Greater than 0.
         weight_decay: At least 0; 0 is Adam.
@@ -79,7 +79,7 @@ def adamw(
         >>> params["w"]
         tensor([0.9000, 1.1000])
     """
-    check_number("adamw", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    check_number("adamw", "lr", lr, "5e-5 is usual for fine-tuning", at_least=0)
     check_number("adamw", "weight_decay", weight_decay, "0.01 is usual, 0 switches it off", at_least=0)
     check_number("adamw", "eps", eps, "1e-8 is usual", above=0)
     for beta in betas:
@@ -96,5 +96,5 @@ def adamw(
         correct_first = 1 - betas[0] ** steps[name] if bias_correction else 1.0
         correct_second = 1 - betas[1] ** steps[name] if bias_correction else 1.0
         direction = (first[name] / correct_first) / ((second[name] / correct_second).sqrt() + eps)
-        new[name] = (1 - rate * weight_decay) * param - rate * direction
+        new[name] = (1 - lr * weight_decay) * param - lr * direction
     return new, Moments(first, second, steps)

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from ftlab.parameters import head_names, hold, release, roles as roles_of
+from ftlab.parameters import freeze_params, head_names, roles as roles_of, unfreeze_params
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
@@ -52,7 +52,7 @@ class BitFit(Prepare):
     The head is what was not in the checkpoint; in a model that is wholly from one, what stands outside the base model.
     """
 
-    holds: ClassVar[bool] = True
+    freezes: ClassVar[bool] = True
     example: ClassVar[str] = "BitFit()"
     neutral: ClassVar[str] = "The weights are frozen, so it never trains what the empty recipe trains."
     needs_origin: ClassVar[bool] = True
@@ -62,7 +62,7 @@ class BitFit(Prepare):
         return "θ = θ₀ except the biases and the head"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return "train the biases and the head alone, and keep everything else as it was loaded"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
@@ -71,9 +71,9 @@ class BitFit(Prepare):
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())
         head, role = head_names(model, params, now.origin), roles_of(model)
-        hold(params[name] for name in params.keys() - set(bitfit({name: role[name] for name in params}, head)))
+        freeze_params(params[name] for name in params.keys() - set(bitfit({name: role[name] for name in params}, head)))
         return model
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        release(model)
+        unfreeze_params(model)
         return model

@@ -9,7 +9,7 @@ from torch import nn
 
 from ftlab.errors import check_int, check_number
 from ftlab.formulas._fisher import squared_gradients
-from ftlab.parameters import Pattern, Tensors, largest, listed, select
+from ftlab.parameters import Pattern, Tensors, join_patterns, select, top_mask
 from ftlab.rule import GradientRule, Memory, Now, Project, Rule
 
 
@@ -90,7 +90,7 @@ def child_network(fisher: Tensors, share: float) -> Tensors:
         {'a': tensor([False,  True]), 'b': tensor([ True, False])}
     """
     _check("child_network", share)
-    return largest(fisher, 1 - share)
+    return top_mask(fisher, 1 - share)
 
 
 def _check(where: str, share: float) -> None:
@@ -119,7 +119,7 @@ class ChildTuningF(GradientRule):
         return f"g ← M⊙g/{self.share:g},  M ~ Bernoulli({self.share:g})"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"keep {self.share:.0%} of all gradient entries, drawn at each step, and divide them by {self.share:g}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
@@ -145,7 +145,7 @@ class ChildTuningD(GradientRule, Project):
         authors use the whole training split, with dropout on, to measure the Fisher information.
     """
 
-    holds: ClassVar[bool] = True
+    freezes: ClassVar[bool] = True
     example: ClassVar[str] = "ChildTuningD(0.3)"
     neutral: ClassVar[str] = "ChildTuningD(1.0)"
     needs_origin: ClassVar[bool] = True
@@ -163,8 +163,8 @@ class ChildTuningD(GradientRule, Project):
         return f"g ← M⊙g,  θ[1−M] = θ₀,  M = [F is among its largest {self.share:.0%}]"
 
     @property
-    def sentence(self) -> str:
-        what = "all weights" if self.pattern == "*" else f"the parameters {listed(self.pattern)}"
+    def description(self) -> str:
+        what = "all weights" if self.pattern == "*" else f"the parameters {join_patterns(self.pattern)}"
         rows = f"{self.samples} training rows"
         return f"let of {what} only the {self.share:.0%} with the largest Fisher information on {rows} learn"
 

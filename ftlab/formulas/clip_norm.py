@@ -81,7 +81,7 @@ class ClipNorm(GradientRule):
         return f"g ← g·min(1, {self.max_norm:g}/‖g‖)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         if math.isinf(self.max_norm):
             return "leave the gradients as they are (no bound)"
         return f"shorten all gradients together to a joint length of at most {self.max_norm:g}"

@@ -9,7 +9,7 @@ from ftlab.errors import argument_error, check_number
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
-def clip_rate(rate: float, low: float, high: float) -> float:
+def clip_rate(lr: float, low: float, high: float) -> float:
     r"""Keep a learning rate between a lower and an upper bound.
 
     .. math:: \alpha \leftarrow \min\big(\max(\alpha, \alpha_{low}), \alpha_{high}\big)
@@ -17,13 +17,13 @@ def clip_rate(rate: float, low: float, high: float) -> float:
     =======================  ===========  ===================================
     symbol                   code         meaning
     =======================  ===========  ===================================
-    :math:`\alpha`           ``rate``     the learning rate
+    :math:`\alpha`           ``lr``     the learning rate
     :math:`\alpha_{low}`     ``low``      the least that it may be
     :math:`\alpha_{high}`    ``high``     the most that it may be
     =======================  ===========  ===================================
 
     Args:
-        rate: At least 0.
+        lr: At least 0.
         low: At least 0; 0 sets no lower bound. Above 0 it lifts a rate of 0 too.
         high: At least ``low``; ``math.inf`` sets no upper bound.
 
@@ -39,12 +39,12 @@ def clip_rate(rate: float, low: float, high: float) -> float:
         clip Adam's rate of every entry, see :func:`adabound`.
 
     Example:
-        >>> [clip_rate(rate, 0.25, 0.5) for rate in (0.125, 0.375, 1.0)]
+        >>> [clip_rate(lr, 0.25, 0.5) for lr in (0.125, 0.375, 1.0)]
         [0.25, 0.375, 0.5]
     """
-    check_number("clip_rate", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    check_number("clip_rate", "lr", lr, "5e-5 is usual for fine-tuning", at_least=0)
     _check("clip_rate", low, high)
-    return min(max(rate, low), high)
+    return min(max(lr, low), high)
 
 
 def _check(where: str, low: float, high: float) -> None:
@@ -73,15 +73,15 @@ class ClipRate(Schedule):
         return f"α ← min(max(α, {self.low:g}), {self.high:g})"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         if math.isinf(self.high):
             return f"keep every learning rate at {self.low:g} or above"
         return f"keep every learning rate between {self.low:g} and {self.high:g}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         found = []
-        place = max((place for place, rule in enumerate(recipe) if rule == self), default=len(recipe))
-        later = [type(rule).__name__ for rule in recipe[place + 1 :] if isinstance(rule, Schedule)]
+        index = max((index for index, rule in enumerate(recipe) if rule == self), default=len(recipe))
+        later = [type(rule).__name__ for rule in recipe[index + 1 :] if isinstance(rule, Schedule)]
         if later:
             found.append(f"{' and '.join(later)} acts after ClipRate, so the rate may leave the bounds again.")
         if self.low > 0:
@@ -89,4 +89,4 @@ class ClipRate(Schedule):
         return found
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
-        return {name: clip_rate(rate, self.low, self.high) for name, rate in rates.items()}, memory
+        return {name: clip_rate(lr, self.low, self.high) for name, lr in rates.items()}, memory

@@ -71,7 +71,7 @@ class ClipValue(GradientRule):
         return f"g ← clamp(g, ±{self.bound:g})"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         if math.isinf(self.bound):
             return "leave the gradients as they are (no bound)"
         return f"cut every entry of the gradients down to at most {self.bound:g}, up or down"

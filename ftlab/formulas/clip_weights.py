@@ -8,7 +8,7 @@ import torch  # noqa: F401  (for the examples)
 from torch import nn
 
 from ftlab.errors import argument_error, check_choice, check_number
-from ftlab.parameters import Pattern, Tensors, listed, select
+from ftlab.parameters import Pattern, Tensors, join_patterns, select
 from ftlab.rule import Memory, Now, Project, Rule
 
 
@@ -100,23 +100,25 @@ class ClipWeights(Project):
         return f"θ ← θ₀ + clamp(θ − θ₀, ±{self.bound:g})"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         if self.around == "zero":
             what = (
                 "every weight of two dimensions or more"
                 if self.pattern == "*"
-                else f"the weights {listed(self.pattern)}"
+                else f"the weights {join_patterns(self.pattern)}"
             )
             return f"keep every entry of {what} within {self.bound:g} of zero"
-        what = "every loaded parameter" if self.pattern == "*" else f"the loaded parameters {listed(self.pattern)}"
+        what = (
+            "every loaded parameter" if self.pattern == "*" else f"the loaded parameters {join_patterns(self.pattern)}"
+        )
         return f"keep every entry of {what} within {self.bound:g} of the value that was loaded"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         found = []
         if self.around == "zero":
             found.append("Around zero the first update cuts pretrained weights beyond the bound; 'origin' cuts none.")
-        place = max((place for place, rule in enumerate(recipe) if rule == self), default=len(recipe))
-        later = [type(rule).__name__ for rule in recipe[place + 1 :] if isinstance(rule, Project)]
+        index = max((index for index, rule in enumerate(recipe) if rule == self), default=len(recipe))
+        later = [type(rule).__name__ for rule in recipe[index + 1 :] if isinstance(rule, Project)]
         if later:
             found.append(f"{' and '.join(later)} acts after ClipWeights, so weights may leave the bound again.")
         return found

@@ -8,7 +8,7 @@ from ftlab.errors import check_choice, check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
-def decay(rate: float, gamma: float, steps: int) -> float:
+def decay(lr: float, gamma: float, steps: int) -> float:
     r"""Multiply a learning rate by the same factor as many times as there were steps.
 
     .. math:: \alpha_{new} = \alpha_{old}\cdot\gamma \quad\Rightarrow\quad \alpha_t = \alpha_0\,\gamma^t
@@ -16,7 +16,7 @@ def decay(rate: float, gamma: float, steps: int) -> float:
     ===================  ===========  ===================================================
     symbol               code         meaning
     ===================  ===========  ===================================================
-    :math:`\alpha_0`     ``rate``     the learning rate at the start
+    :math:`\alpha_0`     ``lr``     the learning rate at the start
     :math:`\gamma`       ``gamma``    the factor; log(1/2)/log(γ) steps halve the rate
     :math:`t`            ``steps``    how often it was applied: per update or per epoch
     ===================  ===========  ===================================================
@@ -25,12 +25,12 @@ def decay(rate: float, gamma: float, steps: int) -> float:
     epochs, 0.9 per update leaves 0.003 % after a hundred updates.
 
     Args:
-        rate: At least 0.
+        lr: At least 0.
         gamma: Greater than 0; 1 changes nothing, above 1 the rate grows.
         steps: A whole number of at least 0; 0 changes nothing.
 
     Returns:
-        The rate after that many steps, in the unit of ``rate``.
+        The rate after that many steps, in the unit of ``lr``.
 
     Raises:
         ArgumentError: If a number is outside its range.
@@ -42,10 +42,10 @@ def decay(rate: float, gamma: float, steps: int) -> float:
         >>> decay(1.0, 0.5, 3)
         0.125
     """
-    check_number("decay", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    check_number("decay", "lr", lr, "5e-5 is usual for fine-tuning", at_least=0)
     check_number("decay", "gamma", gamma, "0.9 per epoch is usual, 1 switches it off", above=0)
     check_int("decay", "steps", steps, "Count the steps from 0")
-    return rate * gamma**steps
+    return lr * gamma**steps
 
 
 @final
@@ -68,7 +68,7 @@ class Decay(Schedule):
         return f"α_e = α·{self.gamma:g}^e" if self.per == "epoch" else f"α_t = α·{self.gamma:g}^t"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"multiply the learning rate by {self.gamma:g} after every {self.per}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
@@ -78,4 +78,4 @@ class Decay(Schedule):
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         steps = now.step if self.per == "step" else now.step // now.steps_per_epoch
-        return {name: decay(rate, self.gamma, steps) for name, rate in rates.items()}, memory
+        return {name: decay(lr, self.gamma, steps) for name, lr in rates.items()}, memory

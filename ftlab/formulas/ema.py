@@ -79,7 +79,7 @@ class EMA(Project):
         return f"θ̄ ← {self.decay:g}·θ̄ + {1 - self.decay:g}·θ,  θ* = θ̄"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"keep a moving average of the weights with decay {self.decay:g}, and end with it"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

@@ -80,7 +80,7 @@ class EWC(Penalty):
         return f"Ω = {self.strength / 2:g}·Σ F·(θ − θ₀)²"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"hold each loaded entry at θ₀ by its Fisher information over {self.samples} samples, times {self.strength:g}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

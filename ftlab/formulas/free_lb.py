@@ -8,7 +8,7 @@ from torch import Tensor
 from ftlab.errors import argument_error, check_int, check_number
 
 
-def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1, steps: int = 2) -> Tensor:
+def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, step_size: float = 1e-1, steps: int = 2) -> Tensor:
     r"""Return the mean loss along a walk that makes the input worse step by step.
 
     .. math:: J = \frac{1}{K}\sum_{k=0}^{K-1} L(\delta_k),\qquad
@@ -19,7 +19,7 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1,
     ==================  ==============  ==================================================================
     :math:`L`           ``loss``        the function from what is added to the input to the mean loss
     :math:`\delta_0`    ``start``       what is added first
-    :math:`\alpha`      ``rate``        how far each sample goes in a step
+    :math:`\alpha`      ``step_size``        how far each sample goes in a step
     :math:`K`           ``steps``       how many passes there are
     ==================  ==============  ==================================================================
 
@@ -30,7 +30,7 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1,
         loss: Takes a tensor of the shape of ``start`` and returns a scalar, the same for the same tensor: dropout is held
             fixed by whoever makes it.
         start: Shape (N, ...), a sample an entry; zeros begin at the clean input.
-        rate: At least 0, the length of a step in the input's unit.
+        step_size: At least 0, the length of a step in the input's unit.
         steps: At least 1; one step from zeros is the plain loss.
 
     Returns:
@@ -41,16 +41,16 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1,
 
     Source:
         Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, "FreeLB: Enhanced Adversarial Training for Natural Language
-        Understanding", arXiv 1909.11764. Departure: no bound on the length of δ, which is ``rate`` times
+        Understanding", arXiv 1909.11764. Departure: no bound on the length of δ, which is ``step_size`` times
         ``steps`` at most beyond the start; the length is each sample's own.
 
     Example:
         L(δ) = δ² from 1 with steps of 1: the walk is 1, 2, and the losses 1, 4 have the mean 2.5.
 
-        >>> free_lb(lambda delta: delta.square().sum(), torch.ones(1, 1), rate=1.0, steps=2).item()
+        >>> free_lb(lambda delta: delta.square().sum(), torch.ones(1, 1), step_size=1.0, steps=2).item()
         2.5
     """
-    check_number("free_lb", "rate", rate, "0.1 is a first try", at_least=0)
+    check_number("free_lb", "step_size", step_size, "0.1 is a first try", at_least=0)
     check_int("free_lb", "steps", steps, "2 is usual", at_least=1)
     if start.ndim < 2:
         raise argument_error("free_lb", "start", "have the shape (N, ...)", str(tuple(start.shape)), "Add a dimension")
@@ -62,5 +62,5 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, rate: float = 1e-1,
         if number + 1 < steps:
             (grad,) = torch.autograd.grad(losses[-1], delta, retain_graph=True)
             length = torch.linalg.vector_norm(grad, dim=tuple(range(1, grad.ndim)), keepdim=True)
-            delta = delta.detach() + rate * torch.where(length > 0, grad / length, 0.0)
+            delta = delta.detach() + step_size * torch.where(length > 0, grad / length, 0.0)
     return torch.stack(losses).sum() / steps

@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
-from ftlab.parameters import Pattern, hold, listed, release, select
+from ftlab.parameters import Pattern, freeze_params, join_patterns, select, unfreeze_params
 from ftlab.rule import Memory, Now, Prepare
 
 
@@ -50,7 +50,7 @@ class Freeze(Prepare):
     A fast engine computes frozen layers below everything that is trained once for each text, and without dropout.
     """
 
-    holds: ClassVar[bool] = True
+    freezes: ClassVar[bool] = True
     example: ClassVar[str] = "Freeze('*.embeddings.*')"
     neutral: ClassVar[str] = "Freeze(())"
 
@@ -58,17 +58,17 @@ class Freeze(Prepare):
 
     @property
     def equation(self) -> str:
-        return f"θ[{listed(self.pattern)}] = θ₀" if self.pattern else "θ = θ"
+        return f"θ[{join_patterns(self.pattern)}] = θ₀" if self.pattern else "θ = θ"
 
     @property
-    def sentence(self) -> str:
-        return f"keep {listed(self.pattern) or 'nothing'} as it is at the start"
+    def description(self) -> str:
+        return f"keep {join_patterns(self.pattern) or 'nothing'} as it is at the start"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())
-        hold(params[name] for name in freeze(params, self.pattern))
+        freeze_params(params[name] for name in freeze(params, self.pattern))
         return model
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        release(model)
+        unfreeze_params(model)
         return model

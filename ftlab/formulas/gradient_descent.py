@@ -6,7 +6,7 @@ from ftlab.errors import check_number
 from ftlab.parameters import Tensors
 
 
-def gradient_descent(params: Tensors, grads: Tensors, rate: float) -> Tensors:
+def gradient_descent(params: Tensors, grads: Tensors, lr: float) -> Tensors:
     r"""Move every parameter a little way down the slope of the loss.
 
     .. math:: \theta_{new} = \theta_{old} - \alpha\,\nabla J(\theta_{old})
@@ -16,7 +16,7 @@ def gradient_descent(params: Tensors, grads: Tensors, rate: float) -> Tensors:
     ====================  ===========  =================================================
     :math:`\theta`        ``params``   the parameters, by name
     :math:`\nabla J`      ``grads``    the loss's gradient, by name
-    :math:`\alpha`        ``rate``     the learning rate: step length per unit of slope
+    :math:`\alpha`        ``lr``     the learning rate: step length per unit of slope
     ====================  ===========  =================================================
 
     On a quadratic loss of greatest curvature L it converges for a rate below 2/L, falls without
@@ -25,13 +25,13 @@ def gradient_descent(params: Tensors, grads: Tensors, rate: float) -> Tensors:
     Args:
         params: Tensors by name, any shapes. A name without a gradient stays as it is.
         grads: Tensors by name, each of its parameter's shape.
-        rate: At least 0; 0 changes nothing.
+        lr: At least 0; 0 changes nothing.
 
     Returns:
         New tensors under the same names; what came in is not changed.
 
     Raises:
-        ArgumentError: If ``rate`` is not a number of at least 0.
+        ArgumentError: If ``lr`` is not a number of at least 0.
 
     Source:
         The article, section 3.1, formula (2). Departure: none. It is ``torch.optim.SGD`` without momentum;
@@ -41,5 +41,5 @@ def gradient_descent(params: Tensors, grads: Tensors, rate: float) -> Tensors:
         >>> gradient_descent({"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([10.0, -10.0])}, 0.1)
         {'w': tensor([0., 3.])}
     """
-    check_number("gradient_descent", "rate", rate, "0.1 is a first try for plain descent", at_least=0)
-    return {name: param - rate * grads[name] if name in grads else param.clone() for name, param in params.items()}
+    check_number("gradient_descent", "lr", lr, "0.1 is a first try for plain descent", at_least=0)
+    return {name: param - lr * grads[name] if name in grads else param.clone() for name, param in params.items()}

@@ -67,7 +67,7 @@ class GradualUnfreezing(GradientRule):
     slanted triangular rates.
     """
 
-    holds: ClassVar[bool] = True
+    freezes: ClassVar[bool] = True
     example: ClassVar[str] = "GradualUnfreezing(0.5)"
     neutral: ClassVar[str] = "GradualUnfreezing(0.0)"
 
@@ -84,7 +84,7 @@ class GradualUnfreezing(GradientRule):
         return f"g_k ← none while k ≤ D − 1 − ⌊epochs/{self.epochs_per_layer:g}⌋"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         if not self.epochs_per_layer:
             return "let everything learn from the start"
         every = "epoch" if self.epochs_per_layer == 1 else f"{self.epochs_per_layer:g} epochs"

@@ -60,7 +60,7 @@ class HeadFirst(GradientRule):
     body is no head.
     """
 
-    holds: ClassVar[bool] = True
+    freezes: ClassVar[bool] = True
     example: ClassVar[str] = "HeadFirst(0.3)"
     neutral: ClassVar[str] = "HeadFirst(0.0)"
     needs_origin: ClassVar[bool] = True
@@ -75,7 +75,7 @@ class HeadFirst(GradientRule):
         return f"g[body] ← none while t < {self.share:g}·T"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"train the head alone for the first {self.share:.0%} of the updates, then everything"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

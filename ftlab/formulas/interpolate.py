@@ -78,7 +78,7 @@ class Interpolate(Finish):
         return f"θ* = {1 - self.alpha:g}·θ₀ + {self.alpha:g}·θ_T"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"go back to {self.alpha:.0%} of the way from the loaded weights to the trained ones"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import check_number
-from ftlab.parameters import Pattern, Tensors, listed, penalised
+from ftlab.parameters import Pattern, Tensors, join_patterns, penalised
 from ftlab.rule import Memory, Now, Penalty, Rule
 
 
@@ -72,8 +72,8 @@ class L2Penalty(Penalty):
         return f"Ω = {self.strength / 2:g}·Σθ²"
 
     @property
-    def sentence(self) -> str:
-        what = "every weight" if self.pattern == "*" else f"the weights among {listed(self.pattern)}"
+    def description(self) -> str:
+        what = "every weight" if self.pattern == "*" else f"the weights among {join_patterns(self.pattern)}"
         return f"add {self.strength / 2:g} times the square of {what}, but of no bias or gain, to the loss"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

@@ -88,7 +88,7 @@ class L2SP(Penalty):
         return f"Ω = {self.strength / 2:g}·‖θ − θ₀‖² + {self.head_strength / 2:g}·‖θ_new‖²"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"pull the loaded parameters back to θ₀ ({self.strength:g}) and new ones to 0 ({self.head_strength:g})"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

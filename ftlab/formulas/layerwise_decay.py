@@ -54,12 +54,12 @@ def layerwise_decay(rates: Rates, depths: Mapping[str, int], factor: float) -> R
         check_int("layerwise_decay", f"depth of {name}", depth, "Count from 0, the embeddings")
     top = max(depths.values(), default=0)
     new = {}
-    for name, rate in rates.items():
+    for name, lr in rates.items():
         if name not in depths:
             do = "Take them from ftlab.parameters.depths(model)"
             raise argument_error("layerwise_decay", "depths", "hold every name of rates", f"none of {name}", do)
-        check_number("layerwise_decay", f"rate of {name}", rate, "5e-5 is usual for fine-tuning", at_least=0)
-        new[name] = rate * factor ** (top - depths[name])
+        check_number("layerwise_decay", f"rate of {name}", lr, "5e-5 is usual for fine-tuning", at_least=0)
+        new[name] = lr * factor ** (top - depths[name])
     return new
 
 
@@ -88,7 +88,7 @@ class LayerwiseDecay(Schedule):
         return f"α_k ← α_k·{self.factor:g}^(layers above k)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return (
             f"give the head the whole learning rate, and every layer below {self.factor:g} times that of the one above"
         )

@@ -10,7 +10,7 @@ def lion(
     params: Tensors,
     grads: Tensors,
     momentum: Tensors,
-    rate: float,
+    lr: float,
     *,
     betas: tuple[float, float] = (0.9, 0.99),
     weight_decay: float = 0.0,
@@ -26,7 +26,7 @@ def lion(
     ==========================  ====================  ===================================================
     :math:`\theta`, :math:`g`   ``params, grads``     parameters and gradients, by name
     :math:`m`                   ``momentum``          running mean of the gradients, by name
-    :math:`\alpha`              ``rate``              the learning rate: how far each entry moves
+    :math:`\alpha`              ``lr``              the learning rate: how far each entry moves
     :math:`\beta_1`             ``betas[0]``          how much of the mean is in the direction
     :math:`\beta_2`             ``betas[1]``          how long the mean remembers
     :math:`\lambda`             ``weight_decay``      pull towards 0, apart from the gradient (decoupled)
@@ -39,7 +39,7 @@ def lion(
         params: Tensors by name. A name without a gradient stays as it is, without decay.
         grads: Tensors by name, each of its parameter's shape.
         momentum: An empty dictionary at the first step, then what the last step gave back.
-        rate: At least 0; 0 changes no parameter.
+        lr: At least 0; 0 changes no parameter.
         betas: Each from 0 to below 1; where the first is 0, each step is one of signSGD.
         weight_decay: At least 0; 0 switches it off.
 
@@ -60,7 +60,7 @@ def lion(
         >>> params["w"]
         tensor([0.7500, 1.2500])
     """
-    check_number("lion", "rate", rate, "1e-5 is usual for fine-tuning", at_least=0)
+    check_number("lion", "lr", lr, "1e-5 is usual for fine-tuning", at_least=0)
     check_number("lion", "weight_decay", weight_decay, "0.01 is usual, 0 switches it off", at_least=0)
     for beta in betas:
         check_number("lion", "beta", beta, "0.9 and 0.99 are usual", at_least=0, below=1)
@@ -72,6 +72,6 @@ def lion(
         grad = grads[name]
         mean = means.get(name, torch.zeros_like(grad))
         mixture = betas[0] * mean + (1 - betas[0]) * grad
-        new[name] = (1 - rate * weight_decay) * param - rate * mixture.sign()
+        new[name] = (1 - lr * weight_decay) * param - lr * mixture.sign()
         means[name] = betas[1] * mean + (1 - betas[1]) * grad
     return new, means

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import argument_error, check_int, check_number
-from ftlab.parameters import Pattern, hold, is_conv1d, listed, release
+from ftlab.parameters import Pattern, freeze_params, is_conv1d, join_patterns, unfreeze_params
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
@@ -71,7 +71,7 @@ class LoRA(Prepare):
         targets: The ends of the names of linear modules inside the base model; left out, those that ``peft`` chooses.
     """
 
-    holds: ClassVar[bool] = True
+    freezes: ClassVar[bool] = True
     example: ClassVar[str] = "LoRA(rank=4)"
     neutral: ClassVar[str] = "The matrices themselves are frozen, whatever the rank."
     needs_origin: ClassVar[bool] = True
@@ -95,8 +95,8 @@ class LoRA(Prepare):
         return f"W = W₀ + {self.alpha / self.rank:g}·B·A,  rank {self.rank}"
 
     @property
-    def sentence(self) -> str:
-        where = f"the modules {listed(self.targets)}" if self.targets else "the attention's usual modules"
+    def description(self) -> str:
+        where = f"the modules {join_patterns(self.targets)}" if self.targets else "the attention's usual modules"
         return f"train, in place of {where}, an addition of rank {self.rank}, and the head; freeze everything else"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
@@ -120,7 +120,7 @@ class LoRA(Prepare):
         for name, param in model.named_parameters():
             param.requires_grad_("lora_" in name or id(param) in trained)  # peft has frozen the whole body
             if name.startswith(inside) and "lora_" not in name and id(param) not in new:
-                hold([param])
+                freeze_params([param])
         return model
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
@@ -133,7 +133,7 @@ class LoRA(Prepare):
                 module.merge()
                 parent, _, own = name.rpartition(".")
                 setattr(model.get_submodule(parent), own, module.get_base_layer())
-        release(model)
+        unfreeze_params(model)
         return model
 
     def config(self, body: nn.Module, modules: Sequence[str]) -> Any:
@@ -157,7 +157,7 @@ def _chosen(body: nn.Module, targets: Pattern) -> list[str]:
     linear = [name for name, one in found.items() if isinstance(one, nn.Linear) or is_conv1d(one)]
     if len(linear) < len(found) or not all(any(f".{name}".endswith(end) for name in linear) for end in ends):
         do = "Name modules inside the base model, such as ('query', 'value'), and each of them in one LoRA only"
-        raise argument_error("LoRA", "targets", "be linear modules of the model", listed(targets), do)
+        raise argument_error("LoRA", "targets", "be linear modules of the model", join_patterns(targets), do)
     return linear
 
 

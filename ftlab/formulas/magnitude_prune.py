@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import argument_error, check_choice, check_int, check_number
-from ftlab.parameters import Pattern, Tensors, largest, matrices, select
+from ftlab.parameters import Pattern, Tensors, matrices, select, top_mask
 from ftlab.rule import Memory, Now, Project
 
 RENEWALS = 50
@@ -48,7 +48,7 @@ def magnitude_prune(params: Tensors, sparsity: float, scope: str = "global") -> 
         {'w': tensor([3., 0., 2., 0.])}
     """
     _check("magnitude_prune", sparsity, scope)
-    masks = largest({name: param.abs() for name, param in params.items()}, sparsity, together=scope == "global")
+    masks = top_mask({name: param.abs() for name, param in params.items()}, sparsity, together=scope == "global")
     return {name: param.masked_fill(~masks[name], 0) for name, param in params.items()}
 
 
@@ -137,7 +137,7 @@ class MagnitudePrune(Project):
         return f"θ ← θ⊙[|θ| > τ],  zeros: 0 → {self.sparsity:g}"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         where = "of all chosen matrices together" if self.scope == "global" else "of each chosen matrix"
         when = f"from {self.begin:.0%} to {self.end:.0%} of the run"
         return f"set the smallest entries {where} to zero, more and more {when}, up to {self.sparsity:.0%}"
@@ -162,7 +162,7 @@ class MagnitudePrune(Project):
         if grown >= self.sparsity / RENEWALS or (grown > 0 and sparsity == self.sparsity):
             sizes = {name: param.abs() for name, param in pruned.items()}
             sizes = {name: size.masked_fill(~masks[name], -1) if masks else size for name, size in sizes.items()}
-            masks = largest(sizes, sparsity, together=self.scope == "global")
+            masks = top_mask(sizes, sparsity, together=self.scope == "global")
             pruned = {name: param.masked_fill(~masks[name], 0) for name, param in pruned.items()}
             memory = {**memory, "sparsity": sparsity, "masks": masks}
         return pruned, memory

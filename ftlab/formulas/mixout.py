@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import argument_error, check_number
-from ftlab.parameters import Pattern, is_conv1d, listed, select
+from ftlab.parameters import Pattern, is_conv1d, join_patterns, select
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
@@ -123,8 +123,10 @@ class Mixout(Prepare):
         return f"W̃ = W₀ + M⊙(W − W₀)/{1 - self.probability:g},  M ~ Bernoulli({1 - self.probability:g})"
 
     @property
-    def sentence(self) -> str:
-        what = "every linear module" if self.pattern == "*" else f"the linear modules among {listed(self.pattern)}"
+    def description(self) -> str:
+        what = (
+            "every linear module" if self.pattern == "*" else f"the linear modules among {join_patterns(self.pattern)}"
+        )
         return f"compute {what} with the loaded weights for {self.probability:.0%} of its inputs, drawn at each pass"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

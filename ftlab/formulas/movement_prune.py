@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from ftlab.errors import argument_error, check_choice, check_number
-from ftlab.parameters import Pattern, Tensors, largest, matrices, select
+from ftlab.parameters import Pattern, Tensors, matrices, select, top_mask
 from ftlab.rule import Memory, Now, Project, Rule
 
 RENEWALS = 100
 """Ranking ten million scores costs as much as a step: a longer run renews its masks so many times, evenly."""
 
 
-def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, rate: float = 1.0) -> Tensors:
+def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, lr: float = 1.0) -> Tensors:
     r"""Add up how far each weight is pushed away from zero.
 
     .. math:: S_{t+1} = S_t - \alpha_S\,\frac{\partial J}{\partial W'}\odot W
@@ -27,7 +27,7 @@ def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, rate: floa
     :math:`S`                       ``scores``    what was added up so far, 0 at first
     :math:`W`                       ``params``    the dense weights, those of the pruned entries too
     :math:`\partial J/\partial W'`  ``grads``     the gradient at the pruned weights W'
-    :math:`\alpha_S`                ``rate``      the scores' learning rate
+    :math:`\alpha_S`                ``lr``      the scores' learning rate
     ==============================  ============  =====================================================
 
     A step against the gradient makes a weight larger where the gradient's sign is the opposite of its own, and that
@@ -37,13 +37,13 @@ def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, rate: floa
         scores: Tensors by name.
         params: Tensors by name, before the update.
         grads: Tensors by name. A name without gradient keeps its scores.
-        rate: Greater than 0. A constant one changes no ranking.
+        lr: Greater than 0. A constant one changes no ranking.
 
     Returns:
         New scores under the names of ``scores``; what came in is not changed.
 
     Raises:
-        ArgumentError: If ``rate`` is not greater than 0.
+        ArgumentError: If ``lr`` is not greater than 0.
 
     Source:
         Sanh, Wolf and Rush 2020, "Movement Pruning", arXiv 2005.07683. Departure: none.
@@ -54,9 +54,9 @@ def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, rate: floa
         >>> movement_scores({"w": torch.zeros(2)}, {"w": torch.tensor([2.0, -1.0])}, {"w": torch.tensor([-1.0, -1.0])})
         {'w': tensor([ 2., -1.])}
     """
-    check_number("movement_scores", "rate", rate, "1.0 is usual; it changes no ranking", above=0)
+    check_number("movement_scores", "lr", lr, "1.0 is usual; it changes no ranking", above=0)
     return {
-        name: torch.addcmul(score, grads[name], params[name], value=-rate) if name in grads else score.clone()
+        name: torch.addcmul(score, grads[name], params[name], value=-lr) if name in grads else score.clone()
         for name, score in scores.items()
     }
 
@@ -95,7 +95,7 @@ def movement_prune(params: Tensors, scores: Tensors, sparsity: float, scope: str
         {'w': tensor([0., 1.])}
     """
     _check("movement_prune", sparsity, scope)
-    masks = largest({name: scores[name] for name in params}, sparsity, together=scope == "global")
+    masks = top_mask({name: scores[name] for name in params}, sparsity, together=scope == "global")
     return {name: param.masked_fill(~masks[name], 0) for name, param in params.items()}
 
 
@@ -137,7 +137,7 @@ class MovementPrune(Project):
         return f"S ← S − ∇J⊙W,  θ ← W⊙Top(S),  zeros: 0 → {self.sparsity:g}"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         where = "of each chosen matrix" if self.scope == "matrix" else "of all chosen matrices together"
         when = f"from {self.begin:.0%} to {self.end:.0%} of the run"
         what = f"set the entries {where} that training moves towards zero to zero"
@@ -169,7 +169,7 @@ class MovementPrune(Project):
         made = now.step + 1
         sparsity = self._sparsity(made, now.steps)
         if sparsity > 0 and (made % math.ceil(now.steps / RENEWALS) == 0 or made == now.steps):
-            masks = largest(scores, sparsity, together=self.scope == "global")
+            masks = top_mask(scores, sparsity, together=self.scope == "global")
         memory = {"dense": dense, "scores": scores, "masks": masks}
         return {name: dense[name].masked_fill(~mask, 0) for name, mask in masks.items()}, memory
 

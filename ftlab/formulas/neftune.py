@@ -87,7 +87,7 @@ class NEFTune(Prepare):
         return f"X ← X + {self.alpha:g}/√(L·d)·ε,  ε ~ U(±1)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"add uniform noise of strength {self.alpha:g} to the embedded tokens while training"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:

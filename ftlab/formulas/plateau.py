@@ -9,7 +9,7 @@ from ftlab.errors import argument_error, check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
-def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, threshold: float) -> float:
+def plateau(lr: float, losses: Sequence[float], factor: float, patience: int, threshold: float) -> float:
     r"""Multiply a learning rate by a factor each time that the loss has not improved for too many epochs.
 
     .. math:: \alpha \leftarrow \alpha\cdot\gamma \quad\text{whenever}\quad
@@ -18,7 +18,7 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
     ===================  ===============  =====================================================
     symbol               code             meaning
     ===================  ===============  =====================================================
-    :math:`\alpha`       ``rate``         the learning rate at the start
+    :math:`\alpha`       ``lr``         the learning rate at the start
     :math:`J_e`          ``losses``       the validation loss after each epoch
     :math:`\gamma`       ``factor``       what a reduction leaves of the rate
     :math:`n`            ``patience``     epochs without improvement that are tolerated
@@ -29,7 +29,7 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
     After a reduction the count starts again at 0. The best loss so far stays the one to beat.
 
     Args:
-        rate: At least 0.
+        lr: At least 0.
         losses: One number per epoch that has ended. NaN is no improvement.
         factor: Greater than 0 and at most 1; 1 changes nothing.
         patience: A whole number of at least 0; 0 reduces after every epoch that is no better.
@@ -51,7 +51,7 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
         >>> plateau(1.0, [0.7, 0.5, 0.6, 0.4], factor=0.5, patience=1, threshold=0.0)
         1.0
     """
-    check_number("plateau", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    check_number("plateau", "lr", lr, "5e-5 is usual for fine-tuning", at_least=0)
     _check("plateau", factor, patience, threshold)
     best, bad = math.inf, 0
     for loss in losses:
@@ -60,8 +60,8 @@ def plateau(rate: float, losses: Sequence[float], factor: float, patience: int, 
         else:
             bad += 1
         if bad > patience:
-            rate, bad = rate * factor, 0
-    return rate
+            lr, bad = lr * factor, 0
+    return lr
 
 
 def _check(where: str, factor: float, patience: int, threshold: float) -> None:
@@ -90,7 +90,7 @@ class Plateau(Schedule):
         return f"α ← α·{self.factor:g} if J ≥ J_best·(1 − {self.threshold:g}) for {self.patience + 1} epochs in a row"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         count = f"{self.patience + 1} epochs in a row" if self.patience else "an epoch"
         return f"multiply the learning rate by {self.factor:g} after {count} without a better validation loss"
 
@@ -105,7 +105,7 @@ class Plateau(Schedule):
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         losses = [_loss(one) for one in now.evaluations]
-        new = {name: plateau(rate, losses, self.factor, self.patience, self.threshold) for name, rate in rates.items()}
+        new = {name: plateau(lr, losses, self.factor, self.patience, self.threshold) for name, lr in rates.items()}
         return new, memory
 
 

@@ -91,7 +91,7 @@ class PriorDecay(Project):
         return f"θ ← θ − α·{self.strength:g}·(θ − θ₀)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"pull the loaded parameters back to θ₀ by the learning rate times {self.strength:g} of their distance"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

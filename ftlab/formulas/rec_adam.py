@@ -131,7 +131,7 @@ class RecAdam(Schedule, Project):
         return f"α ← λ·α,  θ ← θ − α(1−λ)·{self.pull:g}·(θ−θ₀),  λ = 1/(1+exp(−{self.steepness:g}(t−{self.midpoint})))"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"hold the weights at the loaded ones with pull {self.pull:g}, and let them go around update {self.midpoint}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
@@ -147,11 +147,11 @@ class RecAdam(Schedule, Project):
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         share = self._share(now)
-        return {name: rate * share if name in now.origin else rate for name, rate in rates.items()}, memory
+        return {name: lr * share if name in now.origin else lr for name, lr in rates.items()}, memory
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         share = self._share(now)
-        rates = {name: rate / share for name, rate in now.rates.items() if name in now.origin}  # before its own scaling
+        rates = {name: lr / share for name, lr in now.rates.items() if name in now.origin}  # before its own scaling
         greatest = max(rates.values(), default=0.0) * self.pull
         beyond = greatest * (1 - share) > 1
         if beyond and not memory:

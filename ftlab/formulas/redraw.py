@@ -87,7 +87,7 @@ class Redraw(Prepare):
 
     example: ClassVar[str] = "Redraw('*.layer.1.*')"
     neutral: ClassVar[str] = "A re-initialised layer is never the layer that was loaded."
-    moves: ClassVar[bool] = True
+    changes_start: ClassVar[bool] = True
 
     pattern: Pattern
     std: float = 0.02
@@ -100,7 +100,7 @@ class Redraw(Prepare):
         return f"θ₀[{self.pattern}] ← ε,  ε ~ N(0, {self.std:g}²)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"re-initialise {self.pattern}: normal with standard deviation {self.std:g}, gains 1, biases 0"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
@@ -120,7 +120,7 @@ class RedrawTop(Prepare):
 
     example: ClassVar[str] = "RedrawTop(1)"
     neutral: ClassVar[str] = "A re-initialised layer is never the layer that was loaded."
-    moves: ClassVar[bool] = True
+    changes_start: ClassVar[bool] = True
 
     layers: int = 1
     std: float = 0.02
@@ -134,7 +134,7 @@ class RedrawTop(Prepare):
         return f"θ₀[top {self.layers}, pooler] ← ε,  ε ~ N(0, {self.std:g}²)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         what = "top layer" if self.layers == 1 else f"top {self.layers} layers"
         return (
             f"re-initialise the {what} and the pooler: normal with standard deviation {self.std:g}, gains 1, biases 0"
@@ -150,8 +150,8 @@ class RedrawTop(Prepare):
             )
         names = [
             name
-            for name, place in depth.items()
-            if head - self.layers <= place < head or (place == head and "pooler" in name.split("."))
+            for name, index in depth.items()
+            if head - self.layers <= index < head or (index == head and "pooler" in name.split("."))
         ]
         redraw_in(model, names, self.std, now.generator)
         return model

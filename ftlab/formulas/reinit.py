@@ -64,7 +64,7 @@ class Reinit(Prepare):
 
     example: ClassVar[str] = "Reinit(0.15)"
     neutral: ClassVar[str] = "Reinit(0.0)"
-    moves: ClassVar[bool] = True
+    changes_start: ClassVar[bool] = True
 
     scale: float
     pattern: Pattern = "*"
@@ -77,7 +77,7 @@ class Reinit(Prepare):
         return f"θ₀ ← θ₀ + ε,  ε ~ U(±{self.scale / 2:g})·std(θ₀)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         what = "every parameter" if self.pattern == "*" else f"the parameters {self.pattern}"
         return f"add noise to {what}: uniform, at most {self.scale / 2:g} of the matrix's own standard deviation"
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, final
 from torch import nn
 
 from ftlab.errors import argument_error, check_choice, check_int, note
-from ftlab.parameters import stack
+from ftlab.parameters import layer_stack
 from ftlab.rule import Now, Prepare
 
 WHICH = {"top": "the lowest", "bottom": "the highest", "even": "evenly spaced"}
@@ -15,7 +15,7 @@ UNLIKE = ("is_encoder_decoder", "layer_types", "scale_attn_by_inverse_layer_idx"
 """Fields of configs whose layers depend on their number, so that a shorter list would open as another model."""
 
 
-def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
+def layers_to_keep(layers: int, keep: int, drop: str = "top") -> list[int]:
     r"""Choose the layers that stay: the lowest, the highest, or evenly spaced ones.
 
     .. math:: K = \{0,\dots,k-1\},\quad \{n-k,\dots,n-1\},\quad\text{or}\quad
@@ -45,17 +45,17 @@ def remove_layers(layers: int, keep: int, drop: str = "top") -> list[int]:
         Departure: the spacing of ``"even"`` is that of DistilBERT, 0, 2, 4, 7, 9, 11 of 12.
 
     Example:
-        >>> remove_layers(6, 4)
+        >>> layers_to_keep(6, 4)
         [0, 1, 2, 3]
-        >>> remove_layers(12, 6, "even")
+        >>> layers_to_keep(12, 6, "even")
         [0, 2, 4, 7, 9, 11]
     """
-    check_int("remove_layers", "layers", layers, "Give the number of layers", at_least=1)
-    _check("remove_layers", keep, drop)
+    check_int("layers_to_keep", "layers", layers, "Give the number of layers", at_least=1)
+    _check("layers_to_keep", keep, drop)
     if keep >= layers:
         return list(range(layers))
     if drop == "even" and keep > 1:
-        return [round(place * (layers - 1) / (keep - 1)) for place in range(keep)]
+        return [round(index * (layers - 1) / (keep - 1)) for index in range(keep)]
     return list(range(layers - keep, layers) if drop == "bottom" else range(keep))
 
 
@@ -64,10 +64,19 @@ def _check(where: str, keep: Any, drop: Any) -> None:
     check_choice(where, "drop", drop, tuple(WHICH))
 
 
-def remove_layers_in(net: nn.Module, keep: int, drop: str = "top") -> None:
-    """Take layers out of a transformer, in place; the config says how many are left."""
-    name, layers = stack(net, "RemoveLayers")
-    kept: list[Any] = [layers[place] for place in remove_layers(len(layers), keep, drop)]
+def remove_layers(net: nn.Module, keep: int, drop: str = "top") -> None:
+    """Remove layers of a transformer, in place. Its config then has the number that is left.
+
+    Args:
+        net: A ``transformers`` model whose layers form one stack and are all alike: BERT, RoBERTa, DistilBERT, GPT-2.
+        keep: How many stay, at least 1. As many as there are, or more, keeps all.
+        drop: Which ones go: ``"top"``, ``"bottom"`` or ``"even"``. See :func:`layers_to_keep`.
+
+    Raises:
+        ArgumentError: If an argument is outside its range, or the model is of another kind.
+    """
+    name, layers = layer_stack(net, "RemoveLayers")
+    kept: list[Any] = [layers[index] for index in layers_to_keep(len(layers), keep, drop)]
     if len(kept) == len(layers):
         note("RemoveLayers", f"the model has {len(layers)} layers, so none is removed.")
         return
@@ -80,23 +89,23 @@ def remove_layers_in(net: nn.Module, keep: int, drop: str = "top") -> None:
     parent, _, last = name.rpartition(".")
     setattr(net.get_submodule(parent), last, nn.ModuleList(kept))
     config.num_hidden_layers = len(kept)
-    for place, layer in enumerate(kept):
+    for index, layer in enumerate(kept):
         for module in layer.modules():
             if hasattr(module, "layer_idx"):
-                module.layer_idx = place
+                module.layer_idx = index
 
 
 @final
 @dataclass(frozen=True)
 class RemoveLayers(Prepare):
-    """Take whole layers out of a transformer, before the training. See :func:`remove_layers`.
+    """Take whole layers out of a transformer, before the training. See :func:`layers_to_keep`.
 
     The model that is saved is smaller, faster, and an ordinary one.
     """
 
     example: ClassVar[str] = "RemoveLayers(4)"
     neutral: ClassVar[str] = "RemoveLayers(1000)"
-    removes: ClassVar[str] = "A layer that is taken out takes its names with it."
+    removes_parameters: ClassVar[str] = "A layer that is taken out takes its names with it."
     """Why the saved names are fewer than those that were loaded."""
 
     keep: int = 4
@@ -110,9 +119,9 @@ class RemoveLayers(Prepare):
         return f"θ₀ ← θ₀ of {self.keep} layers, {WHICH[self.drop]}"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"keep {self.keep} layers, {WHICH[self.drop]}, and take the others out"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
-        remove_layers_in(model, self.keep, self.drop)
+        remove_layers(model, self.keep, self.drop)
         return model

@@ -72,7 +72,7 @@ class SignPrune(Project):
         return f"θ ← θ − {self.strength:g}·sign(∇J)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"move every entry that has a gradient by {self.strength:g} against the gradient's sign"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

@@ -7,7 +7,7 @@ from ftlab.parameters import Tensors
 
 
 def signum(
-    params: Tensors, grads: Tensors, momentum: Tensors, rate: float, *, beta: float = 0.9
+    params: Tensors, grads: Tensors, momentum: Tensors, lr: float, *, beta: float = 0.9
 ) -> tuple[Tensors, Tensors]:
     r"""Move every entry by the same length, against the sign of the running mean of its gradients.
 
@@ -18,7 +18,7 @@ def signum(
     ==========================  ===================  ===============================================
     :math:`\theta`, :math:`g`   ``params, grads``    parameters and gradients, by name
     :math:`m`                   ``momentum``         running mean of the gradients, by name
-    :math:`\alpha`              ``rate``             the learning rate: how far each entry moves
+    :math:`\alpha`              ``lr``             the learning rate: how far each entry moves
     :math:`\beta`               ``beta``             how long the mean remembers; 0 is signSGD
     ==========================  ===================  ===============================================
 
@@ -29,7 +29,7 @@ def signum(
         params: Tensors by name. A name without a gradient stays as it is.
         grads: Tensors by name, each of its parameter's shape.
         momentum: An empty dictionary at the first step, then what the last step gave back.
-        rate: At least 0; 0 changes no parameter.
+        lr: At least 0; 0 changes no parameter.
         beta: From 0 to below 1. With 0 the momentum is the last gradient, and is not needed.
 
     Returns:
@@ -48,7 +48,7 @@ def signum(
         >>> signum(params, {"w": torch.tensor([-1.0])}, momentum, 0.25, beta=0.5)
         ({'w': tensor([0.5000])}, {'w': tensor([0.5000])})
     """
-    check_number("signum", "rate", rate, "1e-5 is a first try for fine-tuning", at_least=0)
+    check_number("signum", "lr", lr, "1e-5 is a first try for fine-tuning", at_least=0)
     check_number("signum", "beta", beta, "0.9 is usual, 0 is signSGD", at_least=0, below=1)
     new, means = {}, dict(momentum)
     for name, param in params.items():
@@ -57,5 +57,5 @@ def signum(
             continue
         grad = grads[name]
         means[name] = beta * means.get(name, torch.zeros_like(grad)) + (1 - beta) * grad
-        new[name] = param - rate * means[name].sign()
+        new[name] = param - lr * means[name].sign()
     return new, means

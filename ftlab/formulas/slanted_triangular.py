@@ -8,7 +8,7 @@ from ftlab.errors import argument_error, check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Schedule
 
 
-def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: float) -> float:
+def slanted_triangular(lr: float, step: int, steps: int, cut: float, ratio: float) -> float:
     r"""Let the learning rate rise in a short straight line, then fall in a long one, between two rates above 0.
 
     .. math:: \alpha_t = \alpha\cdot\frac{1 + p\,(r-1)}{r}, \qquad
@@ -18,7 +18,7 @@ def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: fl
     ================  ===========  =============================================
     symbol            code         meaning
     ================  ===========  =============================================
-    :math:`\alpha`    ``rate``     the learning rate at the peak
+    :math:`\alpha`    ``lr``     the learning rate at the peak
     :math:`t`         ``step``     updates made so far, 0 at the first one
     :math:`T`         ``steps``    updates of the whole run
     :math:`c`         ``cut``      share of the updates in which the rate rises
@@ -28,14 +28,14 @@ def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: fl
     ================  ===========  =============================================
 
     Args:
-        rate: At least 0.
+        lr: At least 0.
         step: From 0 to ``steps`` - 1.
         steps: At least 1.
         cut: From 0 to 1; 0 starts at the peak.
         ratio: At least 1; 1 changes nothing.
 
     Returns:
-        The rate of that update, from ``rate / ratio`` to ``rate``.
+        The rate of that update, from ``lr / ratio`` to ``lr``.
 
     Raises:
         ArgumentError: If a number is outside its range.
@@ -49,7 +49,7 @@ def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: fl
         >>> [slanted_triangular(1.0, step, steps=8, cut=0.25, ratio=2) for step in (0, 1, 2, 5)]
         [0.5, 0.75, 1.0, 0.75]
     """
-    check_number("slanted_triangular", "rate", rate, "0.01 is what the paper peaks at", at_least=0)
+    check_number("slanted_triangular", "lr", lr, "0.01 is what the paper peaks at", at_least=0)
     check_int("slanted_triangular", "steps", steps, "Count the updates of the whole run", at_least=1)
     check_int("slanted_triangular", "step", step, f"It lies below the {steps} steps of the run")
     if step >= steps:
@@ -57,7 +57,7 @@ def slanted_triangular(rate: float, step: int, steps: int, cut: float, ratio: fl
     _check("slanted_triangular", cut, ratio)
     peak = math.floor(steps * cut + 1e-9)  # 100·0.29 is 28.999999999999996
     share = step / peak if step < peak else 1 - (step - peak) / (steps - peak)
-    return rate * (1 + share * (ratio - 1)) / ratio
+    return lr * (1 + share * (ratio - 1)) / ratio
 
 
 def _check(where: str, cut: float, ratio: float) -> None:
@@ -84,7 +84,7 @@ class SlantedTriangular(Schedule):
         return f"α_t = α·(1 + p·({self.ratio:g} − 1))/{self.ratio:g},  p = t/w, then 1 − (t−w)/(T−w)"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         foot = f"1/{self.ratio:g} of the learning rate"
         rise = (
             f"rise from {foot} to the whole over the first {100 * self.cut:.3g}% of the updates, then "
@@ -94,7 +94,5 @@ class SlantedTriangular(Schedule):
         return f"{rise}fall in a line to {foot}"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
-        new = {
-            name: slanted_triangular(rate, now.step, now.steps, self.cut, self.ratio) for name, rate in rates.items()
-        }
+        new = {name: slanted_triangular(lr, now.step, now.steps, self.cut, self.ratio) for name, lr in rates.items()}
         return new, memory

@@ -8,7 +8,7 @@ import torch  # noqa: F401  (for the examples)
 from torch import nn
 
 from ftlab.errors import argument_error, check_number
-from ftlab.parameters import Pattern, Tensors, listed, matrices, select
+from ftlab.parameters import Pattern, Tensors, join_patterns, matrices, select
 from ftlab.rule import Memory, Now, Project
 
 
@@ -81,8 +81,10 @@ class SoftThreshold(Project):
         return f"θ ← sign(θ)·max(|θ| − {self.strength:g}·α, 0)"
 
     @property
-    def sentence(self) -> str:
-        what = "every weight matrix" if self.pattern == "*" else f"the weight matrices among {listed(self.pattern)}"
+    def description(self) -> str:
+        what = (
+            "every weight matrix" if self.pattern == "*" else f"the weight matrices among {join_patterns(self.pattern)}"
+        )
         return f"move the entries of {what} by {self.strength:g} times the learning rate towards zero, and stop there"
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:

@@ -8,7 +8,7 @@ from ftlab.errors import argument_error
 from ftlab.parameters import Tensors
 
 
-def mean_of(sets: Sequence[Tensors]) -> Tensors:
+def uniform_soup(sets: Sequence[Tensors]) -> Tensors:
     r"""Take the mean of several sets of parameters, name by name.
 
     .. math:: \bar\theta = \frac{1}{k}\sum_{i=1}^{k}\theta_i
@@ -33,19 +33,19 @@ def mean_of(sets: Sequence[Tensors]) -> Tensors:
         Wortsman et al. 2022, "Model soups", arXiv 2203.05482 (uniform soup). Departure: none.
 
     Example:
-        >>> mean_of([{"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, 6.0])}])
+        >>> uniform_soup([{"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([3.0, 6.0])}])
         {'w': tensor([2., 4.])}
     """
     if not sets:
         raise argument_error(
-            "mean_of", "sets", "hold at least one set of parameters", "none", "Give the models to average"
+            "uniform_soup", "sets", "hold at least one set of parameters", "none", "Give the models to average"
         )
-    for place, one in enumerate(sets):
+    for index, one in enumerate(sets):
         odd = sorted(one.keys() ^ sets[0].keys())
         odd = odd or [name for name in one if one[name].shape != sets[0][name].shape]
         if odd:
             do = "Average models of one architecture with the same labels"
             raise argument_error(
-                "mean_of", "sets", "have the same names and shapes", f"{odd[0]} in set {place + 1}", do
+                "uniform_soup", "sets", "have the same names and shapes", f"{odd[0]} in set {index + 1}", do
             )
     return {name: torch.stack([one[name] for one in sets]).mean(0) for name in sets[0]}

@@ -8,7 +8,7 @@ from ftlab.errors import check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
-def step_decay(rate: float, gamma: float, epoch: int, every: int) -> float:
+def step_decay(lr: float, gamma: float, epoch: int, every: int) -> float:
     r"""Multiply a learning rate by the same factor each time that a number of epochs has passed.
 
     .. math:: \alpha_e = \alpha_0\cdot\gamma^{\lfloor e/n\rfloor}
@@ -16,7 +16,7 @@ def step_decay(rate: float, gamma: float, epoch: int, every: int) -> float:
     ===================  ===========  ==========================================
     symbol               code         meaning
     ===================  ===========  ==========================================
-    :math:`\alpha_0`     ``rate``     the learning rate at the start
+    :math:`\alpha_0`     ``lr``     the learning rate at the start
     :math:`\gamma`       ``gamma``    the factor of one stair
     :math:`e`            ``epoch``    epochs that have ended, 0 in the first one
     :math:`n`            ``every``    epochs that a stair is wide
@@ -25,7 +25,7 @@ def step_decay(rate: float, gamma: float, epoch: int, every: int) -> float:
     With n = 1 it is the decay per epoch.
 
     Args:
-        rate: At least 0.
+        lr: At least 0.
         gamma: Greater than 0; 1 changes nothing, above 1 the rate grows.
         epoch: A whole number of at least 0.
         every: A whole number of at least 1.
@@ -43,10 +43,10 @@ def step_decay(rate: float, gamma: float, epoch: int, every: int) -> float:
         >>> [step_decay(1.0, 0.5, epoch, every=2) for epoch in range(5)]
         [1.0, 1.0, 0.5, 0.5, 0.25]
     """
-    check_number("step_decay", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    check_number("step_decay", "lr", lr, "5e-5 is usual for fine-tuning", at_least=0)
     check_int("step_decay", "epoch", epoch, "Count the epochs from 0")
     _check("step_decay", gamma, every)
-    return rate * gamma ** (epoch // every)
+    return lr * gamma ** (epoch // every)
 
 
 def _check(where: str, gamma: float, every: int) -> None:
@@ -73,7 +73,7 @@ class StepDecay(Schedule):
         return f"α_e = α·{self.gamma:g}^⌊e/{self.every}⌋"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         when = "every epoch" if self.every == 1 else f"every {self.every} epochs"
         return f"multiply the learning rate by {self.gamma:g} after {when}"
 
@@ -82,4 +82,4 @@ class StepDecay(Schedule):
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         epoch = now.step // now.steps_per_epoch
-        return {name: step_decay(rate, self.gamma, epoch, self.every) for name, rate in rates.items()}, memory
+        return {name: step_decay(lr, self.gamma, epoch, self.every) for name, lr in rates.items()}, memory

@@ -77,7 +77,7 @@ class SWA(Project):
         return f"θ* = mean of θ_t over t = {self.start_at:g}T, {self.start_at:g}T+{self.every}, … up to T"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         when = "update" if self.every == 1 else f"{self.every} updates"
         return f"end with the mean of the weights, taken after every {when} from {self.start_at:.0%} of the run on"
 

@@ -8,7 +8,7 @@ from ftlab.errors import argument_error, check_int, check_number
 from ftlab.rule import Memory, Now, Rates, Schedule
 
 
-def warmup_linear(rate: float, step: int, steps: int, warmup_steps: int) -> float:
+def warmup_linear(lr: float, step: int, steps: int, warmup_steps: int) -> float:
     r"""Let the learning rate rise over the first updates, then fall in a straight line towards 0.
 
     .. math:: \alpha_t = \alpha\cdot\min\left(\frac{t+1}{w+1},\; \frac{T-t}{T-w}\right)
@@ -16,20 +16,20 @@ def warmup_linear(rate: float, step: int, steps: int, warmup_steps: int) -> floa
     ==================  ==================  ========================================
     symbol              code                meaning
     ==================  ==================  ========================================
-    :math:`\alpha`      ``rate``            the learning rate at the peak
+    :math:`\alpha`      ``lr``            the learning rate at the peak
     :math:`t`           ``step``            updates made so far, 0 at the first one
     :math:`T`           ``steps``           updates of the whole run
     :math:`w`           ``warmup_steps``    updates before the peak; 0 for none
     ==================  ==================  ========================================
 
     Args:
-        rate: At least 0.
+        lr: At least 0.
         step: From 0 to ``steps`` - 1.
         steps: At least 1.
         warmup_steps: From 0 to ``steps`` - 1.
 
     Returns:
-        The rate of that update: ``rate`` at step w, above 0 at every other wherever ``rate`` is.
+        The rate of that update: ``lr`` at step w, above 0 at every other wherever ``lr`` is.
 
     Raises:
         ArgumentError: If a number is outside its range.
@@ -44,11 +44,11 @@ def warmup_linear(rate: float, step: int, steps: int, warmup_steps: int) -> floa
         >>> warmup_linear(1.0, 0, steps=5, warmup_steps=1)
         0.5
     """
-    _check("warmup_linear", rate, step, steps, warmup_steps)
-    return rate * min((step + 1) / (warmup_steps + 1), (steps - step) / (steps - warmup_steps))
+    _check("warmup_linear", lr, step, steps, warmup_steps)
+    return lr * min((step + 1) / (warmup_steps + 1), (steps - step) / (steps - warmup_steps))
 
 
-def warmup_cosine(rate: float, step: int, steps: int, warmup_steps: int) -> float:
+def warmup_cosine(lr: float, step: int, steps: int, warmup_steps: int) -> float:
     r"""Let the learning rate rise over the first updates, then fall along half a cosine wave towards 0.
 
     .. math:: \alpha_t = \alpha\cdot\begin{cases} (t+1)/(w+1) & t < w \\
@@ -57,20 +57,20 @@ def warmup_cosine(rate: float, step: int, steps: int, warmup_steps: int) -> floa
     ==================  ==================  ========================================
     symbol              code                meaning
     ==================  ==================  ========================================
-    :math:`\alpha`      ``rate``            the learning rate at the peak
+    :math:`\alpha`      ``lr``            the learning rate at the peak
     :math:`t`           ``step``            updates made so far, 0 at the first one
     :math:`T`           ``steps``           updates of the whole run
     :math:`w`           ``warmup_steps``    updates before the peak; 0 for none
     ==================  ==================  ========================================
 
     Args:
-        rate: At least 0.
+        lr: At least 0.
         step: From 0 to ``steps`` - 1.
         steps: At least 1.
         warmup_steps: From 0 to ``steps`` - 1.
 
     Returns:
-        The rate of that update: ``rate`` at step w, above 0 at every other wherever ``rate`` is.
+        The rate of that update: ``lr`` at step w, above 0 at every other wherever ``lr`` is.
 
     Raises:
         ArgumentError: If a number is outside its range.
@@ -83,14 +83,14 @@ def warmup_cosine(rate: float, step: int, steps: int, warmup_steps: int) -> floa
         >>> [round(warmup_cosine(1.0, step, steps=4, warmup_steps=0), 3) for step in range(4)]
         [1.0, 0.854, 0.5, 0.146]
     """
-    _check("warmup_cosine", rate, step, steps, warmup_steps)
+    _check("warmup_cosine", lr, step, steps, warmup_steps)
     if step < warmup_steps:
-        return rate * (step + 1) / (warmup_steps + 1)
-    return rate * (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps))) / 2
+        return lr * (step + 1) / (warmup_steps + 1)
+    return lr * (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps))) / 2
 
 
-def _check(where: str, rate: float, step: int, steps: int, warmup_steps: int) -> None:
-    check_number(where, "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+def _check(where: str, lr: float, step: int, steps: int, warmup_steps: int) -> None:
+    check_number(where, "lr", lr, "5e-5 is usual for fine-tuning", at_least=0)
     check_int(where, "steps", steps, "Count the updates of the whole run", at_least=1)
     for name, value in (("step", step), ("warmup_steps", warmup_steps)):
         check_int(where, name, value, f"It lies below the {steps} steps of the run")
@@ -128,12 +128,12 @@ class WarmupLinear(Schedule):
         return "α_t = α·min((t+1)/(w+1), (T−t)/(T−w))"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"let the learning rate {_rise(self.warmup)} in a line to 0"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         warm = _warmup_steps(self.warmup, now.steps)
-        return {name: warmup_linear(rate, now.step, now.steps, warm) for name, rate in rates.items()}, memory
+        return {name: warmup_linear(lr, now.step, now.steps, warm) for name, lr in rates.items()}, memory
 
 
 @final
@@ -154,9 +154,9 @@ class WarmupCosine(Schedule):
         return "α_t = α·(t+1)/(w+1), then α·½(1+cos π(t−w)/(T−w))"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"let the learning rate {_rise(self.warmup)} along half a cosine wave to 0"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         warm = _warmup_steps(self.warmup, now.steps)
-        return {name: warmup_cosine(rate, now.step, now.steps, warm) for name, rate in rates.items()}, memory
+        return {name: warmup_cosine(lr, now.step, now.steps, warm) for name, lr in rates.items()}, memory

@@ -8,7 +8,7 @@ import torch  # noqa: F401  (for the examples)
 from torch import nn
 
 from ftlab.errors import check_number
-from ftlab.parameters import Pattern, Tensors, listed, penalised
+from ftlab.parameters import Pattern, Tensors, join_patterns, penalised
 from ftlab.rule import Memory, Now, Project, Rule
 
 
@@ -50,8 +50,8 @@ def weight_decay(params: Tensors, rates: Mapping[str, float], strength: float) -
         {'w': tensor([ 6., -3.])}
     """
     check_number("weight_decay", "strength", strength, "0.01 is usual, 0 switches it off", at_least=0)
-    for rate in rates.values():
-        check_number("weight_decay", "rate", rate, "5e-5 is usual for fine-tuning", at_least=0)
+    for lr in rates.values():
+        check_number("weight_decay", "lr", lr, "5e-5 is usual for fine-tuning", at_least=0)
     return {
         name: (1 - rates[name] * strength) * param if name in rates else param.clone() for name, param in params.items()
     }
@@ -80,8 +80,8 @@ class WeightDecay(Project):
         return f"θ ← θ − α·{self.strength:g}·θ"
 
     @property
-    def sentence(self) -> str:
-        what = "every weight" if self.pattern == "*" else f"the weights among {listed(self.pattern)}"
+    def description(self) -> str:
+        what = "every weight" if self.pattern == "*" else f"the weights among {join_patterns(self.pattern)}"
         return f"shrink {what}, but no bias or gain, by {self.strength:g} times the learning rate of its own size"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:

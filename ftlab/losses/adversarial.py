@@ -39,7 +39,7 @@ class Smart:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         with torch.autocast(batch["labels"].device.type, enabled=False):
-            moved = Moved("Smart", model, batch)
+            moved = PerturbedModel("Smart", model, batch)
             clean = moved(moved.nothing)
             noise = self.noise * torch.randn_like(moved.nothing)
             roughness = smart(moved, clean, noise, self.radius, self.step)
@@ -55,26 +55,26 @@ class FreeLB:
     """
 
     steps: int = 2
-    rate: float = 1e-1
+    step_size: float = 1e-1
     magnitude: float = 0.0
 
     def __post_init__(self) -> None:
         check_int("FreeLB", "steps", self.steps, "2 is usual", at_least=1)
-        check_number("FreeLB", "rate", self.rate, "0.1 is a first try", at_least=0)
+        check_number("FreeLB", "step_size", self.step_size, "0.1 is a first try", at_least=0)
         check_number("FreeLB", "magnitude", self.magnitude, "0 begins at the text itself", at_least=0)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        moved = Moved("FreeLB", model, batch)
+        moved = PerturbedModel("FreeLB", model, batch)
         start = moved.nothing
         if self.magnitude:
             mask = batch.get("attention_mask", torch.ones(start.shape[:2], device=start.device))
             mask = mask.view(*mask.shape, *[1] * (start.ndim - mask.ndim)).to(start)
             entries = mask.expand_as(start).flatten(1).sum(dim=1).view(-1, *[1] * (start.ndim - 1))
             start = self.magnitude / entries.sqrt() * mask * torch.empty_like(start).uniform_(-1, 1)
-        return free_lb(lambda delta: cross_entropy(moved(delta), batch["labels"]), start, self.rate, self.steps)
+        return free_lb(lambda delta: cross_entropy(moved(delta), batch["labels"]), start, self.step_size, self.steps)
 
 
-class Moved:
+class PerturbedModel:
     """A model as a function from what is added to its input embeddings to its scores, with the same dropout each time.
 
     It works by a hook on the module that embeds the input, so that the model still sees the tokens themselves: models of
@@ -99,10 +99,10 @@ class Moved:
         hook = self.embedding.register_forward_hook(move)
         try:
             if self.chance is None:  # the first pass draws as any other loss would
-                self.chance = _chance(self.device)
+                self.chance = _rng_state(self.device)
                 logits = logits_of(self.model, self.batch)
             else:
-                with _replayed(self.chance, self.device):
+                with _with_rng_state(self.chance, self.device):
                     logits = logits_of(self.model, self.batch)
         finally:
             hook.remove()
@@ -118,7 +118,7 @@ class Moved:
         hook = self.embedding.register_forward_hook(stop)
         made = None
         try:
-            with _replayed(_chance(self.device), self.device):
+            with _with_rng_state(_rng_state(self.device), self.device):
                 logits_of(self.model, self.batch)
         except _StopForwardError as embedded:
             made = embedded.args[0]
@@ -145,7 +145,7 @@ def _embedding(where: str, model: Any) -> nn.Module:
     return found
 
 
-def _chance(device: torch.device) -> tuple[Tensor, Tensor | None]:
+def _rng_state(device: torch.device) -> tuple[Tensor, Tensor | None]:
     """Return the state of the generators that dropout draws from."""
     if device.type == "cpu":
         return torch.get_rng_state(), None
@@ -153,7 +153,7 @@ def _chance(device: torch.device) -> tuple[Tensor, Tensor | None]:
 
 
 @contextmanager
-def _replayed(chance: tuple[Tensor, Tensor | None], device: torch.device) -> Iterator[None]:
+def _with_rng_state(chance: tuple[Tensor, Tensor | None], device: torch.device) -> Iterator[None]:
     """Draw as it was drawn from a state on; afterwards go on as if nothing had been drawn."""
     own = [] if chance[1] is None else [device]
     with torch.random.fork_rng(own, device_type=device.type if own else None):

@@ -52,7 +52,7 @@ class Pretrained:
         return f"Pretrained({self.name}: {kind}, {size:.1f} M parameters, {self.task.kind}{labels}{new})"
 
     @property
-    def longest(self) -> int:
+    def max_length(self) -> int:
         """The most tokens that a text can have for this model."""
         limit = min(getattr(self.processor, "model_max_length", 10**9), 10**9)
         positions = getattr(self.net.config, "max_position_embeddings", None)
@@ -66,7 +66,7 @@ class Pretrained:
         """Return an independent copy; with a seed, its new parameters are redrawn from that seed."""
         net = copy.deepcopy(self.net)
         if head_seed is not None:
-            _draw(net, self.fresh, head_seed)
+            _init_new_params(net, self.fresh, head_seed)
         return replace(self, net=net)
 
 
@@ -123,11 +123,11 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
     fresh = _fresh(net, info, before, task, str(name), new_head)
     processor = _processor(source, modality)
     if modality == "text":
-        _fit_tokenizer(net, processor, source)
+        _set_padding(net, processor, source)
     found = task or Task(_kind_of(net.config), tuple(net.config.id2label[i] for i in sorted(before)), modality)
     if found.kind == "regression":
         found = replace(found, names=())
-    _draw(net, fresh, 0)
+    _init_new_params(net, fresh, 0)
     return Pretrained(net.eval(), processor, str(name), found, fresh)
 
 
@@ -259,7 +259,7 @@ def _processor(source: str, modality: str) -> Any:
     return processor
 
 
-def _fit_tokenizer(net: Any, tokenizer: Any, source: str) -> None:
+def _set_padding(net: Any, tokenizer: Any, source: str) -> None:
     """Give a GPT-type tokenizer a padding token, and see that every token has a row in the embedding."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -274,7 +274,7 @@ def _fit_tokenizer(net: Any, tokenizer: Any, source: str) -> None:
         raise input_error("load_model", "tokenizer", f"have at most {rows} tokens", str(len(tokenizer)), do)
 
 
-def _draw(net: nn.Module, names: frozenset[str], seed: int) -> None:
+def _init_new_params(net: nn.Module, names: frozenset[str], seed: int) -> None:
     std = getattr(net.config, "initializer_range", 0.02)
     generator = torch.Generator().manual_seed(derive_seed(seed))
     redraw_in(net, names, std if isinstance(std, float) else 0.02, generator)

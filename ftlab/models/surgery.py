@@ -1,6 +1,6 @@
-"""Make a model smaller and faster: cut out neurons and layers.
+"""Cut the least important neurons out of a model, judged by their weights or by gradients on data.
 
-Zeros in a matrix save neither room nor time; a smaller matrix saves both. What comes out is an ordinary model.
+Zeros in a matrix save neither memory nor time. A smaller matrix saves both, and the model stays an ordinary one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from ftlab.errors import argument_error
-from ftlab.formulas.neuron_importance import as_linear, feed_forwards, neuron_importance, remove_neurons_in
-from ftlab.formulas.remove_layers import remove_layers_in
+from ftlab.formulas.remove_neurons import as_linear, cut_neurons, feed_forwards, neuron_importance
 from ftlab.parameters import eval_mode
-from ftlab.rule import Loss, parts
+from ftlab.rule import Loss, microbatches
 
 
 def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> None:
-    """Cut a share of the feed-forward neurons out of every layer, in place. See :func:`ftlab.formulas.neuron_importance.neuron_importance`.
+    """Cut a share of the feed-forward neurons out of every layer, in place. See :func:`ftlab.formulas.remove_neurons.neuron_importance`.
 
     Args:
         net: A ``transformers`` model: BERT, RoBERTa, DistilBERT, GPT-2.
@@ -35,7 +34,7 @@ def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None,
             "remove_neurons", "batches and loss", "come together", "one of them", "Give both or neither"
         )
     importances = None if batches is None or loss is None else _by_gradients(net, batches, loss)
-    remove_neurons_in(net, share, importances)
+    cut_neurons(net, share, importances)
 
 
 def _by_gradients(net: Any, batches: Iterable[Any], loss: Loss) -> list[Tensor]:
@@ -51,11 +50,11 @@ def _by_gradients(net: Any, batches: Iterable[Any], loss: Loss) -> list[Tensor]:
             for batch in _all(batches, net, "remove_neurons"):
                 with torch.enable_grad():
                     found = iter(torch.autograd.grad(loss(net, batch), chosen))
-                for place, ((into, out), some) in enumerate(zip(pairs, weights, strict=True)):
+                for index, ((into, out), some) in enumerate(zip(pairs, weights, strict=True)):
                     grads = [next(found) for _ in some]
                     rows, slopes = (_rows(into, those[:-1]) for those in (some, grads))
                     columns, heights = (as_linear(out, those[-1].detach()) for those in (some, grads))
-                    total[place] += neuron_importance(rows, columns, (slopes, heights))
+                    total[index] += neuron_importance(rows, columns, (slopes, heights))
         finally:
             for one in frozen:
                 one.requires_grad_(False)
@@ -70,22 +69,8 @@ def _rows(into: Any, those: Sequence[Tensor]) -> Tensor:
 def _all(batches: Iterable[Any], net: Any, where: str) -> Iterator[dict[str, Tensor]]:
     """Yield the parts of the batches where the model is; none at all is refused."""
     device, none = next(net.parameters()).device, True
-    for part in parts(batches):
+    for part in microbatches(batches):
         yield {name: tensor.to(device) for name, tensor in part.items()}
         none = False
     if none:
         raise argument_error(where, "batches", "hold at least one batch", "none", "Give some of the training rows")
-
-
-def remove_layers(net: Any, keep: int, drop: str = "top") -> None:
-    """Take layers out of a transformer, in place. See :func:`ftlab.formulas.remove_layers.remove_layers`.
-
-    Args:
-        net: A ``transformers`` model whose layers are one stack and all alike: BERT, RoBERTa, DistilBERT, GPT-2.
-        keep: How many stay, at least 1; as many as there are, or more, keeps all.
-        drop: Which go: ``"top"``, ``"bottom"`` or ``"even"``.
-
-    Raises:
-        ArgumentError: If an argument is outside its range, or the model is of another kind.
-    """
-    remove_layers_in(net, keep, drop)

@@ -53,7 +53,7 @@ def _twice(plan: Sequence[Rule]) -> list[str]:
 
 def _held(plan: Sequence[Rule]) -> list[str]:
     """Find several rules that freeze parameters."""
-    holders = [rule for rule in plan if rule.holds]
+    holders = [rule for rule in plan if rule.freezes]
     if len({type(rule) for rule in holders}) < 2:
         return []
     return [f"{_names(holders)} each freeze parameters; only what none of them freezes is trained."]
@@ -61,10 +61,10 @@ def _held(plan: Sequence[Rule]) -> list[str]:
 
 def _drawn(plan: Sequence[Rule]) -> list[str]:
     """Find rules that pull weights towards θ₀, beside others that pull too, freeze, or change the start."""
-    going_back = [rule for rule in plan if rule.needs_origin and not rule.holds]
+    going_back = [rule for rule in plan if rule.needs_origin and not rule.freezes]
     drawing = [rule for rule in going_back if isinstance(rule, Penalty | Project)]
-    moved = [rule for rule in plan if rule.moves]
-    frozen = [rule for rule in plan if rule.holds and isinstance(rule, Prepare)]
+    moved = [rule for rule in plan if rule.changes_start]
+    frozen = [rule for rule in plan if rule.freezes and isinstance(rule, Prepare)]
     found = []
     if len({type(rule) for rule in drawing}) > 1:
         found.append(f"{_names(drawing)} each pull the weights towards θ₀; the pulls add up.")

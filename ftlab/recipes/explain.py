@@ -65,7 +65,7 @@ def explain(recipe: Sequence[Rule | str], optimizer: Any = "adamw") -> str:
                 continue
             shown.append(rule)
             usual = "" if rule in given else "   (the usual one, since the recipe names no schedule)"
-            words = rule.sentence[0].upper() + rule.sentence[1:]
+            words = rule.description[0].upper() + rule.description[1:]
             lines += [f"  {letter:<2} {rule!r}{usual}", f"     {rule.equation}", f"     {words}."]
     cautions = [caution for rule in plan for caution in rule.cautions(plan)] + conflicts(plan)
     if cautions:

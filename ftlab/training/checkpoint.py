@@ -17,7 +17,7 @@ from torch import Tensor
 from ftlab.errors import input_error, note
 from ftlab.files import new_folder
 from ftlab.training.loop import State
-from ftlab.training.optimizers import remember, remembered
+from ftlab.training.optimizers import load_state_by_name, state_by_name
 
 VERSION = 1
 
@@ -25,7 +25,7 @@ VERSION = 1
 def save(state: State, folder: Path) -> Path:
     """Write a checkpoint of a state, then remove the older ones. Returns the new one's folder."""
     path = folder / f"step-{state.step:06d}"
-    optimizer, optimizer_tensors = pack(remembered(state.optimizer, state.params))
+    optimizer, optimizer_tensors = pack(state_by_name(state.optimizer, state.params))
     memory, memory_tensors = pack(state.memory)
     with new_folder(path) as draft:
         tensors = {"model": _weights(state), "optimizer": optimizer_tensors, "memory": memory_tensors}
@@ -77,7 +77,9 @@ def restore(state: State, path: Path) -> None:
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(saved[name])
-    remember(state.optimizer, state.params, unpack(content["optimizer"], load_file(path / "optimizer.safetensors")))
+    load_state_by_name(
+        state.optimizer, state.params, unpack(content["optimizer"], load_file(path / "optimizer.safetensors"))
+    )
     state.memory = unpack(content["memory"], load_file(path / "memory.safetensors", device=str(state.device)))
     state.step, state.evaluations = content["step"], content["evaluations"]
     state.last_loss = content["last_loss"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ftlab.data.batches import Batches, Encoded, encode
-from ftlab.data.load import checked, fingerprint, task_of
+from ftlab.data.load import as_dataset_dict, fingerprint, task_of
 from ftlab.engines.devices import choose_device
 from ftlab.engines.engine import choose_engine
 from ftlab.errors import InterruptionError, argument_error, check_int, note
@@ -21,7 +21,7 @@ from ftlab.training import checkpoint
 from ftlab.training.loop import State, begin, finish, step as plain_step
 from ftlab.training.optimizers import MakeOptimizer
 from ftlab.training.run import Run
-from ftlab.training.run_folder import Output, same_run, surroundings
+from ftlab.training.run_folder import Output, check_same_run, environment_info
 from ftlab.training.settings import Settings
 from ftlab.training.signals import stop_requests
 
@@ -110,7 +110,7 @@ def finetune(
     if (resume or save_every or overwrite) and output is None:
         what = "resume" if resume else "save_every" if save_every else "overwrite"
         raise argument_error("finetune", what, "come with output", "no output", "Say output='runs/first'")
-    data = checked(data)
+    data = as_dataset_dict(data)
     task = task_of(data)
     model = model if isinstance(model, Pretrained) else load_model(model, data)
     if model.task != task:
@@ -153,7 +153,7 @@ class _Trainer:
         self.facts: dict[str, Any] = {
             "status": "running",
             "model": model.name,
-            "arguments": {"model": model.name, **settings.plain()},
+            "arguments": {"model": model.name, **settings.to_dict()},
             "recipe": [repr(rule) for rule in settings.recipe],
             "task": dataclasses.asdict(model.task),
             "rows": {split: len(data[split]) for split in data},
@@ -162,7 +162,7 @@ class _Trainer:
             "steps": self.state.steps,
             "steps_per_epoch": self.state.steps_per_epoch,
             "engine": engine.name,
-            **surroundings(device),
+            **environment_info(device),
             "resumed_at": None,
             "seconds": 0.0,
         }
@@ -190,7 +190,7 @@ class _Trainer:
         """Enter the run in its folder; lay the newest checkpoint over the state when resuming."""
         before = output.begun() if resume else None
         if before:
-            same_run(before, self.facts)
+            check_same_run(before, self.facts)
             found = checkpoint.newest(output.checkpoints)
             if found:
                 checkpoint.restore(self.state, found)
@@ -251,7 +251,7 @@ class _Trainer:
         model = dataclasses.replace(self.model, net=self.state.model)
         metrics = evaluate_encoded(model, self.encoded["validation"], "validation", 0, self.settings.engine)
         self.state.evaluations.append(
-            {name: value for name, value in metrics.flat().items() if not name.endswith(("_low", "_high"))}
+            {name: value for name, value in metrics.to_dict().items() if not name.endswith(("_low", "_high"))}
         )
         shown = ", ".join(f"{title} {value}" for title, value, _ in metrics.rows())
         progress.say(f"{told}: validation {shown}")
@@ -270,8 +270,10 @@ class _Trainer:
 
 def _within(settings: Settings, model: Pretrained) -> Settings:
     """Keep max_length within what the model can take."""
-    if model.task.modality == "image" or settings.max_length <= model.longest:
+    if model.task.modality == "image" or settings.max_length <= model.max_length:
         return settings
-    note("finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.longest} is used.")
-    check_int("finetune", "the model's longest text", model.longest, "Use another model", at_least=4)
-    return dataclasses.replace(settings, max_length=model.longest)
+    note(
+        "finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.max_length} is used."
+    )
+    check_int("finetune", "the model's longest text", model.max_length, "Use another model", at_least=4)
+    return dataclasses.replace(settings, max_length=model.max_length)

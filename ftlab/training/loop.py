@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ class State:
     """Trainable parameters by name, tied ones once."""
     origin: Tensors
     memory: list[Memory]
-    """What each rule remembers, by its place in the recipe."""
+    """What each rule remembers, by its index in the recipe."""
     lr: float
     seed: int
     steps: int
@@ -48,8 +48,8 @@ class State:
         """Where the parameters are."""
         return next(iter(self.params.values())).device
 
-    def now(self, place: int, grads: Tensors | None = None, rates: Rates | None = None) -> Now:
-        """Return the view that the rule at a place of the recipe may have of this moment."""
+    def now(self, index: int, grads: Tensors | None = None, rates: Rates | None = None) -> Now:
+        """Return the view that a rule of the recipe may have of this moment."""
         return Now(
             step=self.step,
             steps=self.steps,
@@ -57,15 +57,15 @@ class State:
             params={name: param.detach() for name, param in self.params.items()},
             grads=grads or {},
             rates=rates or {},
-            origin=self.origin if self.recipe[place].needs_origin else {},
+            origin=self.origin if self.recipe[index].needs_origin else {},
             evaluations=tuple(self.evaluations),
             seed=self.seed,
-            place=place,
+            index=index,
         )
 
     def rules(self, kind: type[Any]) -> list[tuple[int, Any]]:
-        """Return the rules of a kind with their places, in the order of the recipe."""
-        return [(place, rule) for place, rule in enumerate(self.recipe) if isinstance(rule, kind)]
+        """Return the rules of a kind, each with its index in the recipe."""
+        return [(index, rule) for index, rule in enumerate(self.recipe) if isinstance(rule, kind)]
 
 
 def begin(
@@ -107,9 +107,9 @@ def begin(
     net: nn.Module = model.net if isinstance(model, Pretrained) else model
     loaded = _origin(net, fresh) if any(rule.needs_origin for rule in recipe) else {}
     seen = Now(seed=seed, steps=epochs * len(batches), steps_per_epoch=len(batches))
-    for place, rule in enumerate(recipe):
+    for index, rule in enumerate(recipe):
         if isinstance(rule, Prepare):
-            net = rule.prepare(net, Now(**{**vars(seen), "place": place, "origin": _named(net, loaded)}))
+            net = rule.prepare(net, replace(seen, index=index, origin=_named(net, loaded)))
     params = {name: param for name, param in net.named_parameters() if param.requires_grad}
     if not params:
         do = "A rule froze everything; leave it out or narrow its pattern"
@@ -128,7 +128,7 @@ def begin(
         steps_per_epoch=len(batches),
         engine=choose_engine(engine, next(iter(params.values())).device.type),
     )
-    state.memory = [rule.start(net, batches, state.loss, state.now(place)) for place, rule in enumerate(recipe)]
+    state.memory = [rule.start(net, batches, state.loss, state.now(index)) for index, rule in enumerate(recipe)]
     return state
 
 
@@ -140,7 +140,7 @@ def step(state: State, batch: Batch | list[Batch]) -> Record:
         batch: Tensors by name with ``labels``; or a list of such parts, whose gradients add up to that of the whole.
 
     Returns:
-        ``step`` (from 1), ``epoch``, ``loss`` (of the task), ``penalty``, ``rate`` (the greatest), ``samples``.
+        ``step`` (from 1), ``epoch``, ``loss`` (of the task), ``penalty``, ``lr`` (the greatest), ``samples``.
 
     Raises:
         DivergenceError: If the loss is NaN or infinite; the parameters are then as they were before.
@@ -174,8 +174,8 @@ def penalty_gradients(state: State) -> float:
     """Add the gradients of the penalties to those in the parameters; return Ω."""
     return float(
         sum(
-            state.engine.penalty(rule, state.params, state.memory[place], state.now(place))
-            for place, rule in state.rules(Penalty)
+            state.engine.penalty(rule, state.params, state.memory[index], state.now(index))
+            for index, rule in state.rules(Penalty)
         )
     )
 
@@ -198,15 +198,15 @@ def update(state: State, task: float, penalty: float, samples: int) -> Record:
         "epoch": (state.step - 1) // state.steps_per_epoch,
         "loss": task,
         "penalty": penalty,
-        "rate": max(rates.values()),
+        "lr": max(rates.values()),
         "samples": samples,
     }
 
 
 def finish(state: State) -> nn.Module:
     """Let the rules give the model back, in reverse order; it is then as it is to be evaluated and saved."""
-    for place, rule in reversed(list(enumerate(state.recipe))):
-        state.model = rule.finish(state.model, state.memory[place])
+    for index, rule in reversed(list(enumerate(state.recipe))):
+        state.model = rule.finish(state.model, state.memory[index])
     return state.model
 
 
@@ -214,9 +214,9 @@ def _shape(state: State) -> Tensors:
     """Let the gradient rules act; return the gradients as the optimizer sees them."""
     grads: Tensors = {name: param.grad for name, param in state.params.items() if param.grad is not None}
     rules = state.rules(GradientRule)
-    for number, (place, rule) in enumerate(rules):
+    for number, (index, rule) in enumerate(rules):
         shape = rule.shape if number else state.engine.transform(rule)
-        grads, state.memory[place] = shape(grads, state.memory[place], state.now(place, grads))
+        grads, state.memory[index] = shape(grads, state.memory[index], state.now(index, grads))
     if rules:
         for name, param in state.params.items():
             param.grad = grads.get(name)
@@ -226,16 +226,16 @@ def _shape(state: State) -> Tensors:
 def _schedule(state: State, grads: Tensors) -> Rates:
     """Let the schedules act, and give every parameter its rate."""
     rates = dict.fromkeys(state.params, state.lr)
-    for place, rule in state.rules(Schedule):
-        rates, state.memory[place] = rule.schedule(rates, state.memory[place], state.now(place, grads, rates))
+    for index, rule in state.rules(Schedule):
+        rates, state.memory[index] = rule.schedule(rates, state.memory[index], state.now(index, grads, rates))
     set_rates(state.optimizer, state.params, rates)
     return rates
 
 
 def _project(state: State, grads: Tensors, rates: Rates) -> None:
-    for place, rule in state.rules(Project):
+    for index, rule in state.rules(Project):
         old: Tensors = {name: param.detach() for name, param in state.params.items()}
-        new, state.memory[place] = rule.project(old, state.memory[place], state.now(place, grads, rates))
+        new, state.memory[index] = rule.project(old, state.memory[index], state.now(index, grads, rates))
         for name, tensor in new.items():
             state.params[name].copy_(tensor)
 

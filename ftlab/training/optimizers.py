@@ -90,12 +90,12 @@ def set_rates(optimizer: torch.optim.Optimizer, params: Mapping[str, nn.Paramete
         ]
 
 
-def remembered(optimizer: torch.optim.Optimizer, params: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:
+def state_by_name(optimizer: torch.optim.Optimizer, params: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:
     """Return what an optimizer remembers of each parameter, by the parameter's name."""
     return {name: dict(optimizer.state[param]) for name, param in params.items() if param in optimizer.state}
 
 
-def remember(
+def load_state_by_name(
     optimizer: torch.optim.Optimizer, params: Mapping[str, nn.Parameter], memory: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Load optimizer state by parameter name; parameters without saved state start fresh."""

@@ -26,7 +26,7 @@ class Run:
     data: Any
     settings: Settings
     history: list[dict[str, Any]]
-    """A record per step: step, epoch, loss, penalty, rate, samples, seconds."""
+    """A record per step: step, epoch, loss, penalty, lr, samples, seconds."""
     evaluations: list[dict[str, Any]]
     """Metrics on the validation split after each epoch."""
     facts: dict[str, Any]
@@ -74,7 +74,7 @@ class Run:
         """Leave the finished run in its folder; the model first, so that what says "finished" is true."""
         save_model(self.model, output.model, self.card())
         output.write_history(self.history)
-        metrics = self.metrics.flat() if self.metrics else {}
+        metrics = self.metrics.to_dict() if self.metrics else {}
         write_text(output.folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
         figure = output.folder / ".curves.png"
         self.curves().savefig(figure, dpi=110)

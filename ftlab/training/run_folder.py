@@ -97,7 +97,7 @@ def check_output(folder: Path, *, overwrite: bool, resume: bool) -> None:
             raise input_error("finetune", "output", "not hold another run", str(folder), do)
 
 
-def same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
+def check_same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to resume a run with other arguments or other data; mention what may change the numbers."""
     if before.get("status") == "finished":
         do = "Use overwrite (--overwrite) to run it again"
@@ -115,7 +115,7 @@ def same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
             note("resume", f"{name} are not as they were; the run goes on, but not bit for bit.")
 
 
-def surroundings(device: str) -> dict[str, Any]:
+def environment_info(device: str) -> dict[str, Any]:
     """Return what a run's numbers depend on besides its arguments."""
     return {
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},

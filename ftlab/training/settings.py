@@ -69,7 +69,7 @@ class Settings:
         """The seed of the data's order."""
         return self.seed[1] if isinstance(self.seed, tuple) else self.seed
 
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the arguments as JSON can hold them; functions by their name."""
 
         def shown(value: Any) -> Any:

@@ -13,7 +13,7 @@ import ftlab
 from ftlab.data.batches import encode
 from ftlab.data.labels import Task
 from ftlab.data.load import fingerprint, load_data, load_rows, task_of
-from ftlab.data.split import normal, split_rows
+from ftlab.data.split import normalise_text, split_rows
 from ftlab.data.tables import read_table
 from tests.tiny import small_data
 
@@ -253,9 +253,9 @@ def test_chance_chooses_the_rows_of_a_split():
 def test_the_same_text_stays_in_one_split(write, mentioned):
     twice = [(text.upper().replace(" ", "  "), "no") for text, _ in ROWS]
     data = load_data(write("a.csv", csv([*ROWS, *twice])))
-    split = {normal(text): name for name, part in data.items() for text in part["text"]}
+    split = {normalise_text(text): name for name, part in data.items() for text in part["text"]}
     for name, part in data.items():
-        assert all(split[normal(text)] == name for text in part["text"])
+        assert all(split[normalise_text(text)] == name for text in part["text"])
     assert "20 rows of a.csv repeat a text" in mentioned()
     assert "10 of them with different labels" in mentioned()
 

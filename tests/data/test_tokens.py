@@ -274,7 +274,7 @@ def test_a_wrong_row_is_named_by_its_place_among_all_rows(small, monkeypatch):
     texts[9] = texts[17] = " "
     small["train"] = two_labels(texts).cast(small["train"].features)
     with pytest.raises(ftlab.InputError, match=r"text of train must not be empty. Got ' ' in row 10, 18\."):
-        ftlab.data.load.checked(small)
+        ftlab.data.load.as_dataset_dict(small)
 
 
 # On disk

@@ -42,7 +42,7 @@ def test_the_saved_page_holds_every_frame_with_its_sentence():
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text).group(1))
     assert data["labels"] == [["1", "2", "3"], ["plus", "minus"]]
     assert data["start"] == [1, 0]
-    assert {place: words for place, (_, words) in data["frames"].items()} == {
+    assert {index: words for index, (_, words) in data["frames"].items()} == {
         "0,0": "x to the power 1, plus <b>",
         "1,0": "x to the power 2, plus <b>",
         "2,0": "x to the power 3, plus <b>",

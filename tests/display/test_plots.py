@@ -36,7 +36,7 @@ WHITE = np.sum(TO_XYZ, axis=1)
 
 def linear(colour):
     """Return the linear RGB of ``#rrggbb``."""
-    parts = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    parts = np.array([int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)])
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
 
 

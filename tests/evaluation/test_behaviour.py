@@ -52,7 +52,7 @@ def test_a_model_of_ten_words_gets_some_right_and_the_shares_are_those_of_the_ro
     assert abs(found.failures[0].positive - 0.5) >= abs(found.failures[-1].positive - 0.5)
     assert "minimum     plain" in str(found)
     assert "<td>plain</td>" in found._repr_html_()
-    assert found.flat()["minimum"] == found.share("minimum")[0]
+    assert found.to_dict()["minimum"] == found.share("minimum")[0]
 
 
 def test_a_model_that_always_says_the_same_gets_half_of_the_minimum():

@@ -61,7 +61,7 @@ def test_regression_equals_scipy():
 def test_one_class_only_leaves_auc_undefined_in_words_and_null_in_json():
     found = measure(TWO, CHANCE.normal(size=(9, 2)), np.ones(9, dtype=int), resamples=20)
     assert math.isnan(found["auc_roc"])
-    flat = found.flat()
+    flat = found.to_dict()
     assert flat["auc_roc"] is None
     assert flat["auc_roc_low"] is None
     assert flat["auc_roc_note"] == "undefined: the split holds one class only"

@@ -5,15 +5,15 @@ from tests.exercises.plain import Answer, Function
 
 def averaged(path, decay):
     mean = path[0]
-    for place in path[1:]:
-        mean = decay * mean + (1 - decay) * place
+    for index in path[1:]:
+        mean = decay * mean + (1 - decay) * index
     return mean
 
 
 def begins_with_zero(path, decay):
     mean = 0 * path[0]
-    for place in path:
-        mean = decay * mean + (1 - decay) * place
+    for index in path:
+        mean = decay * mean + (1 - decay) * index
     return mean
 
 
@@ -37,8 +37,8 @@ def leaves_the_last_out(path, decay):
 
 def in_place(path, decay):
     mean = path[0]
-    for place in path[1:]:
-        mean.mul_(decay).add_((1 - decay) * place)
+    for index in path[1:]:
+        mean.mul_(decay).add_((1 - decay) * index)
     return mean
 
 

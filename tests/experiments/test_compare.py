@@ -46,7 +46,7 @@ def test_the_table_says_what_the_pairs_say(three):
     rows = {row[0]: row for row in three.rows()}
     assert rows["plain"] == ("plain", "0.538", "", "", "")
     assert rows["good"][4] == "better"
-    seen = three.against("same").visible(0.05 / 2)  # two arms share the level
+    seen = three.against("same").mde(0.05 / 2)  # two arms share the level
     assert rows["same"][4] == f"undecided (detects {seen:.3f})"
     assert "4 paired seeds, 100 test rows; each interval is of 95 %, over seeds, for its arm alone." in str(three)
     assert "p and verdict allow for 2 comparisons at once." in str(three)

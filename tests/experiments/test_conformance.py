@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ftlab import formulas
-from ftlab.experiments.conformance import CLAUSES, every_rule, examine
+from ftlab.experiments.conformance import CHECKS, every_rule, examine
 from ftlab.experiments.tiny_run import begun
+from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.recipes.catalogue import rules
 from ftlab.rule import GradientRule, Penalty, Prepare, Project, Rule, Schedule
 
@@ -35,7 +36,7 @@ def test_a_rule_is_final_and_says_what_its_neutral_form_is(rule):
     assert cls.neutral.startswith(f"{cls.__name__}(") or cls.neutral.endswith(".")
 
 
-@pytest.mark.parametrize("clause", CLAUSES, ids=lambda clause: clause.__name__)
+@pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 def test_every_rule_keeps_every_clause(rule, clause):
     clause(rule)

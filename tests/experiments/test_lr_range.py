@@ -12,7 +12,7 @@ from torch import nn
 from ftlab.data.batches import Batches, encode
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model, same, weights
-from ftlab.experiments.lr_range import RangeTest, find_rate
+from ftlab.experiments.lr_range import RangeTest, find_lr
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.sign_prune import SignPrune
@@ -36,7 +36,7 @@ def half_square(curvature):
 
 def sweep(curvature, **how):
     given = {"low": 1e-4, "high": 10.0, "steps": 60, "smoothing": 0.0, "optimizer": "sgd"} | how
-    return find_rate(Parabola(), BATCHES, loss=half_square(curvature), **given)
+    return find_lr(Parabola(), BATCHES, loss=half_square(curvature), **given)
 
 
 def worked(curvature, rates, start=3.0):
@@ -88,12 +88,12 @@ def test_smoothing_averages_with_both_neighbours_worked_by_hand():
 
     batches = [{"labels": torch.tensor([level])} for level in (3.0, 2.0, 1.0)]
     how = {"low": 1e-9, "high": 4e-9, "steps": 3, "smoothing": 0.5, "loss": loss}
-    found = find_rate(Parabola(), batches, **how)
+    found = find_lr(Parabola(), batches, **how)
     assert found.losses == (3.0, 2.0, 1.0)
     # (3 + 2/2 + 1/4)/1.75, (3/2 + 2 + 1/2)/2, (3/4 + 2/2 + 1)/1.75
     assert found.smoothed == pytest.approx([17 / 7, 2.0, 11 / 7])
     assert found.suggestion == found.rates[1] == pytest.approx(2e-9)
-    rising = find_rate(Parabola(), batches[::-1], **how)  # what comes after the best is cut to the worst before it
+    rising = find_lr(Parabola(), batches[::-1], **how)  # what comes after the best is cut to the worst before it
     assert rising.losses == (1.0, 2.0, 3.0)
     assert rising.smoothed == pytest.approx([1.0, 1.0, 1.0])
     assert rising.suggestion is None
@@ -103,10 +103,10 @@ def test_smoothing_does_not_move_a_steady_fall_to_later_rates():
     def loss(net, part):
         return part["labels"].sum() + 0 * net.at.sum()
 
-    levels = [2.0 - math.tanh((place - 30) / 6) for place in range(60)]  # steepest at place 30
+    levels = [2.0 - math.tanh((index - 30) / 6) for index in range(60)]  # steepest at place 30
     noise = torch.Generator().manual_seed(0)
     batches = [{"labels": torch.tensor([one]) + 0.02 * torch.randn(1, generator=noise)} for one in levels]
-    found = find_rate(Parabola(), batches, low=1e-9, high=1e-3, steps=60, smoothing=0.8, loss=loss)
+    found = find_lr(Parabola(), batches, low=1e-9, high=1e-3, steps=60, smoothing=0.8, loss=loss)
     assert abs(found.rates.index(found.suggestion) - 30) <= 2
     assert "falls most steeply" in str(found)
 
@@ -115,11 +115,11 @@ def test_what_runs_away_after_the_best_does_not_spoil_the_suggestion_before_it()
     def loss(net, part):
         return part["labels"].sum() + 0 * net.at.sum()
 
-    levels = [2.0 - math.tanh((place - 20) / 4) for place in range(40)]
+    levels = [2.0 - math.tanh((index - 20) / 4) for index in range(40)]
     calm = [{"labels": torch.tensor([one])} for one in levels]
     wild = [*calm, {"labels": torch.tensor([1e8])}, *calm]
     how = {"low": 1e-9, "smoothing": 0.8, "loss": loss}
-    found = find_rate(Parabola(), wild, high=1e-3, steps=60, **how)
+    found = find_lr(Parabola(), wild, high=1e-3, steps=60, **how)
     assert len(found.losses) == 41
     assert found.stopped == found.rates[40]
     assert abs(found.rates.index(found.suggestion) - 20) <= 1
@@ -131,12 +131,12 @@ def test_it_stops_at_a_loss_that_is_not_finite(bad):
         return part["labels"].sum() * net.at.sum()
 
     batches = [{"labels": torch.tensor([one])} for one in (1.0, 1.0, 1.0, 1.0, bad, 1.0)]
-    found = find_rate(Parabola(), batches, low=1e-3, high=1.0, steps=6, smoothing=0.0, loss=loss)
+    found = find_lr(Parabola(), batches, low=1e-3, high=1.0, steps=6, smoothing=0.0, loss=loss)
     assert len(found.rates) == len(found.losses) == len(found.smoothed) == 4
     assert found.stopped == pytest.approx(1e-3 * 1000 ** (4 / 5))
     assert all(map(math.isfinite, found.losses))
-    with pytest.raises(ArgumentError, match="find_rate: loss must be finite at the first batch"):
-        find_rate(Parabola(), batches[4:], steps=6, loss=loss)
+    with pytest.raises(ArgumentError, match="find_lr: loss must be finite at the first batch"):
+        find_lr(Parabola(), batches[4:], steps=6, loss=loss)
 
 
 def test_the_model_is_afterwards_what_it_was_bit_for_bit():
@@ -146,7 +146,7 @@ def test_the_model_is_afterwards_what_it_was_bit_for_bit():
     net.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     before, modes = copy.deepcopy(net.state_dict()), [one.training for one in net.modules()]
     random = torch.get_rng_state()
-    find_rate(net, [batch(0), batch(1)], low=1e-4, high=10.0, steps=12, recipe=[ClipNorm(1.0), SignPrune(0.01)])
+    find_lr(net, [batch(0), batch(1)], low=1e-4, high=10.0, steps=12, recipe=[ClipNorm(1.0), SignPrune(0.01)])
     after = net.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
@@ -161,7 +161,7 @@ def test_a_training_in_progress_goes_on_as_if_there_had_been_no_test():
     disturbed, calm = begun([ClipNorm(1.0)]), begun([ClipNorm(1.0)])
     for state in (disturbed, calm):
         go_on(state, 2)
-    find_rate(disturbed.model, [batch(0)], low=1e-4, high=10.0, steps=8, recipe=[ClipNorm(1.0)])
+    find_lr(disturbed.model, [batch(0)], low=1e-4, high=10.0, steps=8, recipe=[ClipNorm(1.0)])
     for state in (disturbed, calm):
         go_on(state, 5)
     assert same(weights(disturbed), weights(calm))  # so the optimizer's means are what they were as well
@@ -172,21 +172,21 @@ def test_running_averages_of_the_model_are_left_alone_too():
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     before = copy.deepcopy(net.state_dict())
     data = [{"x": torch.randn(8, 3), "labels": torch.randint(2, (8,))}]
-    find_rate(net, data, steps=5, loss=lambda net, part: nn.functional.cross_entropy(net(part["x"]), part["labels"]))
+    find_lr(net, data, steps=5, loss=lambda net, part: nn.functional.cross_entropy(net(part["x"]), part["labels"]))
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
 def test_twice_the_same_call_gives_the_same_and_another_seed_another_dropout():
     how = {"low": 1e-5, "high": 1e-2, "steps": 6}
-    one, again, other = (find_rate(model(), [batch(0)], seed=seed, **how) for seed in (0, 0, 1))
+    one, again, other = (find_lr(model(), [batch(0)], seed=seed, **how) for seed in (0, 0, 1))
     assert one == again != other
 
 
 def test_on_the_tiny_bert_the_suggestion_lies_where_the_loss_falls():
-    found = find_rate(model(), [batch(0), batch(1)], low=1e-6, high=10.0, steps=70)
+    found = find_lr(model(), [batch(0), batch(1)], low=1e-6, high=10.0, steps=70)
     assert 1e-4 < found.suggestion < 1e-1
-    place = found.rates.index(found.suggestion)
-    assert found.smoothed[place + 1] < found.smoothed[place - 1]
+    index = found.rates.index(found.suggestion)
+    assert found.smoothed[index + 1] < found.smoothed[index - 1]
     assert min(found.losses) < 0.5 < found.losses[0]
 
 
@@ -194,11 +194,9 @@ def test_a_pretrained_model_and_batches_that_have_epochs(bert, small):
     pretrained = load_model(bert, small)
     before = copy.deepcopy(pretrained.net.state_dict())
     batches = Batches(encode(pretrained, small["train"], 16, "test"), 16)
-    found = find_rate(pretrained, batches, low=1e-6, high=1e-3, steps=7)  # three batches an epoch
+    found = find_lr(pretrained, batches, low=1e-6, high=1e-3, steps=7)  # three batches an epoch
     assert len(found.losses) == 7
-    seen = find_rate(
-        pretrained, [*batches.epoch(0), *batches.epoch(1), *batches.epoch(2)], low=1e-6, high=1e-3, steps=7
-    )
+    seen = find_lr(pretrained, [*batches.epoch(0), *batches.epoch(1), *batches.epoch(2)], low=1e-6, high=1e-3, steps=7)
     assert found == seen
     assert all(torch.equal(tensor, before[name]) for name, tensor in pretrained.net.state_dict().items())
 
@@ -220,10 +218,10 @@ def test_a_pretrained_model_and_batches_that_have_epochs(bert, small):
     ],
 )
 def test_arguments_that_cannot_be_meant_are_refused(wrong, match):
-    with pytest.raises(ArgumentError, match=f"^find_rate: {match}"):
-        find_rate(Parabola(), BATCHES, **wrong)
-    with pytest.raises(ArgumentError, match=r"^find_rate: batches must hold at least one. Got none"):
-        find_rate(Parabola(), [])
+    with pytest.raises(ArgumentError, match=f"^find_lr: {match}"):
+        find_lr(Parabola(), BATCHES, **wrong)
+    with pytest.raises(ArgumentError, match=r"^find_lr: batches must hold at least one. Got none"):
+        find_lr(Parabola(), [])
 
 
 def test_what_it_gives_is_a_frozen_value_that_says_what_was_found():
@@ -243,6 +241,6 @@ MUTANTS = (
     (".clamp(max=highest)", ".clamp(max=LIMIT * best)"),
     ("(1 - smoothing ** (number + 1))", "1"),
     ("slopes.argmin()", "slopes.argmax()"),
-    ("return rates[place + 1]", "return rates[place]"),
+    ("return rates[index + 1]", "return rates[index]"),
     ("batches.epoch(number)", "batches.epoch(0)"),
 )

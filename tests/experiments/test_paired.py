@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.paired import Paired, detectable_effect, holm
+from ftlab.experiments.paired import Paired, holm, minimum_detectable_effect
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 40])
@@ -31,7 +31,7 @@ def test_the_verdict_is_read_off_the_interval(differences, verdict):
 
 def test_equal_pairs_have_no_width():
     found = Paired.of([0.0, 0.0, 0.0])
-    assert (found.mean, found.low, found.high, found.detectable) == (0, 0, 0, 0)
+    assert (found.mean, found.low, found.high, found.mde()) == (0, 0, 0, 0)
     assert found.verdict == "undecided"
     assert found.p == 1
 
@@ -50,9 +50,9 @@ def test_pairs_that_all_differ_alike_are_judged_by_their_signs_and_not_by_a_spre
 
 def test_what_many_comparisons_can_see_is_greater():
     found = Paired.of([0.01, 0.02, 0.03, 0.0, -0.01])
-    assert found.detectable == found.visible(0.05) == pytest.approx(found.spread * detectable_effect(5))
-    assert found.visible(0.01) == pytest.approx(found.spread * detectable_effect(5, level=0.01))
-    assert found.visible(0.01) > 1.4 * found.detectable
+    assert found.mde() == found.mde(0.05) == pytest.approx(found.spread * minimum_detectable_effect(5))
+    assert found.mde(0.01) == pytest.approx(found.spread * minimum_detectable_effect(5, alpha=0.01))
+    assert found.mde(0.01) > 1.4 * found.mde()
 
 
 def test_holm_by_hand():
@@ -65,16 +65,16 @@ def test_holm_by_hand():
 @pytest.mark.parametrize("pairs", [3, 5, 10])
 def test_a_difference_of_the_detectable_size_is_found_four_times_in_five(pairs):
     """40,000 simulated experiments: the share found lies within four standard errors (0.8 %) of 80 %."""
-    effect = detectable_effect(pairs)
+    effect = minimum_detectable_effect(pairs)
     draws = np.random.default_rng(0).normal(effect, 1, (40_000, pairs))
     found = (stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
     assert abs(found - 0.8) < 0.008
 
 
 def test_more_pairs_see_smaller_differences():
-    seen = [detectable_effect(pairs) for pairs in range(2, 50)]
+    seen = [minimum_detectable_effect(pairs) for pairs in range(2, 50)]
     assert seen == sorted(seen, reverse=True)
-    assert detectable_effect(1000) == pytest.approx((1.96 + 0.8416) / math.sqrt(1000), rel=0.01)
+    assert minimum_detectable_effect(1000) == pytest.approx((1.96 + 0.8416) / math.sqrt(1000), rel=0.01)
 
 
 @pytest.mark.parametrize("differences", [[], [0.1], [0.1, math.nan], [0.1, math.inf]])

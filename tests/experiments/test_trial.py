@@ -48,7 +48,7 @@ def test_a_rule_that_wipes_the_weights_out_is_seen_to_hurt(small, bert):
     found = trial(Shrink(1.0), small, load_model(bert, small), **HOW | {"pairs": 6})  # which may all differ alike
     assert min(found.without) > 0.8
     assert found.verdict == "worse"
-    assert found.found.high < 0
+    assert found.paired.high < 0
     assert "It hurts" in str(found)
     assert "<td>0</td>" in found._repr_html_()
 
@@ -66,7 +66,7 @@ class Explode(GradientRule):
 def test_a_rule_with_which_training_diverges_gets_that_as_its_verdict(small, bert):
     found = trial(Explode(), small, load_model(bert, small), **HOW | {"epochs": 12})
     assert found.verdict == "diverged"
-    assert (len(found.without), found.with_it, found.found) == (1, (), None)
+    assert (len(found.without), found.with_rule, found.paired) == (1, (), None)
     text = str(found)
     assert text.startswith("Explode(after=40): it keeps the contract, but training with it goes wrong, and without it")
     assert "(seed 0):\n  finetune: loss must stay finite. Got nan at step 42" in text
@@ -75,13 +75,13 @@ def test_a_rule_with_which_training_diverges_gets_that_as_its_verdict(small, ber
 
 def test_where_the_run_without_the_rule_diverges_the_rule_is_not_blamed(small, bert):
     with pytest.raises(DivergenceError, match="loss must stay finite"):
-        trial(Shrink(), small, load_model(bert, small), beside=[Explode(3)], **HOW)
+        trial(Shrink(), small, load_model(bert, small), base_recipe=[Explode(3)], **HOW)
 
 
 def test_arms_that_have_learnt_nothing_are_said_to_have(small, bert):
     model = load_model(bert, small)
     idle = trial("SignPrune(1e-9)", small, model, **HOW | {"epochs": 1, "lr": 1e-9})
-    assert idle.guessing == 0.5
+    assert idle.majority_baseline == 0.5
     assert "Neither arm does better than always saying the most frequent label (0.5000)" in str(idle)
     learnt = trial("SignPrune(1e-9)", small, model, **HOW)
     assert min(learnt.without) > 0.8
@@ -92,8 +92,8 @@ def test_a_schedule_stands_in_the_place_of_the_usual_one_and_the_trial_says_so(s
     model, how = load_model(bert, small), {"pairs": 2, "rows": 16, "epochs": 1}
     alone = trial("LayerwiseDecay(0.5)", small, model, **how)
     assert "It is a schedule, so it replaces the default one" in str(alone)
-    assert "beside=['WarmupLinear(warmup=0.1)']" in str(alone)
-    beside = trial("LayerwiseDecay(0.5)", small, model, beside=["WarmupLinear(warmup=0.1)"], **how)
+    assert "base_recipe=['WarmupLinear(warmup=0.1)']" in str(alone)
+    beside = trial("LayerwiseDecay(0.5)", small, model, base_recipe=["WarmupLinear(warmup=0.1)"], **how)
     assert beside.note == ""
     assert trial("ClipNorm(1.0)", small, model, **how).note == ""
 
@@ -108,7 +108,7 @@ class Listener(Schedule):
 
 def test_a_rule_that_looks_at_validation_finds_one(small, bert):
     found = trial(Listener(), small, load_model(bert, small), **HOW | {"pairs": 2})
-    assert min(found.with_it) >= 0.8  # one that never hears of an evaluation stays at 0.5
+    assert min(found.with_rule) >= 0.8  # one that never hears of an evaluation stays at 0.5
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_verdict_in_words(differences, said):
 
 def test_a_rule_that_does_nothing_gives_equal_pairs(small, bert):
     found = trial(Shrink(0.0), small, load_model(bert, small), **HOW)
-    assert found.without == found.with_it
+    assert found.without == found.with_rule
     assert "did the accuracy differ at all" in str(found)
 
 
@@ -149,13 +149,13 @@ def test_the_arms_share_everything_but_the_rule(small, bert):
     before = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
     names = set(small)
     found = trial("ClipNorm(0.01)", small, model, pairs=2, rows=40, epochs=1, lr=1e-2, batch_size=8)
-    for seed, with_it in enumerate(found.with_it):
+    for seed, with_rule in enumerate(found.with_rule):
         run = ftlab.finetune(
             model,
             {"train": small["train"].shuffle(seed=0), "test": small["test"]} | {},
             seed=seed, recipe=["ClipNorm(0.01)"], epochs=1, lr=1e-2, batch_size=8, progress=False,
         )  # fmt: skip
-        assert run.metrics["accuracy"] == with_it
+        assert run.metrics["accuracy"] == with_rule
     assert set(small) == names
     assert all(torch.equal(before[name], tensor) for name, tensor in model.net.state_dict().items())
 

@@ -52,13 +52,13 @@ def test_two_steps_worked_by_hand():
     assert past["w"][2] == 2
 
 
-def bounded(params, number, rate, *, final_rate=0.1, gamma=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+def bounded(params, number, lr, *, final_rate=0.1, gamma=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     """Let torch's Adam run, read the rate of every entry off its steps, and move by that rate as numpy clips it.
 
     Returns the parameters, how many rates were below, within and above their bounds, and torch's memory by name.
     """
     theirs = {name: torch.nn.Parameter(torch.zeros_like(param)) for name, param in params.items()}
-    adam, met = torch.optim.Adam(theirs.values(), lr=rate, betas=betas), [0, 0, 0]
+    adam, met = torch.optim.Adam(theirs.values(), lr=lr, betas=betas), [0, 0, 0]
     for step in range(1, number + 1):
         adam.param_groups[0]["eps"] = eps / math.sqrt(1 - betas[1] ** step)  # torch adds it after the correction
         for name, grad in gradients(step - 1).items():
@@ -69,9 +69,9 @@ def bounded(params, number, rate, *, final_rate=0.1, gamma=1e-3, betas=(0.9, 0.9
         for name, param in theirs.items():
             mean = adam.state[param]["exp_avg"].numpy()
             rates = -param.detach().numpy() / mean
-            for place, where in enumerate((rates < low, (low <= rates) & (rates <= high), rates > high)):
-                met[place] += where.sum()
-            moved = params[name].numpy() * (1 - rate * weight_decay) - np.clip(rates, low, high) * mean
+            for index, where in enumerate((rates < low, (low <= rates) & (rates <= high), rates > high)):
+                met[index] += where.sum()
+            moved = params[name].numpy() * (1 - lr * weight_decay) - np.clip(rates, low, high) * mean
             params = params | {name: torch.as_tensor(moved)}
     return params, met, {name: adam.state[param] for name, param in theirs.items()}
 
@@ -199,10 +199,7 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        *(
-            ({"rate": bad}, "rate must be a number at least 0. Got")
-            for bad in (-0.1, math.nan, math.inf, "1", None, True)
-        ),
+        *(({"lr": bad}, "lr must be a number at least 0. Got") for bad in (-0.1, math.nan, math.inf, "1", None, True)),
         *(({"final_rate": bad}, "final_rate must be a number at least 0") for bad in (-0.1, math.inf, None)),
         *(({"gamma": bad}, "gamma must be a number greater than 0") for bad in (0, -1e-3, math.inf, None)),
         *(({"eps": bad}, "eps must be a number greater than 0") for bad in (0, -1e-8)),
@@ -211,9 +208,9 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
     ],
 )
 def test_numbers_outside_their_range_are_refused(params, change, match):
-    rate = change.pop("rate", 0.1)
+    lr = change.pop("lr", 0.1)
     with pytest.raises(ArgumentError, match=f"^adabound: {match}"):
-        adabound(params, gradients(0), {}, rate, **change)
+        adabound(params, gradients(0), {}, lr, **change)
 
 
 MUTANTS = (
@@ -221,9 +218,9 @@ MUTANTS = (
     ("(1 + 1 / (gamma * step))", "(1 + 1 / (gamma * step + 1))"),
     (".clamp_(low, high)", ".clamp_(max=high)"),
     (".clamp_(low, high)", ".clamp_(min=low)"),
-    ("rate * math.sqrt(1 - betas[1] ** step)", "rate * (1 - betas[1] ** step)"),
+    ("lr * math.sqrt(1 - betas[1] ** step)", "lr * (1 - betas[1] ** step)"),
     ("addcmul_(rates, first,", "addcmul_(rates, grad,"),
-    ("(1 - rate * weight_decay)", "(1 - weight_decay)"),
+    ("(1 - lr * weight_decay)", "(1 - weight_decay)"),
     ("dict(past)", "past"),
     ("    step += 1\n", "    step = len(past) + 1\n"),
     (".add_(eps)", ""),

@@ -172,8 +172,8 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"rate": -1e-5}, "rate must be a number at least 0. Got -1e-05. 5e-5 is usual"),
-        ({"rate": math.inf}, "rate must be a number at least 0. Got inf"),
+        ({"lr": -1e-5}, "lr must be a number at least 0. Got -1e-05. 5e-5 is usual"),
+        ({"lr": math.inf}, "lr must be a number at least 0. Got inf"),
         ({"weight_decay": -0.01}, "weight_decay must be a number at least 0. Got -0.01"),
         ({"eps": 0}, "eps must be a number greater than 0. Got 0. 1e-8 is usual"),
         (
@@ -185,13 +185,13 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 )
 def test_numbers_outside_their_range_are_refused(params, wrong, match):
     with pytest.raises(ArgumentError, match=f"^adamw: {match}"):
-        adamw(params, gradients(0), Moments(), **({"rate": 0.1} | wrong))
+        adamw(params, gradients(0), Moments(), **({"lr": 0.1} | wrong))
 
 
 MUTANTS = (
     (
-        "new[name] = (1 - rate * weight_decay) * param - rate * direction",
-        "new[name] = (1 - weight_decay) * param - rate * direction",
+        "new[name] = (1 - lr * weight_decay) * param - lr * direction",
+        "new[name] = (1 - weight_decay) * param - lr * direction",
     ),
     ("correct_first = 1 - betas[0] ** steps[name] if bias_correction else 1.0", "correct_first = 1.0"),
     ("correct_second = 1 - betas[1] ** steps[name] if bias_correction else 1.0", "correct_second = 1.0"),

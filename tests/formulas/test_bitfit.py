@@ -121,7 +121,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back():
 
 def test_rule_says_what_it_trains():
     assert BitFit().equation == "θ = θ₀ except the biases and the head"
-    assert "the biases and the head alone" in BitFit().sentence
+    assert "the biases and the head alone" in BitFit().description
     assert "higher learning rate" in BitFit().cautions([])[0]
     assert all(param.requires_grad for param in trained([BitFit()], 1).model.parameters())
 
@@ -132,6 +132,9 @@ MUTANTS = (
     ('role == "bias" or name in head', '"bias" in name and name in head'),
     ("head_names(model, params, now.origin)", "head_names(model, params, ())"),
     ("head_names(model, params, now.origin)", "[]"),
-    ("        release(model)\n", ""),
-    ("hold(params[name] for name in params.keys() - set(", "hold(params[name] for name in params.keys() & set("),
+    ("        unfreeze_params(model)\n", ""),
+    (
+        "freeze_params(params[name] for name in params.keys() - set(",
+        "freeze_params(params[name] for name in params.keys() & set(",
+    ),
 )

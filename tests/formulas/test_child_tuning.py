@@ -189,7 +189,7 @@ def test_fisher_takes_the_first_rows_of_batches_and_of_their_parts_and_leaves_th
 
 
 def test_rule_f_shapes_the_gradient_by_its_own_generator(grads):
-    now = Now(seed=3, step=4, place=1)
+    now = Now(seed=3, step=4, index=1)
     new, memory = ChildTuningF(0.5).shape(grads, "memory", now)
     assert same(new, child_tuning(grads, 0.5, now.generator))
     assert memory == "memory"
@@ -327,10 +327,10 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rules_tell_what_they_keep():
     assert ChildTuningF(0.25).equation == "g ← M⊙g/0.25,  M ~ Bernoulli(0.25)"
-    assert "keep 25% of all gradient entries, drawn at each step" in ChildTuningF(0.25).sentence
+    assert "keep 25% of all gradient entries, drawn at each step" in ChildTuningF(0.25).description
     assert ChildTuningD(0.25).equation == "g ← M⊙g,  θ[1−M] = θ₀,  M = [F is among its largest 25%]"
-    assert "of all weights only the 25%" in ChildTuningD(0.25).sentence
-    assert "of the parameters a.*, b only" in ChildTuningD(0.25, pattern=("a.*", "b")).sentence
+    assert "of all weights only the 25%" in ChildTuningD(0.25).description
+    assert "of the parameters a.*, b only" in ChildTuningD(0.25, pattern=("a.*", "b")).description
     assert ChildTuningF(1).cautions([]) == ChildTuningD(1).cautions([]) == []
 
 
@@ -338,8 +338,8 @@ MUTANTS = (
     ("mask.to(grad.device) / share", "mask.to(grad.device)"),
     ("< share\n", "> share\n"),
     ("generator=chance, device", "generator=torch.Generator().manual_seed(0), device"),
-    ("return largest(fisher, 1 - share)", "return largest(fisher, 1 - share, together=False)"),
-    ("return largest(fisher, 1 - share)", "return largest(fisher, share)"),
+    ("return top_mask(fisher, 1 - share)", "return top_mask(fisher, 1 - share, together=False)"),
+    ("return top_mask(fisher, 1 - share)", "return top_mask(fisher, share)"),
     ("if name in now.origin]", "]"),
     ("grad * child[name] if name", "grad * ~child[name] if name"),
     ("torch.where(child[name], params[name], old)", "torch.where(child[name], old, params[name])"),

@@ -175,8 +175,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_bound_and_has_no_cautions():
     assert ClipNorm(0.5).equation == "g ← g·min(1, 0.5/‖g‖)"
-    assert ClipNorm(0.5).sentence.endswith("at most 0.5")
-    assert "no bound" in ClipNorm(math.inf).sentence
+    assert ClipNorm(0.5).description.endswith("at most 0.5")
+    assert "no bound" in ClipNorm(math.inf).description
     assert ClipNorm(0.5).cautions([]) == []
 
 

@@ -17,27 +17,27 @@ from ftlab.rule import Now, Schedule
 
 
 @pytest.mark.parametrize(
-    ("rate", "expected"),
+    ("lr", "expected"),
     [(0.0, 1e-3), (5e-4, 1e-3), (1e-3, 1e-3), (4e-3, 4e-3), (1e-2, 1e-2), (0.7, 1e-2)],  # bounds 0.001 and 0.01
 )
-def test_a_rate_outside_its_bounds_becomes_the_bound_worked_by_hand(rate, expected):
-    assert clip_rate(rate, 1e-3, 1e-2) == expected
+def test_a_rate_outside_its_bounds_becomes_the_bound_worked_by_hand(lr, expected):
+    assert clip_rate(lr, 1e-3, 1e-2) == expected
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (1e-4, 1e-2), (0.5, 0.5), (0.0, 0.0), (0.0, math.inf)])
 def test_rates_equal_those_that_numpy_clips(low, high):
     rates = np.concatenate([[0.0, low, min(high, 1e9)], 10.0 ** np.random.default_rng(0).uniform(-8, 2, 200)])
-    assert [clip_rate(float(rate), low, high) for rate in rates] == np.clip(rates, low, high).tolist()
+    assert [clip_rate(float(lr), low, high) for lr in rates] == np.clip(rates, low, high).tolist()
 
 
 def test_bounds_of_zero_and_infinity_change_nothing_at_all():
-    for rate in (0.0, 5e-324, 1e-5, 0.1, 1e300):
-        assert clip_rate(rate, 0, math.inf) == rate
+    for lr in (0.0, 5e-324, 1e-5, 0.1, 1e300):
+        assert clip_rate(lr, 0, math.inf) == lr
 
 
 def test_clipping_twice_is_clipping_once_and_keeps_the_order_of_rates():
-    once = [clip_rate(rate / 100, 0.2, 0.7) for rate in range(101)]
-    assert [clip_rate(rate, 0.2, 0.7) for rate in once] == once
+    once = [clip_rate(lr / 100, 0.2, 0.7) for lr in range(101)]
+    assert [clip_rate(lr, 0.2, 0.7) for lr in once] == once
     assert once == sorted(once)
     assert (min(once), max(once)) == (0.2, 0.7)
 
@@ -45,8 +45,8 @@ def test_clipping_twice_is_clipping_once_and_keeps_the_order_of_rates():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((-0.1, 0.0, 1.0), "rate must be a number at least 0. Got -0.1"),
-        ((math.nan, 0.0, 1.0), "rate must be a number at least 0. Got nan"),
+        ((-0.1, 0.0, 1.0), "lr must be a number at least 0. Got -0.1"),
+        ((math.nan, 0.0, 1.0), "lr must be a number at least 0. Got nan"),
         ((0.1, -1.0, 1.0), "low must be a number at least 0. Got -1.0. 0 sets no lower bound"),
         ((0.1, math.inf, math.inf), "low must be a number at least 0. Got inf"),
         ((0.1, 0.0, math.nan), "high must be a number at least 0. Got nan. inf sets no upper bound"),
@@ -109,15 +109,15 @@ def test_rule_warns_of_schedules_that_act_after_it_and_of_rates_that_are_zero():
 
 def test_rule_tells_its_bounds():
     assert ClipRate(1e-6, 1e-4).equation == "α ← min(max(α, 1e-06), 0.0001)"
-    assert ClipRate(1e-6, 1e-4).sentence == "keep every learning rate between 1e-06 and 0.0001"
-    assert ClipRate(1e-6, math.inf).sentence == "keep every learning rate at 1e-06 or above"
+    assert ClipRate(1e-6, 1e-4).description == "keep every learning rate between 1e-06 and 0.0001"
+    assert ClipRate(1e-6, math.inf).description == "keep every learning rate at 1e-06 or above"
 
 
 MUTANTS = (
-    ("return min(max(rate, low), high)", "return max(rate, low)"),
-    ("return min(max(rate, low), high)", "return min(rate, high)"),
+    ("return min(max(lr, low), high)", "return max(lr, low)"),
+    ("return min(max(lr, low), high)", "return min(lr, high)"),
     ("if low > high:", "if low >= high:"),
     ("if self.low > 0:", "if self.low >= 0:"),
-    ("recipe[place + 1 :]", "recipe"),
-    ("max((place for place", "min((place for place"),
+    ("recipe[index + 1 :]", "recipe"),
+    ("max((index for index", "min((index for index"),
 )

@@ -236,12 +236,12 @@ def test_rule_tells_its_bound_and_its_centre():
     assert ClipWeights(0.1).equation == "θ ← θ₀ + clamp(θ − θ₀, ±0.1)"
     assert ClipWeights(0.1, "zero").equation == "θ ← clamp(θ, ±0.1)"
     assert (
-        ClipWeights(0.1).sentence
+        ClipWeights(0.1).description
         == "keep every entry of every loaded parameter within 0.1 of the value that was loaded"
     )
-    assert "every weight of two dimensions or more within 0.1 of zero" in ClipWeights(0.1, "zero").sentence
-    assert "the loaded parameters a.*, b within" in ClipWeights(0.1, pattern=("a.*", "b")).sentence
-    assert "the weights a.* within" in ClipWeights(0.1, "zero", "a.*").sentence
+    assert "every weight of two dimensions or more within 0.1 of zero" in ClipWeights(0.1, "zero").description
+    assert "the loaded parameters a.*, b within" in ClipWeights(0.1, pattern=("a.*", "b")).description
+    assert "the weights a.* within" in ClipWeights(0.1, "zero", "a.*").description
 
 
 MUTANTS = (

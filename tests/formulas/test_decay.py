@@ -15,7 +15,7 @@ from ftlab.rule import Now, Schedule
 
 
 @pytest.mark.parametrize(
-    ("rate", "gamma", "steps", "expected"),
+    ("lr", "gamma", "steps", "expected"),
     [
         (8.0, 0.5, 3, 1.0),  # 8 -> 4 -> 2 -> 1
         (1.0, 0.9, 3, 0.729),  # three epochs leave 73 %
@@ -23,8 +23,8 @@ from ftlab.rule import Now, Schedule
         (1.0, 3.0, 2, 9.0),  # above 1 it grows
     ],
 )
-def test_rate_shrinks_by_the_factor_at_each_step_worked_by_hand(rate, gamma, steps, expected):
-    assert decay(rate, gamma, steps) == pytest.approx(expected, rel=1e-4)
+def test_rate_shrinks_by_the_factor_at_each_step_worked_by_hand(lr, gamma, steps, expected):
+    assert decay(lr, gamma, steps) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 0.97, 1.0, 1.1])
@@ -56,8 +56,8 @@ def test_log_half_over_log_gamma_steps_halve_the_rate(gamma):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((-0.1, 0.9, 1), "rate must be a number at least 0. Got -0.1"),
-        ((math.inf, 0.9, 1), "rate must be a number at least 0. Got inf"),
+        ((-0.1, 0.9, 1), "lr must be a number at least 0. Got -0.1"),
+        ((math.inf, 0.9, 1), "lr must be a number at least 0. Got inf"),
         ((0.1, 0, 1), "gamma must be a number greater than 0. Got 0. 0.9 per epoch is usual"),
         ((0.1, -0.9, 1), "gamma must be a number greater than 0. Got -0.9"),
         ((0.1, 0.9, -1), "steps must be a whole number of at least 0. Got -1. Count the steps from 0"),
@@ -138,12 +138,12 @@ def test_rule_warns_of_a_rate_that_vanishes_or_grows(rule, caution):
 def test_rule_tells_its_factor_and_what_it_counts():
     assert Decay(0.9, per="epoch").equation == "α_e = α·0.9^e"
     assert Decay(0.9, per="step").equation == "α_t = α·0.9^t"
-    assert Decay(0.9, per="step").sentence == "multiply the learning rate by 0.9 after every step"
+    assert Decay(0.9, per="step").description == "multiply the learning rate by 0.9 after every step"
 
 
 MUTANTS = (
-    ("return rate * gamma**steps", "return rate * gamma * steps"),
-    ("return rate * gamma**steps", "return rate * gamma ** (steps + 1)"),
+    ("return lr * gamma**steps", "return lr * gamma * steps"),
+    ("return lr * gamma**steps", "return lr * gamma ** (steps + 1)"),
     ('now.step if self.per == "step"', 'now.step if self.per == "epoch"'),
     ("now.step // now.steps_per_epoch", "now.step / now.steps_per_epoch"),
 )

@@ -199,7 +199,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_decay_and_warns_of_a_rule_that_it_overwrites():
     assert EMA(0.75).equation == "θ̄ ← 0.75·θ̄ + 0.25·θ,  θ* = θ̄"
-    assert "with decay 0.75" in EMA(0.75).sentence
+    assert "with decay 0.75" in EMA(0.75).description
     rule = EMA(0.9)
     assert rule.cautions([]) == rule.cautions([rule]) == rule.cautions([Interpolate(0.5), rule]) == []
     assert rule.cautions([rule, Interpolate(0.5)]) == [

@@ -15,7 +15,7 @@ from ftlab.formulas.ewc import EWC, ewc
 from ftlab.formulas.lora import LoRA
 from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import Pretrained
-from ftlab.rule import parts
+from ftlab.rule import microbatches
 from ftlab.training.loop import begin, step
 
 
@@ -104,7 +104,7 @@ def test_the_rule_remembers_the_fisher_of_its_first_samples_and_holds_the_parame
     rule, free = begun([EWC(1e3, samples=10)]), begun([])
     expected = squared_gradients(model(), [batch(0), batch(1)], CrossEntropy(), list(rule.params), 10)
     assert all(torch.equal(rule.memory[0][name], expected[name]) for name in expected)
-    assert len(list(parts([batch(0), batch(1)]))) == 2
+    assert len(list(microbatches([batch(0), batch(1)]))) == 2
     go_on(rule, 4)
     go_on(free, 4)
     origin, weights = dict(model().named_parameters()), [dict(one.model.named_parameters()) for one in (rule, free)]

@@ -77,7 +77,7 @@ def test_one_step_from_zeros_or_no_rate_is_the_plain_loss_bit_for_bit():
 def test_the_walk_makes_the_loss_greater():
     model = Spy()
     plain = model(model.zero).item()
-    means = [free_lb(model, model.zero, rate, 2).item() for rate in (0.0, 0.01, 0.03)]
+    means = [free_lb(model, model.zero, step_size, 2).item() for step_size in (0.0, 0.01, 0.03)]
     assert means == sorted(means)
     assert means[0] == plain < means[1] < means[2]
 
@@ -111,12 +111,12 @@ def test_gradient_does_not_go_through_the_walk():
     torch.testing.assert_close(ours, model.second.grad, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("rate", [-0.1, math.inf, math.nan, "1", True])
-def test_a_rate_below_0_is_refused(rate):
-    with pytest.raises(ArgumentError, match="^free_lb: rate must be a number at least 0. Got"):
-        free_lb(torch.sum, torch.zeros(1, 1), rate)
-    with pytest.raises(ArgumentError, match="^FreeLB: rate must be a number at least 0. Got"):
-        FreeLB(rate=rate)
+@pytest.mark.parametrize("step_size", [-0.1, math.inf, math.nan, "1", True])
+def test_a_rate_below_0_is_refused(step_size):
+    with pytest.raises(ArgumentError, match="^free_lb: step_size must be a number at least 0. Got"):
+        free_lb(torch.sum, torch.zeros(1, 1), step_size)
+    with pytest.raises(ArgumentError, match="^FreeLB: step_size must be a number at least 0. Got"):
+        FreeLB(step_size=step_size)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 1.5, "2", True])
@@ -132,13 +132,13 @@ def test_other_things_that_do_not_fit_are_refused():
         free_lb(torch.sum, torch.zeros(3))
     with pytest.raises(ArgumentError, match="^FreeLB: magnitude must be a number at least 0. Got -1.0"):
         FreeLB(magnitude=-1.0)
-    assert repr(FreeLB()) == "FreeLB(steps=2, rate=0.1, magnitude=0.0)"
+    assert repr(FreeLB()) == "FreeLB(steps=2, step_size=0.1, magnitude=0.0)"
 
 
 MUTANTS = (
     ("torch.stack(losses).sum() / steps", "losses[-1]"),
     ("torch.stack(losses).sum() / steps", "torch.stack(losses).sum()"),
-    ("+ rate * torch.where", "- rate * torch.where"),
+    ("+ step_size * torch.where", "- step_size * torch.where"),
     ("torch.where(length > 0, grad / length, 0.0)", "grad / length"),
     ("grad / length, 0.0", "grad, 0.0"),
     ("dim=tuple(range(1, grad.ndim))", "dim=tuple(range(grad.ndim))"),

@@ -76,9 +76,9 @@ def test_what_is_tied_is_frozen_with_it():
 
 def test_rule_tells_its_patterns_in_words():
     assert Freeze(("a.*", "b")).equation == "θ[a.*, b] = θ₀"
-    assert Freeze(("a.*", "b")).sentence == "keep a.*, b as it is at the start"
+    assert Freeze(("a.*", "b")).description == "keep a.*, b as it is at the start"
     assert Freeze(()).equation == "θ = θ"
-    assert Freeze(()).sentence == "keep nothing as it is at the start"
+    assert Freeze(()).description == "keep nothing as it is at the start"
 
 
 def test_everything_frozen_is_refused():
@@ -95,6 +95,6 @@ MUTANTS = (
     ("return select(names, pattern) if", "return list(names) if"),
     ("if pattern else []", "if pattern else list(names)"),
     ("for name in freeze(params, self.pattern))", "for name in params.keys() - set(freeze(params, self.pattern)))"),
-    ("        release(model)\n", ""),
+    ("        unfreeze_params(model)\n", ""),
     ('if self.pattern else "θ = θ"', 'if True else ""'),
 )

@@ -18,11 +18,11 @@ def tensors():
     return params, {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
-def descend(rate, curvature, steps):
+def descend(lr, curvature, steps):
     """Return the path of descent on J = L x²/2, whose gradient is L x, from x = 1."""
     path = [torch.tensor(1.0, dtype=torch.double)]
     for _ in range(steps):
-        path.append(gradient_descent({"x": path[-1]}, {"x": curvature * path[-1]}, rate)["x"])
+        path.append(gradient_descent({"x": path[-1]}, {"x": curvature * path[-1]}, lr)["x"])
     return torch.stack(path)
 
 
@@ -114,17 +114,15 @@ def test_the_step_can_be_differentiated():
     assert torch.autograd.gradcheck(lambda x: gradient_descent({"x": x}, {"x": x.sin()}, 0.1)["x"], x)
 
 
-@pytest.mark.parametrize("rate", [-0.1, float("nan"), float("inf"), "0.1", None, True])
-def test_a_rate_that_cannot_be_meant_is_refused(tensors, rate):
-    with pytest.raises(
-        ArgumentError, match=r"^gradient_descent: rate must be a number at least 0. Got .* plain descent"
-    ):
-        gradient_descent(*tensors, rate)
+@pytest.mark.parametrize("lr", [-0.1, float("nan"), float("inf"), "0.1", None, True])
+def test_a_rate_that_cannot_be_meant_is_refused(tensors, lr):
+    with pytest.raises(ArgumentError, match=r"^gradient_descent: lr must be a number at least 0. Got .* plain descent"):
+        gradient_descent(*tensors, lr)
 
 
 MUTANTS = (
-    ("param - rate * grads[name]", "param + rate * grads[name]"),
-    ("param - rate * grads[name]", "param - grads[name]"),
+    ("param - lr * grads[name]", "param + lr * grads[name]"),
+    ("param - lr * grads[name]", "param - grads[name]"),
     ("else param.clone()", "else param"),
     ("at_least=0)", "above=0)"),
 )

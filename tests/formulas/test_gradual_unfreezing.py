@@ -72,12 +72,12 @@ def test_the_groups_of_a_bert_are_its_modules_from_the_top(groups):
 def by_requires_grad(epochs):
     """ULMFiT as its authors train: freeze, unfreeze a group at each epoch; a frozen one has no gradient at all."""
     net = chain(50)
-    groups = [list(net[place].parameters()) for place in (4, 3, 2, 0)]
+    groups = [list(net[index].parameters()) for index in (4, 3, 2, 0)]
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.0)
     for epoch in range(epochs):
-        for place, group in enumerate(groups):
+        for index, group in enumerate(groups):
             for param in group:
-                param.requires_grad_(place <= epoch)
+                param.requires_grad_(index <= epoch)
         for number in range(PER_EPOCH):
             optimizer.zero_grad()
             loss(net, batch(number)).backward()
@@ -176,9 +176,9 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_when_a_group_joins_and_what_may_move_those_that_wait():
     assert GradualUnfreezing(2).equation == "g_k ← none while k ≤ D − 1 − ⌊epochs/2⌋"
     assert GradualUnfreezing(0).equation == "g ← g"
-    assert "with every epoch the next" in GradualUnfreezing().sentence
-    assert "with every 0.5 epochs the next" in GradualUnfreezing(0.5).sentence
-    assert "everything learn from the start" in GradualUnfreezing(0).sentence
+    assert "with every epoch the next" in GradualUnfreezing().description
+    assert "with every 0.5 epochs the next" in GradualUnfreezing(0.5).description
+    assert "everything learn from the start" in GradualUnfreezing(0).description
     recipe = [GradualUnfreezing(), SoftThreshold(0.1)]
     assert GradualUnfreezing().cautions(recipe) == ["SoftThreshold may move layers that GradualUnfreezing still holds."]
     assert GradualUnfreezing().cautions([PriorDecay(0.1)]) == []  # what waits is where PriorDecay pulls to

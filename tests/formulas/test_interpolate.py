@@ -172,7 +172,7 @@ def test_rule_tells_the_point_and_warns_of_a_new_head():
             return model
 
     assert Interpolate(0.25).equation == "θ* = 0.75·θ₀ + 0.25·θ_T"
-    assert "25% of the way" in Interpolate(0.25).sentence
+    assert "25% of the way" in Interpolate(0.25).description
     assert "A new head has no θ₀" in Interpolate().cautions([Interpolate()])[0]
     assert Interpolate().cautions([HeadFirst(), Interpolate()]) == Interpolate(1.0).cautions([]) == []
 

@@ -27,8 +27,8 @@ def twelve():
         return BertForSequenceClassification(BertConfig(num_hidden_layers=12, **SIZES))
 
 
-def rates_of(model, rate, factor):
-    return layerwise_decay({name: rate for name, _ in model.named_parameters()}, depths(model), factor)
+def rates_of(model, lr, factor):
+    return layerwise_decay({name: lr for name, _ in model.named_parameters()}, depths(model), factor)
 
 
 def test_each_layer_down_costs_one_factor_worked_by_hand():
@@ -44,12 +44,12 @@ def test_each_layer_down_costs_one_factor_worked_by_hand():
 @pytest.mark.parametrize("factor", [0.5, 0.8, 0.95])
 def test_rates_equal_a_walk_from_the_top_down(twelve, factor):
     """Zhang et al. go down the modules themselves, and shorten the rate before each layer."""
-    rate, expected = 2e-5, {}
+    lr, expected = 2e-5, {}
     for top in (twelve.classifier, twelve.bert.pooler):
-        expected |= {id(param): rate for param in top.parameters()}
+        expected |= {id(param): lr for param in top.parameters()}
     for layer in [*reversed(list(twelve.bert.encoder.layer)), twelve.bert.embeddings]:
-        rate *= factor
-        expected |= {id(param): rate for param in layer.parameters()}
+        lr *= factor
+        expected |= {id(param): lr for param in layer.parameters()}
     found = rates_of(twelve, 2e-5, factor)
     for name, param in twelve.named_parameters():
         assert found[name] == pytest.approx(expected[id(param)], rel=1e-12), name
@@ -135,7 +135,7 @@ def test_in_real_steps_each_parameter_gets_its_own_rate_beside_another_schedule(
     rates = {name: applied[id(param)] for name, param in state.params.items()}
     parts = {"classifier": 1.0, "pooler": 1.0, "layer.1.": 0.5, "layer.0.": 0.25, "embeddings": 0.125}
     for part, share in parts.items():
-        chosen = {rate for name, rate in rates.items() if part in name}
+        chosen = {lr for name, lr in rates.items() if part in name}
         assert list(chosen) == pytest.approx([0.001 * share], rel=1e-12), part
 
 
@@ -178,7 +178,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_factor_and_has_no_cautions():
     assert LayerwiseDecay(0.8).equation == "α_k ← α_k·0.8^(layers above k)"
-    assert "every layer below 0.8 times that of the one above" in LayerwiseDecay(0.8).sentence
+    assert "every layer below 0.8 times that of the one above" in LayerwiseDecay(0.8).description
     assert LayerwiseDecay(0.8).cautions([]) == []
 
 
@@ -186,6 +186,6 @@ MUTANTS = (
     ("factor ** (top - depths[name])", "factor ** (top + 1 - depths[name])"),
     ("factor ** (top - depths[name])", "factor ** depths[name]"),
     ("max(depths.values(), default=0)", "max((depths[name] for name in rates), default=0)"),
-    ("rate * factor **", "rate * factor *"),
+    ("lr * factor **", "lr * factor *"),
     ("above=0, at_most=1", "above=0"),
 )

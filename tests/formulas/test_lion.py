@@ -141,25 +141,22 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        *(
-            ({"rate": bad}, "rate must be a number at least 0. Got")
-            for bad in (-0.1, math.nan, math.inf, "1", None, True)
-        ),
+        *(({"lr": bad}, "lr must be a number at least 0. Got") for bad in (-0.1, math.nan, math.inf, "1", None, True)),
         *(({"weight_decay": bad}, "weight_decay must be a number at least 0") for bad in (-0.1, math.inf, None)),
         *(({"betas": bad}, "beta must be a number at least 0 and less than 1") for bad in ((-0.1, 0), (0.9, 1.0))),
     ],
 )
 def test_numbers_outside_their_range_are_refused(params, change, match):
-    rate = change.pop("rate", 0.1)
+    lr = change.pop("lr", 0.1)
     with pytest.raises(ArgumentError, match=f"^lion: {match}"):
-        lion(params, gradients(0), {}, rate, **change)
+        lion(params, gradients(0), {}, lr, **change)
 
 
 MUTANTS = (
     ("betas[0] * mean + (1 - betas[0]) * grad", "betas[1] * mean + (1 - betas[1]) * grad"),
     ("means[name] = betas[1] * mean + (1 - betas[1]) * grad", "means[name] = mixture"),
-    ("rate * mixture.sign()", "rate * grad.sign()"),
-    ("(1 - rate * weight_decay) * param", "(1 - weight_decay) * param"),
+    ("lr * mixture.sign()", "lr * grad.sign()"),
+    ("(1 - lr * weight_decay) * param", "(1 - weight_decay) * param"),
     ("dict(momentum)", "momentum"),
     ("new[name] = param.clone()", "new[name] = param"),
 )

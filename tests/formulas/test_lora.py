@@ -134,7 +134,7 @@ def test_a_plain_module_has_no_head():
 
 
 def test_two_of_the_same_size_are_not_drawn_alike():
-    first, second = (LoRA(targets=("query",)).prepare(model(), Now(place=place)).state_dict() for place in (0, 1))
+    first, second = (LoRA(targets=("query",)).prepare(model(), Now(index=index)).state_dict() for index in (0, 1))
     name = "bert.encoder.layer.0.attention.self.query.lora_A.default.weight"
     assert not torch.equal(first[name], second[name])
 
@@ -238,8 +238,8 @@ def test_the_factors_are_left_on_the_model_those_of_an_earlier_run_not():
 
 def test_rule_tells_its_modules_and_its_rate():
     assert LoRA(rank=4).equation == "W = W₀ + 2·B·A,  rank 4"
-    assert "in place of the modules query, value, an addition of rank 8" in LoRA(targets=("query", "value")).sentence
-    assert "the modules query, an" in LoRA(targets="query").sentence
+    assert "in place of the modules query, value, an addition of rank 8" in LoRA(targets=("query", "value")).description
+    assert "the modules query, an" in LoRA(targets="query").description
     assert "4e-4 to 5e-4" in LoRA().cautions([])[0]
     for rule in (LoRA(targets="query"), LoRA(2, 4.0, 0.5, ("query", "key"))):
         assert parse(repr(rule)) == rule
@@ -285,13 +285,13 @@ MUTANTS = (
     ("                module.merge()\n", ""),
     ('requires_grad_("lora_" in name or', 'requires_grad_("lora_A" in name or'),
     ("or id(param) in trained)", "or id(param) not in trained)"),
-    ("                hold([param])\n", "                pass\n"),
+    ("                freeze_params([param])\n", "                pass\n"),
     ("and id(param) not in new:", "and True:"),
     ("fan_in_fan_out=turned", "fan_in_fan_out=not turned"),
     ("if len(linear) < len(found) or not all(", "if not all("),
     ("for name in linear) for end in ends)", "for name in linear) for end in ends[:1])"),
     ('f".{name}".endswith(tuple(ends))', "name.endswith(tuple(end[1:] for end in ends))"),
-    ("        release(model)\n", ""),
+    ("        unfreeze_params(model)\n", ""),
     ("lora_dropout=self.dropout", "lora_dropout=0.0"),
     ('        vars(model).pop("lora_factors", None)  # of an earlier run\n', ""),
     ("torch.manual_seed(now.generator.initial_seed())", "torch.manual_seed(now.seed)"),

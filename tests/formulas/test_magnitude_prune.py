@@ -230,9 +230,9 @@ def test_rule_at_its_last_step_is_the_plain_training_pruned():
 
 def test_rule_finds_few_thresholds(monkeypatch):
     found = []
-    module = __import__("ftlab.formulas.magnitude_prune", fromlist=["largest"])
-    inner = module.largest
-    monkeypatch.setattr(module, "largest", lambda *args, **how: found.append(args[1]) or inner(*args, **how))
+    module = __import__("ftlab.formulas.magnitude_prune", fromlist=["top_mask"])
+    inner = module.top_mask
+    monkeypatch.setattr(module, "top_mask", lambda *args, **how: found.append(args[1]) or inner(*args, **how))
     rule = MagnitudePrune(0.5, pattern="*.query.*")
     state = begun([rule])
     memory = state.memory[0]
@@ -269,10 +269,10 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_how_much_and_when():
     assert MagnitudePrune(0.5).equation == "θ ← θ⊙[|θ| > τ],  zeros: 0 → 0.5"
-    said = MagnitudePrune(0.5).sentence
+    said = MagnitudePrune(0.5).description
     assert "of all chosen matrices together to zero" in said
     assert said.endswith("from 10% to 70% of the run, up to 50%")
-    assert "of each chosen matrix" in MagnitudePrune(0.5, "matrix").sentence
+    assert "of each chosen matrix" in MagnitudePrune(0.5, "matrix").description
 
 
 MUTANTS = (

@@ -39,8 +39,8 @@ def test_loss_equals_that_of_scikit_learn(batch):
 def test_exact_predictions_and_only_they_have_the_loss_zero(batch):
     _, labels = batch
     assert mean_squared_error(labels.clone(), labels) == 0
-    for place in range(9):
-        assert mean_squared_error(labels.index_fill(0, torch.tensor(place), 5.0), labels) > 0
+    for index in range(9):
+        assert mean_squared_error(labels.index_fill(0, torch.tensor(index), 5.0), labels) > 0
 
 
 def test_predictions_and_labels_may_change_places(batch):

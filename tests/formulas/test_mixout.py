@@ -278,7 +278,7 @@ def test_what_has_no_origin_is_frozen_or_does_not_match_is_not_mixed():
         for name in frozen:
             net.get_parameter(name).requires_grad_(False)
         net, _ = prepared(rule, net, leave)
-        return [place for place, module in enumerate(net) if "forward" in module.__dict__]
+        return [index for index, module in enumerate(net) if "forward" in module.__dict__]
 
     assert mixed(Mixout(0.5)) == [0, 2]
     assert mixed(Mixout(0.5), leave=["2.weight"]) == [0]
@@ -357,8 +357,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_what_it_does_and_warns():
     assert Mixout(0.75).equation == "W̃ = W₀ + M⊙(W − W₀)/0.25,  M ~ Bernoulli(0.25)"
-    assert "every linear module with the loaded weights for 90%" in Mixout(0.9).sentence
-    assert "among a.*" in Mixout(0.9, "a.*").sentence
+    assert "every linear module with the loaded weights for 90%" in Mixout(0.9).description
+    assert "among a.*" in Mixout(0.9, "a.*").description
     assert Mixout(0.0).cautions([Mixout(0.0)]) == []
     assert "own dropout on" in Mixout(0.9).cautions([Mixout(0.9)])[0]
     assert "the later one alone acts" in Mixout(0.9).cautions([Mixout(0.9), Mixout(0.1)])[0]

@@ -81,7 +81,7 @@ def test_pruning_equals_a_stable_sort_of_the_scores(scope, sparsity):
 def test_a_constant_rate_changes_no_ranking_and_the_neutral_values_nothing():
     params, grads = drawn(0), drawn(1)
     zero = {name: torch.zeros_like(one) for name, one in params.items()}
-    one, other = (movement_scores(zero, params, grads, rate) for rate in (1.0, 2.0**-7))
+    one, other = (movement_scores(zero, params, grads, lr) for lr in (1.0, 2.0**-7))
     same = movement_prune(params, one, 0.4), movement_prune(params, other, 0.4)
     assert all(torch.equal(same[0][name], same[1][name]) for name in params)
     assert all(torch.equal(new, params[name]) for name, new in movement_prune(params, one, 0).items())
@@ -113,7 +113,7 @@ def test_arguments_that_cannot_be_meant_are_refused(sparsity):
         MovementPrune(sparsity)
     with pytest.raises(ArgumentError, match="^movement_prune: scope must be one of"):
         movement_prune(drawn(0), drawn(1), 0.5, "all")
-    with pytest.raises(ArgumentError, match="^movement_scores: rate must be a number greater than 0"):
+    with pytest.raises(ArgumentError, match="^movement_scores: lr must be a number greater than 0"):
         movement_scores(drawn(0), drawn(1), drawn(2), 0)
     for begin, end, said in ((-0.1, 0.5, "begin"), (0.6, 0.5, "end must be a number at least 0.6"), (0, 2, "end")):
         with pytest.raises(ArgumentError, match=f"^MovementPrune: {said}"):
@@ -176,9 +176,9 @@ def test_rule_in_a_training_ends_at_its_share_of_zeros(scope):
 
 def test_a_long_run_renews_its_masks_a_hundred_times(monkeypatch):
     found = []
-    module = __import__("ftlab.formulas.movement_prune", fromlist=["largest"])
-    inner = module.largest
-    monkeypatch.setattr(module, "largest", lambda *args, **how: found.append(args[1]) or inner(*args, **how))
+    module = __import__("ftlab.formulas.movement_prune", fromlist=["top_mask"])
+    inner = module.top_mask
+    monkeypatch.setattr(module, "top_mask", lambda *args, **how: found.append(args[1]) or inner(*args, **how))
     rule = MovementPrune(0.5, begin=0.0, pattern="*.query.*")
     state = begun([rule])
     memory, params = state.memory[0], {name: param.detach() for name, param in state.params.items()}
@@ -215,14 +215,14 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_what_it_does_and_wants_to_be_last():
     rule = MovementPrune(0.5)
     assert rule.equation == "S ← S − ∇J⊙W,  θ ← W⊙Top(S),  zeros: 0 → 0.5"
-    assert rule.sentence.endswith("from 10% to 70% of the run, up to 50%")
-    assert "of all chosen matrices together" in MovementPrune(0.5, "global").sentence
+    assert rule.description.endswith("from 10% to 70% of the run, up to 50%")
+    assert "of all chosen matrices together" in MovementPrune(0.5, "global").description
     assert rule.cautions([SignPrune(0.1), rule]) == rule.cautions([]) == []
     assert "what SignPrune changes after it" in rule.cautions([rule, SignPrune(0.1)])[0]
 
 
 MUTANTS = (
-    ("value=-rate)", "value=rate)"),
+    ("value=-lr)", "value=lr)"),
     ("else score.clone()", "else score"),
     ('sparsity, together=scope == "global")', '1 - sparsity, together=scope == "global")'),
     ('memory["scores"], memory["dense"], now.grads)', 'memory["scores"], now.params, now.grads)'),

@@ -95,7 +95,7 @@ def test_losses_in_another_unit_give_the_same_rates():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((-0.1, [], 0.5, 1, 0.0), "rate must be a number at least 0. Got -0.1"),
+        ((-0.1, [], 0.5, 1, 0.0), "lr must be a number at least 0. Got -0.1"),
         ((0.1, [], 0, 1, 0.0), "factor must be a number greater than 0 and at most 1. Got 0. 0.1 is usual"),
         ((0.1, [], 1.5, 1, 0.0), "factor must be a number greater than 0 and at most 1. Got 1.5"),
         ((0.1, [], 0.5, -1, 0.0), "patience must be a whole number of at least 0. Got -1"),
@@ -154,8 +154,10 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_numbers_and_warns_of_a_missing_split_and_of_other_schedules():
     rule = Plateau(0.5, 2)
     assert rule.equation == "α ← α·0.5 if J ≥ J_best·(1 − 0.0001) for 3 epochs in a row"
-    assert rule.sentence == "multiply the learning rate by 0.5 after 3 epochs in a row without a better validation loss"
-    assert "after an epoch without" in Plateau(0.5, 0).sentence
+    assert (
+        rule.description == "multiply the learning rate by 0.5 after 3 epochs in a row without a better validation loss"
+    )
+    assert "after an epoch without" in Plateau(0.5, 0).description
     alone = ["Plateau never acts where there is no validation split."]
     assert rule.cautions([rule]) == alone
     decay = Decay(0.9, per="epoch")
@@ -168,7 +170,7 @@ def test_rule_tells_its_numbers_and_warns_of_a_missing_split_and_of_other_schedu
 MUTANTS = (
     ("best * (1 - threshold)", "best - threshold"),
     ("if bad > patience:", "if bad >= patience:"),
-    ("rate, bad = rate * factor, 0", "rate = rate * factor"),
+    ("lr, bad = lr * factor, 0", "lr = lr * factor"),
     ("best, bad = loss, 0", "best, bad = loss, bad"),
     ("            bad += 1", "            best, bad = loss, bad + 1"),
 )

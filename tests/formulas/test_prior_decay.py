@@ -45,11 +45,11 @@ def test_each_name_goes_back_by_its_own_rate_worked_by_hand():
 def test_it_equals_the_formula_entry_by_entry():
     params, origin = drawn(0, torch.float64), drawn(1, torch.float64)
     new = prior_decay(params, origin, {"weight": 0.1, "bias": 0.2, "scale": 0.0}, 3.0)
-    for name, rate in (("weight", 0.1), ("bias", 0.2), ("scale", 0.0)):
+    for name, lr in (("weight", 0.1), ("bias", 0.2), ("scale", 0.0)):
         ours = np.atleast_1d(new[name].numpy())
-        for place, value in np.ndenumerate(np.atleast_1d(params[name].numpy())):
-            pulled = value - rate * 3.0 * (value - np.atleast_1d(origin[name].numpy())[place])
-            assert ours[place] == pytest.approx(pulled, rel=1e-13)
+        for index, value in np.ndenumerate(np.atleast_1d(params[name].numpy())):
+            pulled = value - lr * 3.0 * (value - np.atleast_1d(origin[name].numpy())[index])
+            assert ours[index] == pytest.approx(pulled, rel=1e-13)
 
 
 def test_with_an_origin_of_zero_it_is_the_decay_of_torchs_adamw():
@@ -157,17 +157,17 @@ def hand_written(net, strength, rates, decay):
     weights = [param for param in net.parameters() if not any(param is one for one in plain)]
     groups = [{"params": weights, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, fused=True)
-    for number, rate in enumerate(rates):
+    for number, lr in enumerate(rates):
         rows = batch(number % 2)
         logits = net(**{name: one for name, one in rows.items() if name != "labels"}).logits
         optimizer.zero_grad()
         nn.functional.cross_entropy(logits, rows["labels"]).backward()
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = lr
         optimizer.step()
         with torch.no_grad():
             for name, param in net.named_parameters():
-                param.sub_(rate * strength * (param - origin[name]))
+                param.sub_(lr * strength * (param - origin[name]))
     return {name: param.detach() for name, param in net.named_parameters()}
 
 
@@ -221,7 +221,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_strength_and_warns_of_the_decay_beside_it():
     assert PriorDecay(0.5).equation == "θ ← θ − α·0.5·(θ − θ₀)"
-    assert "the learning rate times 0.5 of their distance" in PriorDecay(0.5).sentence
+    assert "the learning rate times 0.5 of their distance" in PriorDecay(0.5).description
     assert "AdamW's own decay" in PriorDecay(0.5).cautions([])[0]
     assert PriorDecay(0.0).cautions([]) == []
 

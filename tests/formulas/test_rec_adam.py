@@ -98,11 +98,11 @@ def test_beyond_a_rate_times_pull_of_two_the_papers_update_explodes_and_ours_end
     assert torch.equal(ours["bias"], origin["bias"])
 
 
-@pytest.mark.parametrize("rate", [2e-5, 1e-4, 2e-4])
-def test_up_to_one_it_is_the_papers_pull(ends, rate):
+@pytest.mark.parametrize("lr", [2e-5, 1e-4, 2e-4])
+def test_up_to_one_it_is_the_papers_pull(ends, lr):
     params, origin = ends
-    new = rec_adam(params, origin, dict.fromkeys(params, rate), 5000.0, 0.3)
-    expected = {name: params[name] - rate * 0.7 * 5000 * (params[name] - origin[name]) for name in params}
+    new = rec_adam(params, origin, dict.fromkeys(params, lr), 5000.0, 0.3)
+    expected = {name: params[name] - lr * 0.7 * 5000 * (params[name] - origin[name]) for name in params}
     torch.testing.assert_close(new, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -175,7 +175,7 @@ def test_rule_pulls_with_the_rate_before_its_own_scaling_and_after_other_schedul
     params, origin = {"w": torch.tensor([1.0]), "head": torch.tensor([1.0])}, {"w": torch.tensor([0.0])}
     rates, _ = rule.schedule({"w": 0.04, "head": 0.04}, False, dataclasses.replace(now, origin=origin))
     assert rates == {"w": pytest.approx(0.04 * share, rel=1e-12), "head": 0.04}
-    halved = {name: rate / 2 for name, rate in rates.items()}
+    halved = {name: lr / 2 for name, lr in rates.items()}
     new, memory = rule.project(params, False, Now(step=1, steps=9, rates=halved, origin=origin))
     torch.testing.assert_close(new, {"w": torch.tensor([1 - 0.02 * (1 - share) * 10])}, rtol=1e-6, atol=0)
     assert memory is False
@@ -215,11 +215,11 @@ def test_a_pull_beyond_its_end_and_a_midpoint_beyond_the_run_are_mentioned(menti
     assert mentioned() == ""
     RecAdam().start(None, [], None, Now(steps=100))
     assert "RecAdam: at the last of 100 updates λ is 3.1e-07: lower midpoint to let it learn" in mentioned()
-    for rate, said in (
+    for lr, said in (
         (3e-4, "1.5: above 1 it ends at the loaded weights.\n"),
         (1e-3, "5: above 1 it ends at the load"),
     ):
-        rates, _ = RecAdam().schedule({"w": rate}, False, Now(origin=params))
+        rates, _ = RecAdam().schedule({"w": lr}, False, Now(origin=params))
         _, memory = RecAdam().project(params, False, Now(rates=rates, origin=params))
         assert memory is True
         assert f"RecAdam: rate times pull is {said}" in mentioned()
@@ -257,7 +257,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_numbers_and_warns_where_it_stands_as_the_only_schedule():
     rule = RecAdam(100.0, 0.5, 20)
     assert rule.equation == "α ← λ·α,  θ ← θ − α(1−λ)·100·(θ−θ₀),  λ = 1/(1+exp(−0.5(t−20)))"
-    assert "with pull 100, and let them go around update 20" in rule.sentence
+    assert "with pull 100, and let them go around update 20" in rule.description
     assert rule.cautions([rule, WarmupLinear()]) == rule.cautions([Decay(0.9, "epoch"), rule]) == []
     assert "name WarmupLinear() beside it" in rule.cautions([rule])[0]
 
@@ -267,8 +267,8 @@ MUTANTS = (
     ("rates[name] * (1 - share) * pull)", "rates[name] * share * pull)"),
     ("min(1.0, rates[name]", "min(2.0, rates[name]"),
     ("torch.lerp(params[name], origin[name], way)", "torch.lerp(origin[name], params[name], way)"),
-    ("name: rate / share for", "name: rate for"),
-    ("rate * share if name in now.origin else rate for", "rate * share for"),
+    ("name: lr / share for", "name: lr for"),
+    ("lr * share if name in now.origin else lr for", "lr * share for"),
     ("if beyond and not memory:", "if beyond and now.step == 0:"),
     ("memory or beyond", "memory"),
     ("annealing(now.step + 1, self", "annealing(now.step + 2, self"),

@@ -97,7 +97,7 @@ def test_a_spread_that_cannot_be_meant_is_refused(params, std):
 
 
 def test_rule_draws_weights_and_sets_gains_and_biases_in_place():
-    model, now = small_model(), Now(seed=3, place=1)
+    model, now = small_model(), Now(seed=3, index=1)
     kept = dict(model.named_parameters())
     with torch.no_grad():
         for param in kept.values():
@@ -159,7 +159,7 @@ def test_no_tensors_and_a_single_number_are_drawn_as_any():
 
 def test_rule_tells_what_it_draws():
     assert Redraw("pooler.*").equation == "θ₀[pooler.*] ← ε,  ε ~ N(0, 0.02²)"
-    assert "re-initialise pooler.*: normal with standard deviation 0.02" in Redraw("pooler.*").sentence
+    assert "re-initialise pooler.*: normal with standard deviation 0.02" in Redraw("pooler.*").description
 
 
 def changed_by(rule, net):
@@ -225,13 +225,13 @@ def test_the_rule_of_the_top_is_a_value_and_tells_what_it_draws():
     assert parse(repr(RedrawTop(2, 0.1))) == RedrawTop(2, std=0.1)
     assert RedrawTop.__final__
     assert RedrawTop(2).equation == "θ₀[top 2, pooler] ← ε,  ε ~ N(0, 0.02²)"
-    assert "re-initialise the top layer and the pooler" in RedrawTop().sentence
-    assert "re-initialise the top 2 layers and the pooler" in RedrawTop(2).sentence
+    assert "re-initialise the top layer and the pooler" in RedrawTop().description
+    assert "re-initialise the top 2 layers and the pooler" in RedrawTop(2).description
 
 
 MUTANTS = (
-    ("head - self.layers <= place < head", "head - self.layers < place < head"),
-    (' or (place == head and "pooler" in name.split("."))', ""),
+    ("head - self.layers <= index < head", "head - self.layers < index < head"),
+    (' or (index == head and "pooler" in name.split("."))', ""),
     ("if self.layers >= head:", "if self.layers > head:"),
     ("new[name] = torch.ones_like(param)", "new[name] = torch.zeros_like(param)"),
     ("generator=generator) * std", "generator=generator) + std"),

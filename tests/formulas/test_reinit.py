@@ -141,7 +141,7 @@ def test_rule_adds_the_noise_of_the_formula_in_place_and_keeps_what_is_trained()
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)).double()
     model[0].weight.requires_grad_(False)
-    before, now = copy.deepcopy(model), Now(seed=3, place=1)
+    before, now = copy.deepcopy(model), Now(seed=3, index=1)
     kept = dict(model.named_parameters())
     assert Reinit(0.4).prepare(model, now) is model
     expected = reinit({name: one.detach() for name, one in before.named_parameters()}, 0.4, now.generator)
@@ -187,8 +187,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_how_far_the_noise_reaches():
     assert Reinit(0.15).equation == "θ₀ ← θ₀ + ε,  ε ~ U(±0.075)·std(θ₀)"
-    assert Reinit(0.15).sentence.startswith("add noise to every parameter: uniform, at most 0.075")
-    assert "the parameters *.bias" in Reinit(0.15, "*.bias").sentence
+    assert Reinit(0.15).description.startswith("add noise to every parameter: uniform, at most 0.075")
+    assert "the parameters *.bias" in Reinit(0.15, "*.bias").description
 
 
 MUTANTS = (

@@ -9,7 +9,7 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, examine, go_on, model as small_bert
-from ftlab.formulas.remove_layers import RemoveLayers, remove_layers, remove_layers_in
+from ftlab.formulas.remove_layers import RemoveLayers, layers_to_keep, remove_layers
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 
@@ -26,27 +26,27 @@ def bert_of(layers):
 
 
 def test_layers_that_stay_worked_by_hand():
-    assert remove_layers(6, 4) == [0, 1, 2, 3]
-    assert remove_layers(6, 4, "bottom") == [2, 3, 4, 5]
-    assert remove_layers(7, 3, "even") == [0, 3, 6]
-    assert remove_layers(6, 1, "even") == [0]
-    assert remove_layers(12, 6, "even") == DISTILBERT
+    assert layers_to_keep(6, 4) == [0, 1, 2, 3]
+    assert layers_to_keep(6, 4, "bottom") == [2, 3, 4, 5]
+    assert layers_to_keep(7, 3, "even") == [0, 3, 6]
+    assert layers_to_keep(6, 1, "even") == [0]
+    assert layers_to_keep(12, 6, "even") == DISTILBERT
 
 
 @pytest.mark.parametrize("drop", ["top", "bottom", "even"])
 def test_as_many_stay_as_were_asked_for_each_once_in_order(drop):
     for layers, keep in itertools.product(range(1, 14), range(1, 16)):
-        found = remove_layers(layers, keep, drop)
+        found = layers_to_keep(layers, keep, drop)
         assert len(found) == min(layers, keep)
         assert found == sorted(set(found))
         assert set(found) <= set(range(layers))
-    assert remove_layers(5, 5, drop) == remove_layers(5, 1000, drop) == [0, 1, 2, 3, 4]
+    assert layers_to_keep(5, 5, drop) == layers_to_keep(5, 1000, drop) == [0, 1, 2, 3, 4]
 
 
 def test_even_spacing_keeps_the_ends_and_leaves_no_gap_wider_than_needed():
     for layers in range(2, 25):
         for keep in range(2, layers + 1):
-            found = remove_layers(layers, keep, "even")
+            found = layers_to_keep(layers, keep, "even")
             gaps = [after - before for before, after in itertools.pairwise(found)]
             assert (found[0], found[-1]) == (0, layers - 1)
             assert max(gaps) - min(gaps) <= 1
@@ -55,16 +55,16 @@ def test_even_spacing_keeps_the_ends_and_leaves_no_gap_wider_than_needed():
 @pytest.mark.parametrize("keep", [0, -1, 1.5, "4", None, True])
 def test_a_number_that_cannot_be_meant_is_refused(keep):
     match = ": keep must be a whole number of at least 1. Got .* 4 of 6 is a first try"
-    with pytest.raises(ArgumentError, match=f"^remove_layers{match}"):
-        remove_layers(6, keep)
+    with pytest.raises(ArgumentError, match=f"^layers_to_keep{match}"):
+        layers_to_keep(6, keep)
     with pytest.raises(ArgumentError, match=f"^RemoveLayers{match}"):
         RemoveLayers(keep)
 
 
 def test_other_arguments_that_cannot_be_meant_are_refused():
-    with pytest.raises(ArgumentError, match="^remove_layers: layers must be a whole number"):
-        remove_layers(0, 1)
-    for call in (lambda: remove_layers(6, 4, "odd"), lambda: RemoveLayers(4, "odd")):
+    with pytest.raises(ArgumentError, match="^layers_to_keep: layers must be a whole number"):
+        layers_to_keep(0, 1)
+    for call in (lambda: layers_to_keep(6, 4, "odd"), lambda: RemoveLayers(4, "odd")):
         with pytest.raises(ArgumentError, match="drop must be one of 'top', 'bottom', 'even'. Got 'odd'"):
             call()
     with pytest.raises(ArgumentError, match="^RemoveLayers: model must have a list of layers"):
@@ -76,15 +76,15 @@ def test_the_layers_that_stay_are_the_very_same_and_run_one_after_the_other(drop
     net = bert_of(5)
     before = list(net.bert.encoder.layer)
     inputs = {name: tensor for name, tensor in batch(0).items() if name != "labels"}
-    remove_layers_in(net, 3, drop)
+    remove_layers(net, 3, drop)
     assert [before.index(layer) for layer in net.bert.encoder.layer] == kept
     assert net.config.num_hidden_layers == net.bert.config.num_hidden_layers == 3
     assert [layer.attention.self.layer_idx for layer in net.bert.encoder.layer] == [0, 1, 2]
     with torch.no_grad():
         states = net(**inputs, output_hidden_states=True).hidden_states
         expected = states[0]
-        for place in kept:
-            expected = before[place](expected)
+        for index in kept:
+            expected = before[index](expected)
     torch.testing.assert_close(states[-1], expected, rtol=0, atol=1e-6)
 
 
@@ -121,7 +121,7 @@ def test_models_whose_layers_are_not_alike_are_refused_since_they_would_open_as_
         match = f"^RemoveLayers: model must have one stack of layers that are all alike. Got {type(net).__name__} with {said}"
         before = len(list(net.parameters()))
         with pytest.raises(ArgumentError, match=match):
-            remove_layers_in(net, 1)
+            remove_layers(net, 1)
         assert len(list(net.parameters())) == before
 
 
@@ -154,7 +154,7 @@ def test_rule_tells_which_layers_stay():
     assert RemoveLayers(4).equation == "θ₀ ← θ₀ of 4 layers, the lowest"
     assert RemoveLayers(3, "even").equation == "θ₀ ← θ₀ of 3 layers, evenly spaced"
     assert [
-        RemoveLayers(4, drop).sentence.split(", ")[1].removesuffix(" and take the others out")
+        RemoveLayers(4, drop).description.split(", ")[1].removesuffix(" and take the others out")
         for drop in ("top", "bottom", "even")
     ] == ["the lowest", "the highest", "evenly spaced"]
     assert RemoveLayers(4).cautions([]) == []
@@ -163,10 +163,10 @@ def test_rule_tells_which_layers_stay():
 MUTANTS = (
     ('if drop == "bottom" else', 'if drop != "bottom" else'),
     ("(layers - 1) / (keep - 1)", "layers / keep"),
-    ("round(place *", "int(place *"),
+    ("round(index *", "int(index *"),
     ("if keep >= layers:", "if keep > layers + 999:"),
     ("config.num_hidden_layers = len(kept)", "pass"),
-    ("module.layer_idx = place", "pass"),
+    ("module.layer_idx = index", "pass"),
     ("    if unlike:", "    if not net:"),
     ('"is_encoder_decoder", "layer_types", "scale', '"is_encoder_decoder", "scale'),
     ('if drop == "even" and keep > 1:', 'if drop == "even" and keep > 2:'),

@@ -133,10 +133,10 @@ def test_dtype_device_and_shape_are_kept(params, dtype, device):
             assert (tensor.dtype, tensor.device.type, tensor.shape) == (dtype, device, params[name].shape)
 
 
-@pytest.mark.parametrize("rate", [-0.1, math.nan, math.inf, "0.1", None, True])
-def test_a_rate_that_cannot_be_meant_is_refused(params, rate):
-    with pytest.raises(ArgumentError, match=r"^signum: rate must be a number at least 0. Got .* 1e-5 is a first try"):
-        signum(params, gradients(0), {}, rate)
+@pytest.mark.parametrize("lr", [-0.1, math.nan, math.inf, "0.1", None, True])
+def test_a_rate_that_cannot_be_meant_is_refused(params, lr):
+    with pytest.raises(ArgumentError, match=r"^signum: lr must be a number at least 0. Got .* 1e-5 is a first try"):
+        signum(params, gradients(0), {}, lr)
 
 
 @pytest.mark.parametrize("beta", [-0.1, 1.0, math.nan, None])
@@ -149,9 +149,9 @@ def test_a_beta_outside_its_range_is_refused(params, beta):
 
 MUTANTS = (
     ("means[name].sign()", "grad.sign()"),
-    ("param - rate * means[name].sign()", "param + rate * means[name].sign()"),
+    ("param - lr * means[name].sign()", "param + lr * means[name].sign()"),
     ("(1 - beta) * grad", "grad"),
-    ("rate * means[name].sign()", "rate * means[name]"),
+    ("lr * means[name].sign()", "lr * means[name]"),
     ("dict(momentum)", "momentum"),
     ("new[name] = param.clone()", "new[name] = param"),
 )

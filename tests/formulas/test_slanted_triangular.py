@@ -14,8 +14,8 @@ from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Schedule
 
 
-def curve(steps, cut, ratio=32.0, rate=1.0):
-    return [slanted_triangular(rate, step, steps, cut, ratio) for step in range(steps)]
+def curve(steps, cut, ratio=32.0, lr=1.0):
+    return [slanted_triangular(lr, step, steps, cut, ratio) for step in range(steps)]
 
 
 def paper(steps, cut, ratio):
@@ -38,7 +38,7 @@ def test_triangle_worked_by_hand():
     ("steps", "cut"), [(10, Fraction(1, 10)), (100, Fraction(1, 10)), (100, Fraction(29, 100)), (7, Fraction(3, 7))]
 )
 def test_rates_equal_the_papers_where_the_peak_falls_on_a_whole_update(steps, cut, ratio):
-    expected = [float(rate) for rate in paper(steps, cut, ratio)]
+    expected = [float(lr) for lr in paper(steps, cut, ratio)]
     assert curve(steps, float(cut), ratio) == pytest.approx(expected, rel=1e-12)
 
 
@@ -70,7 +70,7 @@ def test_a_run_too_short_to_rise_begins_at_the_peak_where_the_paper_divides_by_z
 @pytest.mark.parametrize("cut", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_it_rises_to_the_peak_in_equal_parts_then_falls_in_equal_parts_between_the_two_rates(steps, cut):
     rates, peak = curve(steps, cut, 4.0, 2.0), math.floor(round(steps * cut, 6))
-    assert all(0.5 <= rate <= 2.0 for rate in rates)
+    assert all(0.5 <= lr <= 2.0 for lr in rates)
     if peak < steps:
         assert rates[peak] == 2.0
     rises = [rates[step + 1] - rates[step] for step in range(min(peak, steps - 1))]
@@ -89,7 +89,7 @@ def test_a_ratio_of_one_changes_nothing_at_all_and_a_rate_of_zero_stays():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((-1.0, 0, 5, 0.1, 32), "rate must be a number at least 0. Got -1.0"),
+        ((-1.0, 0, 5, 0.1, 32), "lr must be a number at least 0. Got -1.0"),
         ((1.0, 0, 0, 0.1, 32), "steps must be a whole number of at least 1. Got 0"),
         ((1.0, -1, 5, 0.1, 32), "step must be a whole number of at least 0. Got -1. It lies below the 5 steps"),
         ((1.0, 5, 5, 0.1, 32), "step must be less than steps, 5. Got 5"),
@@ -141,9 +141,9 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_triangle_and_has_no_cautions():
     rule = SlantedTriangular(0.25, 8)
     assert rule.equation == "α_t = α·(1 + p·(8 − 1))/8,  p = t/w, then 1 − (t−w)/(T−w)"
-    assert "from 1/8 of the learning rate to the whole over the first 25% of the updates" in rule.sentence
-    assert "first 2.5% of" in SlantedTriangular(0.025).sentence
-    assert SlantedTriangular(0.0, 8).sentence == "fall in a line to 1/8 of the learning rate"
+    assert "from 1/8 of the learning rate to the whole over the first 25% of the updates" in rule.description
+    assert "first 2.5% of" in SlantedTriangular(0.025).description
+    assert SlantedTriangular(0.0, 8).description == "fall in a line to 1/8 of the learning rate"
     assert rule.cautions([]) == []
 
 

@@ -59,11 +59,11 @@ def test_after_gradient_steps_its_end_point_is_the_lasso_of_scikit_learn():
     targets = inputs[:, :3] @ np.array([2.0, -1.0, 0.5]) + 0.1 * chance.normal(size=60)
     lasso = Lasso(alpha=0.2, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(inputs, targets)
     x, y = torch.tensor(inputs), torch.tensor(targets)
-    rate = 0.3
+    lr = 0.3
     weights = {"w": torch.zeros(12, dtype=torch.float64)}
     for _ in range(2000):
         gradient = x.T @ (x @ weights["w"] - y) / len(y)  # of 1/(2N)·‖y − Xw‖², as Lasso has it
-        weights = soft_threshold({"w": weights["w"] - rate * gradient}, rate * 0.2)
+        weights = soft_threshold({"w": weights["w"] - lr * gradient}, lr * 0.2)
     np.testing.assert_allclose(weights["w"].numpy(), lasso.coef_, rtol=0, atol=1e-8)
     assert (weights["w"] == 0).sum() == (lasso.coef_ == 0).sum() > 5
 
@@ -143,7 +143,7 @@ def test_rule_moves_the_matrices_alone_by_the_rate_of_each():
     assert names == [name for name in state.params if not any(one in name for one in others)]
     assert len(names) == 14  # six in each of two layers, the pooler, the head
     params = {name: param.detach() for name, param in state.params.items()}
-    rates = {name: 0.01 * (place + 1) for place, name in enumerate(params)}
+    rates = {name: 0.01 * (index + 1) for index, name in enumerate(params)}
     left_out = names[3]
     grads = {name: param for name, param in params.items() if name != left_out}
     new, memory = SoftThreshold(0.5).project(params, names, Now(params=params, grads=grads, rates=rates))
@@ -191,8 +191,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_strength_and_what_it_moves():
     assert SoftThreshold(0.5).equation == "θ ← sign(θ)·max(|θ| − 0.5·α, 0)"
-    assert "every weight matrix by 0.5 times the learning rate" in SoftThreshold(0.5).sentence
-    assert "among a.*, b by" in SoftThreshold(0.5, ("a.*", "b")).sentence
+    assert "every weight matrix by 0.5 times the learning rate" in SoftThreshold(0.5).description
+    assert "among a.*, b by" in SoftThreshold(0.5, ("a.*", "b")).description
     assert SoftThreshold(0.5).cautions([]) == []
 
 

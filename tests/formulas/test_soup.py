@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from ftlab.errors import ArgumentError
-from ftlab.formulas.soup import mean_of
+from ftlab.formulas.soup import uniform_soup
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def same(one, other):
 def test_the_mean_of_three_worked_by_hand():
     # (1 + 2 + 6) / 3 = 3 and (0 - 3 + 0) / 3 = -1
     values = ([1.0, 0.0], [2.0, -3.0], [6.0, 0.0])
-    assert torch.equal(mean_of([{"w": torch.tensor(one)} for one in values])["w"], torch.tensor([3.0, -1.0]))
+    assert torch.equal(uniform_soup([{"w": torch.tensor(one)} for one in values])["w"], torch.tensor([3.0, -1.0]))
 
 
 def test_it_equals_numpys_mean(sets):
-    for name, new in mean_of(sets).items():
+    for name, new in uniform_soup(sets).items():
         expected = np.mean([one[name].double().numpy() for one in sets], axis=0)
         torch.testing.assert_close(new.double(), torch.tensor(expected), rtol=1e-6, atol=1e-7)
 
@@ -38,31 +38,31 @@ def test_it_equals_torchs_averaged_model():
     theirs = AveragedModel(nets[0])
     for net in nets:
         theirs.update_parameters(net)
-    new = mean_of([{name: param.detach() for name, param in net.named_parameters()} for net in nets])
+    new = uniform_soup([{name: param.detach() for name, param in net.named_parameters()} for net in nets])
     expected = {name: param.detach() for name, param in theirs.module.named_parameters()}
     torch.testing.assert_close(new, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_one_set_alone_comes_back_exactly_and_the_order_does_not_matter(sets):
-    assert same(mean_of(sets[:1]), sets[0])
-    torch.testing.assert_close(mean_of(sets), mean_of(sets[::-1]), rtol=1e-6, atol=1e-7)
+    assert same(uniform_soup(sets[:1]), sets[0])
+    torch.testing.assert_close(uniform_soup(sets), uniform_soup(sets[::-1]), rtol=1e-6, atol=1e-7)
 
 
 def test_equal_sets_are_their_own_mean_and_opposite_ones_cancel(sets):
-    assert same(mean_of([sets[0]] * 4), sets[0])
+    assert same(uniform_soup([sets[0]] * 4), sets[0])
     opposite = {name: -one for name, one in sets[0].items()}
-    assert same(mean_of([sets[0], opposite]), {name: torch.zeros_like(one) for name, one in sets[0].items()})
+    assert same(uniform_soup([sets[0], opposite]), {name: torch.zeros_like(one) for name, one in sets[0].items()})
 
 
 def test_its_gradient_is_that_of_finite_differences():
     first, second = (torch.randn(3, dtype=torch.double, requires_grad=True) for _ in range(2))
-    assert torch.autograd.gradcheck(lambda a, b: mean_of([{"w": a}, {"w": b}])["w"], (first, second))
+    assert torch.autograd.gradcheck(lambda a, b: uniform_soup([{"w": a}, {"w": b}])["w"], (first, second))
 
 
 def test_what_came_in_is_not_changed(sets):
     before = [{name: one.clone() for name, one in some.items()} for some in sets]
     for some in (sets, sets[:1]):
-        for new in mean_of(some).values():
+        for new in uniform_soup(some).values():
             new.fill_(7)
     assert all(same(one, other) for one, other in zip(sets, before, strict=True))
 
@@ -71,22 +71,24 @@ def test_what_came_in_is_not_changed(sets):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_names_dtype_device_and_shape_are_kept(sets, dtype, device):
     sets = [{name: one.to(device, dtype) for name, one in some.items()} for some in sets]
-    new = mean_of(sets)
+    new = uniform_soup(sets)
     assert list(new) == list(sets[0])
     for name, one in new.items():
         assert (one.dtype, one.device.type, one.shape) == (dtype, device, sets[0][name].shape)
 
 
 def test_sets_that_do_not_fit_together_are_refused(sets):
-    with pytest.raises(ArgumentError, match="mean_of: sets must hold at least one set of parameters. Got none"):
-        mean_of([])
+    with pytest.raises(ArgumentError, match="uniform_soup: sets must hold at least one set of parameters. Got none"):
+        uniform_soup([])
     less = {name: one for name, one in sets[1].items() if name != "bias"}
-    match = "mean_of: sets must have the same names and shapes. Got bias in set 2. Average models of one architecture"
+    match = (
+        "uniform_soup: sets must have the same names and shapes. Got bias in set 2. Average models of one architecture"
+    )
     for one in (less, sets[1] | {"bias": torch.ones(1)}):  # torch would stretch the one entry over all
         with pytest.raises(ArgumentError, match=match):
-            mean_of([sets[0], one])
+            uniform_soup([sets[0], one])
     with pytest.raises(ArgumentError, match="Got more in set 3"):
-        mean_of([sets[0], sets[1], sets[2] | {"more": torch.ones(1)}])
+        uniform_soup([sets[0], sets[1], sets[2] | {"more": torch.ones(1)}])
 
 
 MUTANTS = (

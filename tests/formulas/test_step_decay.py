@@ -46,7 +46,7 @@ def test_stairs_of_one_epoch_are_the_decay_per_epoch():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((-0.1, 0.9, 1, 1), "rate must be a number at least 0. Got -0.1"),
+        ((-0.1, 0.9, 1, 1), "lr must be a number at least 0. Got -0.1"),
         ((0.1, 0, 1, 1), "gamma must be a number greater than 0. Got 0. 0.1 is usual, 1 switches it off"),
         ((0.1, math.nan, 1, 1), "gamma must be a number greater than 0. Got nan"),
         ((0.1, 0.9, -1, 1), "epoch must be a whole number of at least 0. Got -1. Count the epochs from 0"),
@@ -95,8 +95,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_stairs_and_warns_of_a_rate_that_grows():
     assert StepDecay(0.1, 2).equation == "α_e = α·0.1^⌊e/2⌋"
-    assert StepDecay(0.1, 2).sentence == "multiply the learning rate by 0.1 after every 2 epochs"
-    assert StepDecay(0.1).sentence == "multiply the learning rate by 0.1 after every epoch"
+    assert StepDecay(0.1, 2).description == "multiply the learning rate by 0.1 after every 2 epochs"
+    assert StepDecay(0.1).description == "multiply the learning rate by 0.1 after every epoch"
     assert StepDecay(1.1).cautions([]) == ["γ above 1 makes the learning rate grow."]
     assert StepDecay(1.0).cautions([]) == []
 

@@ -199,8 +199,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_when_it_takes_in_and_warns():
     assert SWA(0.5, 2).equation == "θ* = mean of θ_t over t = 0.5T, 0.5T+2, … up to T"
-    assert "after every update from 75% of the run" in SWA().sentence
-    assert "after every 5 updates" in SWA(0.5, 5).sentence
+    assert "after every update from 75% of the run" in SWA().description
+    assert "after every 5 updates" in SWA(0.5, 5).description
     rule = SWA()
     assert rule.cautions([]) == rule.cautions([Interpolate(0.5), Decay(0.9, "epoch"), rule]) == []
     others = [Interpolate(0.5), MagnitudePrune(0.5), EMA(0.9)]

@@ -85,8 +85,8 @@ def test_rate_zero_stays_zero(shape):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((-1.0, 0, 5, 1), "rate must be a number at least 0. Got -1.0"),
-        ((math.nan, 0, 5, 1), "rate must be a number at least 0. Got nan"),
+        ((-1.0, 0, 5, 1), "lr must be a number at least 0. Got -1.0"),
+        ((math.nan, 0, 5, 1), "lr must be a number at least 0. Got nan"),
         ((1.0, 0, 0, 0), "steps must be a whole number of at least 1. Got 0"),
         ((1.0, -1, 5, 1), "step must be a whole number of at least 0. Got -1. It lies below the 5 steps"),
         ((1.0, 1.0, 5, 1), "step must be a whole number of at least 0. Got 1.0"),
@@ -159,16 +159,16 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(kind):
 
 @rules
 def test_rule_tells_its_share_and_has_no_cautions(kind):
-    assert "over the first 25% of the updates" in kind(0.25).sentence
-    assert "over the first 2.5% of the updates" in kind(0.025).sentence
-    assert "let the learning rate fall" in kind(0.0).sentence
+    assert "over the first 25% of the updates" in kind(0.25).description
+    assert "over the first 2.5% of the updates" in kind(0.025).description
+    assert "let the learning rate fall" in kind(0.0).description
     assert kind(0.25).cautions([]) == []
     assert kind(0.25).equation.startswith("α_t = α·")
 
 
 def test_the_two_curves_differ_in_words_and_equation():
-    assert "line" in WarmupLinear().sentence
-    assert "cosine" in WarmupCosine().sentence
+    assert "line" in WarmupLinear().description
+    assert "cosine" in WarmupCosine().description
     assert "(T−t)/(T−w)" in WarmupLinear().equation
     assert "cos π(t−w)/(T−w)" in WarmupCosine().equation
 
@@ -176,8 +176,8 @@ def test_the_two_curves_differ_in_words_and_equation():
 MUTANTS = (
     ("min((step + 1) / (warmup_steps + 1), (steps", "min(step / max(warmup_steps, 1), (steps"),
     ("(steps - step) / (steps - warmup_steps))", "(steps - step) / steps)"),
-    ("return rate * (step + 1) / (warmup_steps + 1)", "return rate * step / (warmup_steps + 1)"),
-    ("return rate * (1 + math.cos(", "return rate * (1 - math.cos("),
+    ("return lr * (step + 1) / (warmup_steps + 1)", "return lr * step / (warmup_steps + 1)"),
+    ("return lr * (1 + math.cos(", "return lr * (1 - math.cos("),
     ("math.ceil(share * steps - 1e-9)", "math.floor(share * steps)"),
     ("math.ceil(share * steps - 1e-9)", "math.ceil(share * steps)"),
     ("steps - 1e-9), steps - 1)", "steps - 1e-9), steps)"),

@@ -71,9 +71,9 @@ def test_after_many_steps_a_weight_is_halved_as_the_exponential_says():
     assert param["w"].item() == pytest.approx(0.5, abs=1e-4)
 
 
-@pytest.mark.parametrize(("rate", "strength"), [(0.1, 0.0), (0.0, 0.5)])
-def test_a_strength_or_a_rate_of_zero_changes_nothing_at_all(params, rate, strength):
-    new = weight_decay(params, dict.fromkeys(params, rate), strength)
+@pytest.mark.parametrize(("lr", "strength"), [(0.1, 0.0), (0.0, 0.5)])
+def test_a_strength_or_a_rate_of_zero_changes_nothing_at_all(params, lr, strength):
+    new = weight_decay(params, dict.fromkeys(params, lr), strength)
     assert all(torch.equal(new[name], params[name]) for name in params)
 
 
@@ -104,7 +104,7 @@ def test_numbers_that_cannot_be_meant_are_refused(params, bad):
         weight_decay(params, {}, bad)
     with pytest.raises(ArgumentError, match=f"^WeightDecay{match}"):
         WeightDecay(bad)
-    with pytest.raises(ArgumentError, match=r"^weight_decay: rate must be a number at least 0. Got"):
+    with pytest.raises(ArgumentError, match=r"^weight_decay: lr must be a number at least 0. Got"):
         weight_decay(params, {"bias": bad}, 0.1)
 
 
@@ -133,7 +133,7 @@ def test_rule_decays_weights_found_by_type_and_neither_biases_nor_gains():
 def test_rule_moves_what_was_updated_by_the_rate_of_each():
     state = begun([WeightDecay(0.5)])
     names, params = state.memory[0], {name: param.detach() for name, param in state.params.items()}
-    rates = {name: 0.01 * (place + 1) for place, name in enumerate(params)}
+    rates = {name: 0.01 * (index + 1) for index, name in enumerate(params)}
     grads = {name: param for name, param in params.items() if name != names[3]}
     new, memory = WeightDecay(0.5).project(params, names, Now(params=params, grads=grads, rates=rates))
     assert memory is names
@@ -176,8 +176,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_strength_and_that_it_adds_to_the_optimizers_own():
     assert WeightDecay(0.5).equation == "θ ← θ − α·0.5·θ"
-    assert "shrink every weight, but no bias or gain, by 0.5 times the learning rate" in WeightDecay(0.5).sentence
-    assert "among a.*, b," in WeightDecay(0.5, ("a.*", "b")).sentence
+    assert "shrink every weight, but no bias or gain, by 0.5 times the learning rate" in WeightDecay(0.5).description
+    assert "among a.*, b," in WeightDecay(0.5, ("a.*", "b")).description
     assert "AdamW, Lion and AdaBound have a weight decay of 0.01 of their own" in WeightDecay(0.5).cautions([])[0]
 
 

@@ -28,7 +28,7 @@ from ftlab.formulas.cross_entropy import cross_entropy
 from ftlab.formulas.distill import distill
 from ftlab.formulas.smart import smart
 from ftlab.losses import adversarial
-from ftlab.losses.adversarial import FreeLB, Moved, Smart
+from ftlab.losses.adversarial import FreeLB, PerturbedModel, Smart
 from ftlab.losses.classification import CrossEntropy, Focal, RDrop
 from ftlab.losses.contrastive import SupervisedContrastive, logits_and_vectors
 from ftlab.losses.distill import Distill
@@ -222,9 +222,9 @@ def folder(tmp_path_factory, bert):
     """A folder with a fine-tuned teacher for the labels of the small data."""
     from tests.tiny import small_data
 
-    place = tmp_path_factory.mktemp("teacher") / "run"
-    ftlab.finetune(str(bert), small_data(), epochs=1, lr=1e-3, output=place, progress=False)
-    return place
+    index = tmp_path_factory.mktemp("teacher") / "run"
+    ftlab.finetune(str(bert), small_data(), epochs=1, lr=1e-3, output=index, progress=False)
+    return index
 
 
 def test_a_teacher_in_a_folder_is_loaded_once_and_late_and_moves_no_dropout(folder, bert, small, monkeypatch):
@@ -434,7 +434,7 @@ def test_embeddings_moved_by_nothing_give_the_same_scores_bit_for_bit_and_the_sa
     plain = logits_of(net, rows)
     after = torch.rand(1)
     torch.manual_seed(4)
-    moved = Moved("Smart", net, rows)
+    moved = PerturbedModel("Smart", net, rows)
     assert torch.equal(moved(moved.nothing), plain)
     assert torch.equal(torch.rand(1), after)  # chance goes on as after any pass
     assert torch.equal(moved(moved.nothing), plain)
@@ -449,14 +449,14 @@ def test_an_embedding_that_draws_draws_the_same_as_in_a_plain_pass():
     torch.manual_seed(4)
     plain = logits_of(net, rows)
     torch.manual_seed(4)
-    moved = Moved("FreeLB", net, rows)
+    moved = PerturbedModel("FreeLB", net, rows)
     assert torch.equal(moved(moved.nothing), plain)
     assert torch.equal(moved(moved.nothing), plain)
 
 
 def test_a_gpt_finds_its_last_token_which_it_cannot_when_it_is_given_embeddings(caplog):
     net, rows = texts("gpt2").eval(), padded()
-    moved = Moved("Smart", net, rows)
+    moved = PerturbedModel("Smart", net, rows)
     plain = logits_of(net, rows)
     embedded = net.get_input_embeddings()(rows["input_ids"])
     blind = net(inputs_embeds=embedded, attention_mask=rows["attention_mask"]).logits
@@ -486,7 +486,7 @@ def test_even_the_smoothness_of_the_radius_of_the_authors_scripts_is_no_rounding
     single, double = still(texts("bert")), still(texts("bert")).double()
     both = []
     for net in (single, double):
-        moved = Moved("Smart", net, rows)
+        moved = PerturbedModel("Smart", net, rows)
         noise = 1e-5 * torch.randn(6, 7, 16, generator=torch.Generator().manual_seed(0))
         scores = lambda delta, net=net, moved=moved: _scores(net, moved, delta)  # noqa: E731
         kind = next(net.parameters()).dtype

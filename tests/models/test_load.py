@@ -127,7 +127,7 @@ def test_predictions_do_not_depend_on_what_else_is_in_the_batch(make, tmp_path):
 def test_the_longest_text_of_a_roberta_counts_from_after_its_padding(tmp_path):
     model = load_model(tiny_roberta(tmp_path), small_data())
     model.processor.model_max_length = 10**30
-    assert model.longest == 65  # 66 positions, the first taken by the padding token, number 0
+    assert model.max_length == 65  # 66 positions, the first taken by the padding token, number 0
     assert ftlab.predict(model, ["word " * 200], max_length=65)
 
 

@@ -25,12 +25,12 @@ from transformers import (
 import ftlab
 from ftlab.data.batches import encode
 from ftlab.errors import ArgumentError
-from ftlab.evaluation.inference import run_over
-from ftlab.formulas.neuron_importance import RemoveNeurons
-from ftlab.formulas.remove_layers import RemoveLayers
+from ftlab.evaluation.inference import predict_logits
+from ftlab.formulas.remove_layers import RemoveLayers, remove_layers
+from ftlab.formulas.remove_neurons import RemoveNeurons
 from ftlab.losses.classification import CrossEntropy
 from ftlab.losses.logits import logits_of
-from ftlab.models.surgery import remove_layers, remove_neurons
+from ftlab.models.surgery import remove_neurons
 
 SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 40}
 NAMES = ("bert", "roberta", "distilbert", "gpt2")
@@ -186,11 +186,11 @@ def test_a_rule_of_a_recipe_leaves_a_folder_that_is_an_ordinary_model(bert, smal
     run = ftlab.finetune(bert, small, epochs=1, recipe=[RemoveLayers(1), RemoveNeurons(0.5)], progress=False)
     run.save(tmp_path / "cut")
     texts = list(small["test"]["text"])
-    expected = run_over(run.model, encode(run.model, texts, 128))
+    expected = predict_logits(run.model, encode(run.model, texts, 128))
     reopened = ftlab.load_model(tmp_path / "cut")
     assert reopened.net.config.num_hidden_layers == 1
     assert reopened.net.config.intermediate_size * 2 == ftlab.load_model(bert, small).net.config.intermediate_size
-    torch.testing.assert_close(run_over(reopened, encode(reopened, texts, 128)), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(predict_logits(reopened, encode(reopened, texts, 128)), expected, rtol=0, atol=1e-6)
     net, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "cut", output_loading_info=True)
     assert not any(info.values())
     with torch.no_grad():
@@ -219,13 +219,13 @@ def test_the_gradients_of_a_neuron_are_those_of_single_tensors(name):
     scores = [0.0] * 4
     for batch in given:
         loss = CrossEntropy()(net, batch)
-        for place, (into, out) in enumerate(blocks(net)):
+        for index, (into, out) in enumerate(blocks(net)):
             into_grad, bias_grad, out_grad = torch.autograd.grad(
                 loss, (into.weight, into.bias, out.weight), retain_graph=True
             )
             conv = name == "gpt2"  # its matrices stand the other way round
             reads = (into.weight * into_grad).abs().sum(0 if conv else 1) + (into.bias * bias_grad).abs()
-            scores[place] = scores[place] + reads + (out.weight * out_grad).abs().sum(1 if conv else 0)
+            scores[index] = scores[index] + reads + (out.weight * out_grad).abs().sum(1 if conv else 0)
     expected = []
     for (into, _), score in zip(blocks(net), scores, strict=True):
         kept = score.argsort(descending=True)[: len(score) // 2].sort().values

@@ -51,7 +51,7 @@ class Asking(Schedule):
 class Idle(GradientRule):
     """A reader's rule that keeps parameters from being trained."""
 
-    holds = True
+    freezes = True
 
     def shape(self, grads, memory, now):
         return {}, memory
@@ -128,7 +128,7 @@ def test_the_rules_that_hold_are_those_under_which_a_tiny_bert_has_parameters_th
             name for name in still if "lora_A" not in name and ".key.bias" not in name
         ]  # these have a gradient of 0
         slow = type(rule).__name__ == "RecAdam"  # whose rate is all but 0 at first
-        assert bool(still) == (rule.holds or slow), (rule, still)
+        assert bool(still) == (rule.freezes or slow), (rule, still)
 
 
 def test_the_rules_that_move_are_those_after_which_a_tiny_bert_has_other_weights_at_its_start():
@@ -136,7 +136,7 @@ def test_the_rules_that_move_are_those_after_which_a_tiny_bert_has_other_weights
     for rule in every_rule():
         ready = begun([rule]).model.state_dict()
         moved = any(name in loaded and not _begins_alike(loaded[name], tensor) for name, tensor in ready.items())
-        assert moved == rule.moves, rule
+        assert moved == rule.changes_start, rule
 
 
 def _begins_alike(loaded, tensor):

@@ -210,7 +210,7 @@ class Spy(Prepare, Penalty, GradientRule, Schedule, Project):
     """A rule of every kind, to see when each is called and with what."""
 
     needs_origin = True
-    equation = sentence = "spy"
+    equation = description = "spy"
 
     def prepare(self, model, now):
         with torch.no_grad():
@@ -262,7 +262,7 @@ def test_rules_are_called_in_the_order_of_their_kinds_and_see_what_the_optimizer
     after = weights(run.model.net)
     assert all(torch.equal(after[name], tensor) for name, tensor in queries.items())  # no decay, no moments
     assert not any(name.startswith("classifier") for name in CALLS[0][2])  # the new head was not in the checkpoint
-    assert run.history[0]["rate"] == 5e-5
+    assert run.history[0]["lr"] == 5e-5
 
 
 def test_a_penalty_reaches_the_gradient(model, data):

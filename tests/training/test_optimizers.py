@@ -30,7 +30,7 @@ from ftlab.rule import GradientRule, Schedule
 from ftlab.training import checkpoint
 from ftlab.training.formula_optimizers import UPDATES, FormulaOptimizer
 from ftlab.training.loop import begin, step
-from ftlab.training.optimizers import NAMES, WEIGHT_DECAY, make_optimizer, remember, remembered
+from ftlab.training.optimizers import NAMES, WEIGHT_DECAY, load_state_by_name, make_optimizer, state_by_name
 
 RATE = 1e-3
 FORMULAS = {
@@ -161,13 +161,13 @@ def test_what_is_remembered_names_the_parameters_that_have_memory_and_takes_the_
     left_out = "classifier.weight"
     state = begun("lion", [LeaveOut(left_out)])
     step(state, batch(0))
-    early = remembered(state.optimizer, state.params)
+    early = state_by_name(state.optimizer, state.params)
     assert set(early) == set(state.params) - {left_out}
     step(state, batch(1))
-    assert left_out in remembered(state.optimizer, state.params)
-    remember(state.optimizer, state.params, early)
-    assert remembered(state.optimizer, state.params).keys() == early.keys()
-    assert all(same(one, early[name]) for name, one in remembered(state.optimizer, state.params).items())
+    assert left_out in state_by_name(state.optimizer, state.params)
+    load_state_by_name(state.optimizer, state.params, early)
+    assert state_by_name(state.optimizer, state.params).keys() == early.keys()
+    assert all(same(one, early[name]) for name, one in state_by_name(state.optimizer, state.params).items())
 
 
 def test_a_readers_function_gets_the_groups_with_their_decay_and_rates_reach_it():

@@ -16,8 +16,8 @@ def run(bert):
 
 def test_the_number_of_resamples_is_not_forgotten(run):
     assert run.evaluate("test") is run.evaluate("test")
-    assert run.evaluate("test", resamples=0).flat()["accuracy_low"] is None
-    assert run.evaluate("test").flat()["accuracy_low"] is not None
+    assert run.evaluate("test", resamples=0).to_dict()["accuracy_low"] is None
+    assert run.evaluate("test").to_dict()["accuracy_low"] is not None
 
 
 def test_the_evaluations_after_each_epoch_hold_no_empty_intervals(run):

@@ -20,7 +20,7 @@ def rates_per_epoch(function: Callable[..., Any]) -> None:
     expect(
         inside, "Inside an epoch the rate stays as it is. With 3 updates an epoch, count from 0: which belong to it?"
     )
-    factors = [epochs[place + 1][0] / epochs[place][0] for place in range(2)]
+    factors = [epochs[index + 1][0] / epochs[index][0] for index in range(2)]
     expect(near(factors[0], gamma), "From the first epoch to the second the rate is multiplied by gamma.")
     expect(
         near(factors[1], gamma),

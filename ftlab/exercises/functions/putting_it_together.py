@@ -18,11 +18,11 @@ def averaged(function: Callable[..., Any]) -> None:
     expect(near(run(function, path, 0.0), path[-1]), "With decay 0 the past is forgotten: the last weights are left.")
     expect(near(run(function, path, 1.0), path[0]), "With decay 1 it never moves from the first weights.")
 
-    def share(place: int) -> float:
-        single = [torch.tensor([1.0 if place == other else 0.0]) for other in range(5)]
+    def share(index: int) -> float:
+        single = [torch.tensor([1.0 if index == other else 0.0]) for other in range(5)]
         return float(run(function, single, 0.75))
 
-    shares = [share(place) for place in range(5)]
+    shares = [share(index) for index in range(5)]
     expect(near(sum(shares), 1.0), "The shares of all weights must add up to 1: constant weights stay what they are.")
     expect(near(shares[3], 0.75 * shares[4]), "Each update later, a share is multiplied by the decay.")
     expect(near(shares[4], 0.25), "The newest weights count 1 - decay.")

@@ -22,8 +22,8 @@ def shrink(function: Callable[..., Any]) -> None:
     weight = torch.randn(7, 5, generator=torch.Generator().manual_seed(1))
     new = run(function, weight, 0.3)
 
-    def cost(place: torch.Tensor) -> torch.Tensor:
-        return (place - weight).square() / 2 + 0.3 * place.abs()
+    def cost(index: torch.Tensor) -> torch.Tensor:
+        return (index - weight).square() / 2 + 0.3 * index.abs()
 
     best = torch.minimum(cost(new + 0.01), cost(new - 0.01)) >= cost(new)
     expect(best.all(), "It is not yet the minimum of (x - w)²/2 + tau·|x| for every weight w.")

@@ -31,8 +31,8 @@ def test_with_dropout_attention_is_that_within_each_text_with_the_same_masks(fir
         shares = (query[:, : until - start] @ key.transpose(1, 2) * size**-0.5).softmax(-1)
         kept_shares = shares * (masks[number, :, : until - start, :length] == -1) / kept(0.3)
         expected = (kept_shares @ value).transpose(0, 1).flatten(1)
-        place = number if first else slice(start, end)
-        torch.testing.assert_close(made[place].view_as(expected), expected.detach(), rtol=1e-5, atol=1e-5)
+        index = number if first else slice(start, end)
+        torch.testing.assert_close(made[index].view_as(expected), expected.detach(), rtol=1e-5, atol=1e-5)
         expected.backward(grad[start:until])
     wanted = wide.grad[:, heads * size :] if first else wide.grad
     torch.testing.assert_close(back, wanted, rtol=1e-5, atol=1e-5)

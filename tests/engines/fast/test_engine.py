@@ -10,7 +10,7 @@ from ftlab.data.batches import encode
 from ftlab.engines.engine import choose_engine
 from ftlab.errors import ArgumentError
 from ftlab.evaluation import inference
-from ftlab.evaluation.inference import embed, run_over
+from ftlab.evaluation.inference import embed, predict_logits
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.losses.logits import logits_of
 from ftlab.models.load import load_model
@@ -32,7 +32,7 @@ def test_fifty_updates_without_dropout_are_those_of_the_reference(kind):
 def test_scores_of_many_rows_are_packed_and_the_same(bert, small):
     model = load_model(bert, small)
     encoded = encode(model, small["train"], 64)
-    found = run_over(model, encoded, batch_size=16)
+    found = predict_logits(model, encoded, batch_size=16)
     expected = torch.cat([logits_of(model.net, encoded.batch([row])) for row in range(len(encoded))])
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, tie, trained
 from ftlab.formulas.mixout import Mixout
-from ftlab.formulas.neuron_importance import RemoveNeurons, keep_neurons, neuron_importance, remove_neurons_in
+from ftlab.formulas.remove_neurons import RemoveNeurons, cut_neurons, keep_neurons, neuron_importance
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare
 
@@ -133,7 +133,7 @@ def test_cutting_is_zeroing_and_the_shapes_follow():
         rows = torch.cat([into.weight, into.bias[:, None]], 1).detach()
         gone = (rows.norm(dim=1) * out.weight.detach().norm(dim=0)).argsort()[:8]
         out.weight.data[:, gone] = 0
-    remove_neurons_in(net, 0.25)
+    cut_neurons(net, 0.25)
     torch.testing.assert_close(logits(net), logits(zeroed), rtol=0, atol=1e-5)
     assert not torch.allclose(logits(net), logits(loud_bert()), atol=1e-2)
     assert net.config.intermediate_size == 24
@@ -149,7 +149,7 @@ def test_dead_neurons_go_first_and_change_no_logits():
         layer.output.dense.weight.data[:, 3:11] = 0
         layer.intermediate.dense.weight.data[3:11] *= 100  # loud, but nobody listens
     whole = copy.deepcopy(net)
-    remove_neurons_in(net, 0.25)
+    cut_neurons(net, 0.25)
     torch.testing.assert_close(logits(net), logits(whole), rtol=0, atol=1e-5)
     layers = zip(net.bert.encoder.layer, whole.bert.encoder.layer, strict=True)
     kept = [*range(3), *range(11, 32)]
@@ -161,13 +161,13 @@ def test_given_importances_are_followed_tied_layers_lose_the_same_and_frozen_one
     first = net.bert.encoder.layer[0].intermediate.dense
     first.weight.requires_grad_(False)
     expected = first.weight.detach()[16:]
-    remove_neurons_in(net, 0.5, [torch.arange(32.0), -torch.arange(32.0)])
+    cut_neurons(net, 0.5, [torch.arange(32.0), -torch.arange(32.0)])
     assert torch.equal(net.bert.encoder.layer[0].intermediate.dense.weight, expected)
     assert not net.bert.encoder.layer[0].intermediate.dense.weight.requires_grad
     assert net.bert.encoder.layer[0].output.dense.weight.requires_grad
     tied = tie(small_bert())
     given = tied.bert.encoder.layer[1].intermediate.dense.weight.detach().clone()
-    remove_neurons_in(tied, 0.5, [torch.arange(32.0), -0.5 * torch.arange(32.0)])  # together the first layer's order
+    cut_neurons(tied, 0.5, [torch.arange(32.0), -0.5 * torch.arange(32.0)])  # together the first layer's order
     layers = tied.bert.encoder.layer
     assert layers[0].output.dense.weight is layers[1].output.dense.weight
     assert torch.equal(layers[1].intermediate.dense.weight, given[16:])
@@ -181,7 +181,7 @@ def test_layers_that_are_one_module_are_cut_once_and_marks_of_the_parameters_sta
     whole = copy.deepcopy(net)
     for module in (whole.bert.encoder.layer[0].intermediate.dense,):
         module.weight.data[:8], module.bias.data[:8] = 0, -1e4  # gelu makes exact zeros of it
-    remove_neurons_in(net, 0.25, [torch.arange(32.0)] * 2)
+    cut_neurons(net, 0.25, [torch.arange(32.0)] * 2)
     assert first.intermediate.dense.weight.shape == second.intermediate.dense.weight.shape == (24, 16)
     assert vars(first.output.dense.weight) == {"held": True} | vars(whole.bert.encoder.layer[0].output.dense.weight)
     torch.testing.assert_close(logits(net), logits(whole), rtol=0, atol=1e-5)
@@ -197,7 +197,7 @@ def test_a_model_with_layers_of_another_kind_is_refused():
     del net.bert.encoder.layer[1].intermediate
     match = "^RemoveNeurons: model must have feed-forward blocks of a known kind. Got BertForSequenceClassification"
     with pytest.raises(ArgumentError, match=match):
-        remove_neurons_in(net, 0.5)
+        cut_neurons(net, 0.5)
 
 
 def test_share_zero_leaves_the_very_same_parameters():
@@ -210,7 +210,7 @@ def test_share_zero_leaves_the_very_same_parameters():
 def test_rule_in_a_training_makes_a_smaller_model_that_learns():
     state = begun([RemoveNeurons(0.5)])
     start = small_bert()
-    remove_neurons_in(start, 0.5)
+    cut_neurons(start, 0.5)
     for name, param in start.named_parameters():
         assert torch.equal(state.params[name], param)
     go_on(state, 2)
@@ -233,7 +233,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_share_and_warns_of_what_has_no_origin():
     assert RemoveNeurons(0.25).equation == "θ₀ ← θ₀ without the 25% neurons of least ‖w_in‖·‖w_out‖"
-    assert "the 25% least important feed-forward neurons" in RemoveNeurons(0.25).sentence
+    assert "the 25% least important feed-forward neurons" in RemoveNeurons(0.25).description
     assert RemoveNeurons(0.5).cautions([RemoveNeurons(0.5)]) == RemoveNeurons(0.0).cautions([Mixout(0.5)]) == []
     assert "has no θ₀ any more" in RemoveNeurons(0.5).cautions([Mixout(0.5)])[0]
 
@@ -242,10 +242,10 @@ MUTANTS = (
     ("(into, dim=1) * torch", "(into, dim=1) + torch"),
     ("(into * grads[0]).abs().sum(1)", "(into * grads[0]).sum(1).abs()"),
     ("(out * grads[1]).abs().sum(0)", "grads[1].abs().sum(0)"),
-    ('largest({"": importance}, share)', 'largest({"": -importance}, share)'),
+    ('top_mask({"": importance}, share)', 'top_mask({"": -importance}, share)'),
     ("torch.cat([rows, into.bias.detach()[:, None]], 1)", "rows"),
     ("requires_grad=old.requires_grad", "requires_grad=True"),
-    ("groups.append(next(shared, place))", "groups.append(place)"),
+    ("groups.append(next(shared, index))", "groups.append(index)"),
     ("if id(old) not in cut:", "if True:"),
     ("vars(cut[id(old)]).update(vars(old))", "pass"),
     ("cut, outputs=module in ins)", "cut, outputs=module not in ins)"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import argument_error, check_number
-from ftlab.parameters import largest, stack
+from ftlab.parameters import layer_stack, top_mask
 from ftlab.rule import Now, Prepare, Rule
 
 PLACES = (("intermediate.dense", "output.dense"), ("mlp.c_fc", "mlp.c_proj"), ("ffn.lin1", "ffn.lin2"))
@@ -96,7 +96,7 @@ def keep_neurons(importance: Tensor, share: float) -> Tensor:
         tensor([0, 3])
     """
     _check("keep_neurons", share)
-    kept = largest({"": importance}, share)[""].nonzero().flatten()
+    kept = top_mask({"": importance}, share)[""].nonzero().flatten()
     if not len(kept):
         raise argument_error("keep_neurons", "share", "leave a neuron", f"{share} of {len(importance)}", "Take less")
     return kept
@@ -110,7 +110,7 @@ def _check(where: str, share: Any) -> None:
 def feed_forwards(net: nn.Module, where: str = "RemoveNeurons") -> list[tuple[Any, Any]]:
     """Return the two linear modules of each layer's feed-forward block."""
     found = []
-    for layer in stack(net, where)[1]:
+    for layer in layer_stack(net, where)[1]:
         inside = dict(layer.named_modules())
         pair = next(((inside[one], inside[two]) for one, two in PLACES if one in inside and two in inside), None)
         if pair is None or not any(hasattr(net.config, field) for field in FIELDS):
@@ -133,7 +133,7 @@ def by_weights(into: Any, out: Any) -> Tensor:
     return neuron_importance(rows, as_linear(out, out.weight.detach()))
 
 
-def remove_neurons_in(net: nn.Module, share: float, importances: Sequence[Tensor] | None = None) -> None:
+def cut_neurons(net: nn.Module, share: float, importances: Sequence[Tensor] | None = None) -> None:
     """Cut a share of the feed-forward neurons out of every layer, in place; the config says how many are left.
 
     Each layer loses as many, since a config has one number for all. Layers that share a matrix lose the same ones.
@@ -141,10 +141,10 @@ def remove_neurons_in(net: nn.Module, share: float, importances: Sequence[Tensor
     pairs = feed_forwards(net)
     found = [by_weights(*pair) for pair in pairs] if importances is None else list(importances)
     groups: list[int] = []
-    for place, pair in enumerate(pairs):
+    for index, pair in enumerate(pairs):
         own = {id(module.weight) for module in pair}
-        shared = (groups[i] for i in range(place) if own & {id(module.weight) for module in pairs[i]})
-        groups.append(next(shared, place))
+        shared = (groups[i] for i in range(index) if own & {id(module.weight) for module in pairs[i]})
+        groups.append(next(shared, index))
     joint = dict.fromkeys(groups, torch.zeros_like(found[0]))
     for one, group in zip(found, groups, strict=True):
         joint[group] = joint[group] + one
@@ -200,7 +200,7 @@ class RemoveNeurons(Prepare):
         return f"θ₀ ← θ₀ without the {self.share:.0%} neurons of least ‖w_in‖·‖w_out‖"
 
     @property
-    def sentence(self) -> str:
+    def description(self) -> str:
         return f"cut the {self.share:.0%} least important feed-forward neurons out of every layer"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
@@ -211,5 +211,5 @@ class RemoveNeurons(Prepare):
         return []
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
-        remove_neurons_in(model, self.share)
+        cut_neurons(model, self.share)
         return model
