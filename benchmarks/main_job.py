@@ -37,8 +37,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     given = parser.parse_args()
     result: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as index:
-        folder = Path(index)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         if given.sst2:
             result["sst2"] = command(sst2_as_csv(given.sst2, folder / "sst2"), PUBLIC, folder / "run-sst2")
         if given.trec:

@@ -68,10 +68,10 @@ def main() -> None:
 
 def in_a_process(rows: int) -> dict[str, Any]:
     """Write a data set of so many rows, and measure it in a fresh process with an empty cache."""
-    with tempfile.TemporaryDirectory() as index:
-        write(Path(index) / "data", rows)
-        command = [sys.executable, "-m", "benchmarks.rows", "--measure", f"{index}/data"]
-        environment = os.environ | {"FTLAB_CACHE": f"{index}/cache"}
+    with tempfile.TemporaryDirectory() as temporary:
+        write(Path(temporary) / "data", rows)
+        command = [sys.executable, "-m", "benchmarks.rows", "--measure", f"{temporary}/data"]
+        environment = os.environ | {"FTLAB_CACHE": f"{temporary}/cache"}
         ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(ended.stdout.splitlines()[-1]))
 

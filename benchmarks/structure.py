@@ -30,8 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sst2", type=Path)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as index:
-        folder = Path(index)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         data, how = ftlab.load_data("reviews"), {"epochs": 4, "lr": 1e-4, "recipe": ["ClipNorm(1.0)"]}
         if given.sst2:
             data, how = ftlab.load_data(sst2_as_csv(given.sst2, folder / "sst2")), {"epochs": 3, "lr": 5e-5}

@@ -862,7 +862,7 @@ class Brake(GradientRule):
 
     def shape(self, grads, memory, now):
         length = sum(grad.square().sum() for grad in grads.values()).sqrt()
-        factor = (self.max_length / length).clamp(max=1)
+        factor = (self.longest / length).clamp(max=1)
         return {name: factor * grad for name, grad in grads.items()}, memory
 
 

@@ -569,8 +569,8 @@ for (name, trained), colour, line in zip(
 axes.set(xlabel="update", ylabel="training loss", ylim=(0, None))
 axes.legend(frameon=False, fontsize="small")
 axes.spines[["top", "right"]].set_visible(False)
-without, with_rule = scores.values()
-assert with_rule["accuracy"] > without["accuracy"] + 0.1
+without, with_decay = scores.values()
+assert with_decay["accuracy"] > without["accuracy"] + 0.1
 Picture(
     figure,
     "Training loss of 24 updates at the peak 1e-3: with decay it ends lower than with "
@@ -579,7 +579,7 @@ Picture(
 
 # %% tags=["hide-cell"]
 most = max(map(list(data["test"]["label"]).count, set(data["test"]["label"])))
-assert with_rule.intervals["accuracy"][0] > most / len(data["test"])
+assert with_decay.intervals["accuracy"][0] > most / len(data["test"])
 
 # %% [markdown]
 # ## Where it hurts

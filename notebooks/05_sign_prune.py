@@ -232,7 +232,7 @@ assert list(made.values()) == [0, 0, 0, 0, 0, 0, 0, 904, 500, 500]
 Markdown(head + "\n".join(lines))
 
 # %% [markdown]
-# Only three of the ten make zeros. (Two more, `neuron_importance` and `remove_layers`, remove whole parts of a model.
+# Only three of the ten make zeros. (Two more, `RemoveNeurons` and `RemoveLayers`, remove whole parts of a model.
 # You will use them on the real model.)
 #
 # Look at `l1_penalty`. Its gradient is λ·sign(**θ**): the sign of the weight, where formula (5) has the sign of the
