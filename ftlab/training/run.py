@@ -12,8 +12,9 @@ from ftlab.evaluation.metrics import Metrics
 from ftlab.files import write_text
 from ftlab.models.adapters import save_adapter
 from ftlab.models.load import Pretrained
+from ftlab.models.save import save_model
 from ftlab.recipes.explain import explain
-from ftlab.training.run_folder import Output, save_model
+from ftlab.training.run_folder import Output
 from ftlab.training.settings import Settings
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from ftlab.engines.devices import device_name
-from ftlab.errors import DivergenceError, argument_error, format_error, input_error, note
-from ftlab.files import new_folder, write_text
-from ftlab.models.load import Pretrained, quiet
+from ftlab.errors import argument_error, input_error, note
+from ftlab.files import write_text
 
 OURS = ("model", "checkpoint", "metrics.json", "history.jsonl", "run.json", "curves.png")
 MAY_DIFFER = ("save_every",)
@@ -122,23 +121,3 @@ def environment_info(device: str) -> dict[str, Any]:
         "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
-
-
-def save_model(pretrained: Pretrained, folder: Path, card: str) -> None:
-    """Write an ordinary ``transformers`` folder: weights, config, tokenizer, model card; whole, or not at all.
-
-    Raises:
-        DivergenceError: If a weight is NaN or infinite; nothing is written then.
-    """
-    for name, tensor in pretrained.net.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            do = "The training diverged; lower lr or add ClipNorm(1.0)"
-            raise DivergenceError(format_error("save", f"weights of {name}", "be finite", "NaN or infinity", do))
-    if folder.exists() and not (folder / "config.json").exists() and (folder.is_file() or any(folder.iterdir())):
-        raise input_error(
-            "save", "folder", "be new, empty, or hold a model", f"other files in {folder}", "Choose another"
-        )
-    with quiet(), new_folder(folder) as draft:
-        pretrained.net.save_pretrained(draft)
-        pretrained.processor.save_pretrained(draft)
-        (draft / "README.md").write_text(card, encoding="utf-8")
