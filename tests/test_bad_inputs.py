@@ -485,7 +485,7 @@ def _predict_on_a_bare_string(bench):
     ftlab.predict(bench.model, "a good film")
 
 
-@bad(ArgumentError, "inputs must be texts that are not empty. Got ' ' at place 2")
+@bad(ArgumentError, "inputs must be texts that are not empty. Got ' ' at position 2")
 def _predict_on_an_empty_text(bench):
     ftlab.predict(bench.model, ["a good film", " "])
 
