@@ -29,13 +29,13 @@ def data_from_hub(*name: str, **options: str) -> Any:
     """Load a data set by its hub id, or a folder of images."""
     from datasets import load_dataset
 
-    shown = repr(":".join(name))[:120]
+    requested = repr(":".join(name))[:120]
     do = "The embedded sets are reviews, tricky_reviews and digits; a hub id needs a network, a file its full path"
     must = "be a file, a folder, an embedded name or a hub id that can be reached"
     if not options and not reachable():
-        raise input_error("load_data", "source", must, shown, do)
+        raise input_error("load_data", "source", must, requested, do)
     try:
         return load_dataset(*name, **options)
     except Exception as error:  # the hub raises many kinds of errors; each means that there are no data
-        got = f"{shown} ({next(iter(str(error).splitlines()), type(error).__name__)[:120]})"
+        got = f"{requested} ({next(iter(str(error).splitlines()), type(error).__name__)[:120]})"
         raise input_error("load_data", "source", must, got, do) from error

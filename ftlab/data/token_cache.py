@@ -143,7 +143,7 @@ def _write_header(file: IO[bytes], count: int) -> None:
 
 def _evict(newest: Path) -> None:
     """Remove the least recently used entries, but never the newest, until the cache is within its limit."""
-    with suppress(OSError):  # another process may trim at the same time
+    with suppress(OSError):  # another process may remove entries at the same time
         others = [path for path in newest.parent.iterdir() if _ENTRY_NAME.fullmatch(path.name) and path != newest]
         sizes = {entry: sum(file.stat().st_size for file in entry.iterdir()) for entry in [newest, *others]}
         total = sum(sizes.values())

@@ -21,7 +21,7 @@ class Smart:
     """Cross-entropy plus SMART's smoothness penalty. See :func:`ftlab.formulas.smart.smart`.
 
     All passes use the same dropout masks, so only the perturbation changes the scores. They run in fp32 under every
-    engine, because bf16 would round so small a perturbation away. A step costs three passes. The right radius depends
+    engine, because bf16 would round so small a perturbation away. An update costs three passes. The right radius depends
     on the model: with the embedded one, the penalty at 1e-5 (the step in the authors' scripts) is negligible beside the
     cross-entropy.
     """

@@ -17,14 +17,14 @@ from ftlab.losses.logits import logits_of
 class SupervisedContrastive:
     """Cross-entropy mixed with the supervised contrastive loss. See :func:`ftlab.formulas.contrastive.contrastive`.
 
-    It compares the samples of a batch with each other, so batches need several samples per label. With gradient
+    The contrastive loss compares the samples of a batch with each other, so batches need several samples per label. With gradient
     accumulation only the samples of a micro-batch are compared.
     """
 
     weight: float = 0.5
     """The contrastive loss's share, from 0 to 1; cross-entropy has the rest."""
     temperature: float = 0.3
-    """Greater than 0."""
+    """Greater than 0; the lower it is, the more the nearest neighbours count."""
 
     def __post_init__(self) -> None:
         do = "0.5 is even, 0 is cross-entropy"
