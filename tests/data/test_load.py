@@ -385,5 +385,5 @@ def test_a_batch_larger_than_the_data_is_one_update_an_epoch(bert, mentioned):
     rows = Dataset.from_dict({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})
     run = ftlab.finetune(bert, DatasetDict(train=rows, test=rows), epochs=2, batch_size=64)
     assert len(run.history) == 2
-    assert "batch_size 64 is more than the 20 rows: one update an epoch" in mentioned()
+    assert "batch_size 64 is more than the 20 rows, so there is one update per epoch" in mentioned()
     assert "max_length 128 is more than" in mentioned()
