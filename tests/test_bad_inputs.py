@@ -209,7 +209,7 @@ def _no_train_split(bench):
     ftlab.load_data(labelled(["yes", "no"], ("test",)))
 
 
-@bad(InputError, "label of train of the data given must be there in every row. Got None in row 1")
+@bad(InputError, "label of train of the data given must be there in every row. Got None in rows 1")
 def _withheld_labels_in_train(bench):
     ftlab.load_data(bench.data | {"train": bench.data["train"].map(lambda row: row | {"label": -1})})
 
