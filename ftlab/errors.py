@@ -8,23 +8,23 @@ _log = logging.getLogger("ftlab")
 
 
 class InputError(ValueError):
-    """Invalid input, refused before any work starts: a file, a model, a folder."""
+    """Invalid input, such as a file, a model or a folder; raised before any work starts."""
 
 
 class ArgumentError(InputError):
-    """An invalid argument: a negative learning rate, an unknown rule."""
+    """An invalid argument, such as a negative learning rate or an unknown rule."""
 
 
 class DivergenceError(ArithmeticError):
-    """The loss or a weight is no longer a finite number. Nothing was saved over a good model."""
+    """The loss or a weight is NaN or infinite. A model saved earlier is not overwritten."""
 
 
 class InterruptionError(KeyboardInterrupt):
-    """The run was stopped by hand. The message says what was left on disk."""
+    """The user stopped the run. The message states what was saved."""
 
 
 def format_error(where: str, name: str, must: str, got: str, do: str) -> str:
-    """Return one line in the grammar of errors.
+    """Format an error message as one line.
 
     >>> format_error("clip_norm", "max_norm", "be greater than 0", "-1.0", "Use inf to switch clipping off")
     'clip_norm: max_norm must be greater than 0. Got -1.0. Use inf to switch clipping off.'
@@ -34,12 +34,12 @@ def format_error(where: str, name: str, must: str, got: str, do: str) -> str:
 
 
 def input_error(where: str, name: str, must: str, got: str, do: str) -> InputError:
-    """Build the error for invalid input."""
+    """Return an :class:`InputError` with a formatted message."""
     return InputError(format_error(where, name, must, got, do))
 
 
 def argument_error(where: str, name: str, must: str, got: str, do: str) -> ArgumentError:
-    """Build the error for an invalid argument."""
+    """Return an :class:`ArgumentError` with a formatted message."""
     return ArgumentError(format_error(where, name, must, got, do))
 
 
@@ -55,7 +55,18 @@ def check_number(
     below: float | None = None,
     finite: bool = True,
 ) -> None:
-    """Refuse a value that is not a number inside its range.
+    """Raise an :class:`ArgumentError` unless a value is a number within the given bounds.
+
+    Args:
+        where: The function or rule that checks the value.
+        name: The argument's name.
+        value: The value to check.
+        do: What the user should do instead, without the final period.
+        above: Exclusive lower bound.
+        at_least: Inclusive lower bound.
+        at_most: Inclusive upper bound.
+        below: Exclusive upper bound.
+        finite: Whether infinity is refused as well; NaN always is.
 
     >>> check_number("decay", "gamma", 0.9, "Try 0.9", above=0)
     """
@@ -84,7 +95,7 @@ def check_number(
 
 
 def check_int(where: str, name: str, value: Any, do: str, *, at_least: int = 0) -> None:
-    """Refuse a value that is not a whole number of at least ``at_least``.
+    """Raise an :class:`ArgumentError` unless a value is a whole number of at least ``at_least``.
 
     >>> check_int("finetune", "epochs", 3, "Try 3", at_least=1)
     """
@@ -93,7 +104,7 @@ def check_int(where: str, name: str, value: Any, do: str, *, at_least: int = 0) 
 
 
 def check_choice(where: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is not one of ``choices``.
+    """Raise an :class:`ArgumentError` unless a value is one of ``choices``.
 
     >>> check_choice("Decay", "per", "epoch", ("epoch", "step"))
     """
@@ -103,6 +114,6 @@ def check_choice(where: str, name: str, value: Any, choices: tuple[str, ...]) ->
         )
 
 
-def note(where: str, what: str) -> None:
-    """Say something harmless that the reader should know; it goes to the logger ``ftlab``."""
-    _log.warning("note: %s: %s", where, what)
+def note(where: str, message: str) -> None:
+    """Log something harmless that the user should know, at level WARNING of the logger ``ftlab``."""
+    _log.warning("note: %s: %s", where, message)

@@ -1,4 +1,4 @@
-"""Write files and folders so that they are there whole, or not at all."""
+"""Write files and folders atomically: complete, or not at all."""
 
 import errno
 import os
@@ -11,9 +11,9 @@ from ftlab.errors import input_error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file: to a neighbour first, which then takes the name."""
+    """Write a text file atomically: write a temporary file beside it, then rename that."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with _disk(path):
+    with _report_full_disk(path):
         try:
             draft.write_text(text, encoding="utf-8")
             _sync(draft)
@@ -24,16 +24,16 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a draft folder to fill; when all is well it takes the name, and what had the name before goes."""
-    draft, old = (path.with_name(f".{path.name}.{what}.{os.getpid()}") for what in ("draft", "old"))
-    with _disk(path):
+    """Yield a draft folder to fill. On success it replaces ``path``; after an error ``path`` is as it was before."""
+    draft, old = (path.with_name(f".{path.name}.{role}.{os.getpid()}") for role in ("draft", "old"))
+    with _report_full_disk(path):
         shutil.rmtree(draft, ignore_errors=True)
         try:
             draft.mkdir(parents=True)
             yield draft
             for file in draft.rglob("*"):
                 if file.is_file():
-                    file.chmod(_readable())  # safetensors writes files that only their owner can read
+                    file.chmod(_default_mode())  # safetensors writes files that only their owner may read
                     _sync(file)
             if path.exists():
                 os.rename(path, old)
@@ -45,7 +45,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _readable() -> int:
+def _default_mode() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
@@ -57,14 +57,14 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Say in plain words that a disk is full; the libraries' own messages do not."""
+def _report_full_disk(path: Path) -> Iterator[None]:
+    """Raise an InputError that explains a full disk, in place of the libraries' obscure errors."""
     try:
         yield
     except Exception as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         if not full:
             raise
-        free = shutil.disk_usage(next(one for one in path.absolute().parents if one.exists())).free / 1e6
-        do = "Free some space; nothing that was there has been lost"
+        free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free / 1e6
+        do = "Free some space; no existing file was lost"
         raise input_error("save", "disk", f"have room for {path.name}", f"{free:.0f} MB free", do) from error

@@ -141,7 +141,7 @@ def _missing_file(bench):
     ftlab.load_data(bench.folder / "godo.csv")
 
 
-@bad(InputError, "file must be one that may be read")
+@bad(InputError, "file must be readable")
 def _forbidden_file(bench):
     def forbidden(path):
         raise PermissionError(13, "Permission denied")
@@ -164,8 +164,8 @@ bad_file("no label column", "a.csv", "text,verdict\na,x\n", "have a column 'labe
 bad_file("unknown column asked for", "a.csv", CSV, "have a column 'verdict'", label="verdict")
 bad_file("empty text", "a.csv", "text,label\na,x\n,y\n", "text of a.csv must not be empty. Got '' in row 2")
 bad_file("white text", "a.csv", 'text,label\na,x\n" ",y\n', "must not be empty. Got ' ' in row 2")
-bad_file("mixed texts", "a.jsonl", MIXED, "text of a.jsonl must not be empty. Got None in row 2, 3")
-bad_file("no label in any row", "a.jsonl", NO_LABELS, "Got None in row 1, 2, 3 (and 7 more)")
+bad_file("mixed texts", "a.jsonl", MIXED, "text of a.jsonl must not be empty. Got None in rows 2, 3")
+bad_file("no label in any row", "a.jsonl", NO_LABELS, "Got None in rows 1, 2, 3 (and 7 more)")
 bad_file("empty label", "a.csv", CSV + "a film,\n", "label of a.csv must be there in every row. Got '' in row 21")
 bad_file("NaN label", "a.jsonl", NAN_LABEL, "be there in every row. Got nan in row 2")
 bad_file("NaN in a regression", "a.jsonl", NAN_LABEL, "Got nan in row 2", task="regression")
@@ -177,7 +177,7 @@ bad_file("too few rows to split", "a.csv", "text,label\na,x\nb,y\n", "have at le
 bad_file("huge number", "a.jsonl", json_lines({"text": "a", "label": 10**400}), "be a finite number", task="regression")
 
 
-@bad(InputError, "labels of test of d must be known from training. Got 'maybe' in row 2. Known are no, yes")
+@bad(InputError, "labels of test of d must be known from training. Got 'maybe' in row 2. The known labels are no, yes")
 def _unknown_label_in_test(bench):
     bench.file("d/train.csv", CSV)
     bench.file("d/test.csv", "text,label\nfine,yes\nso so,maybe\n")
@@ -209,12 +209,12 @@ def _no_train_split(bench):
     ftlab.load_data(labelled(["yes", "no"], ("test",)))
 
 
-@bad(InputError, "label of train of the data given must be there in every row. Got None in row 1")
+@bad(InputError, "label of train of the data given must be there in every row. Got None in rows 1")
 def _withheld_labels_in_train(bench):
     ftlab.load_data(bench.data | {"train": bench.data["train"].map(lambda row: row | {"label": -1})})
 
 
-@bad(InputError, "Embedded are reviews, tricky_reviews and digits; a hub id needs a network")
+@bad(InputError, "The embedded sets are reviews, tricky_reviews and digits; a hub id needs a network")
 def _unknown_embedded_name(bench):
     ftlab.load_data("revues")
 
@@ -485,7 +485,7 @@ def _predict_on_a_bare_string(bench):
     ftlab.predict(bench.model, "a good film")
 
 
-@bad(ArgumentError, "inputs must be texts that are not empty. Got ' ' at place 2")
+@bad(ArgumentError, "inputs must be texts that are not empty. Got ' ' at position 2")
 def _predict_on_an_empty_text(bench):
     ftlab.predict(bench.model, ["a good film", " "])
 

@@ -173,7 +173,7 @@ def test_ctrl_c_leaves_a_whole_checkpoint_and_the_same_command_goes_on(bert, tmp
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped by hand after step" in said
-    assert "--resume goes on" in said
+    assert "(--resume) continues the run" in said
     assert "Traceback" not in said
     (checkpoint,) = (tmp_path / "run/checkpoint").glob("step-*")
     assert str(checkpoint) in said

@@ -1,4 +1,4 @@
-"""Batches: texts are tokenised once, grouped by length, and padded to the longest of their batch."""
+"""Turn rows into batches: tokenise texts once, group them by length, pad each batch to its longest text."""
 
 import random
 from array import array
@@ -19,11 +19,11 @@ from ftlab.seeding import derive_seed
 
 Batch = dict[str, Tensor]
 GROUP = 50
-"""How many batches are sorted by length together; the rest of the order is chance."""
+"""Number of batches whose rows are sorted by length together. The order is random otherwise."""
 
 
 class Model(Protocol):
-    """What :func:`encode` needs of a model; :class:`ftlab.models.load.Pretrained` has it."""
+    """What :func:`encode` reads from a model, such as a :class:`ftlab.models.load.Pretrained`."""
 
     @property
     def net(self) -> Any: ...
@@ -37,29 +37,31 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Encoded:
-    """A split as the model takes it, one entry a row."""
+    """The rows of a split as model inputs, in order."""
 
     inputs: Tokens | Sequence[Any]
     """Token ids, or images."""
     labels: Tensor | None
+    """Class ids, rows of zeros and ones (multilabel), or numbers (regression)."""
     processor: Any
+    """The tokenizer or image processor of the model."""
     cut: int = 0
-    """How many texts were longer than ``max_length`` and lost their end."""
+    """Number of texts that were truncated to ``max_length``."""
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """The length of every row in tokens; images all count as one."""
+        """The length of each row in tokens; 1 for an image."""
         return self.inputs.lengths if isinstance(self.inputs, Tokens) else np.ones(len(self), np.int64)
 
     def length(self, row: int) -> int:
-        """Return the length of a row in tokens; images all count as one."""
+        """Return the length of a row in tokens; 1 for an image."""
         return len(self.inputs[row]) if isinstance(self.inputs, Tokens) else 1
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """Return some rows as tensors: texts padded to the longest of them, and their labels where known."""
+        """Return the given rows as tensors: inputs, with texts padded to the longest, and labels if there are any."""
         if isinstance(self.inputs, Tokens):
             batch = self.inputs.batch(rows)
         else:
@@ -68,30 +70,32 @@ class Encoded:
         return batch if self.labels is None else batch | {"labels": self.labels[list(rows)]}
 
 
-def encode(pretrained: Model, rows: Any, max_length: int, where: str = "finetune") -> Encoded:
-    """Tokenise texts, and number their labels. Many texts are kept on disk: see :func:`ftlab.data.tokens.tokenise`.
+def encode(model: Model, rows: Any, max_length: int, where: str = "finetune") -> Encoded:
+    """Tokenise texts and convert labels to tensors.
+
+    The token ids of many texts are cached on disk, see :func:`ftlab.data.tokens.tokenise`.
 
     Args:
-        pretrained: Model and processor.
-        rows: A ``datasets.Dataset`` with ``text`` or ``image`` and, where known, ``label``; or a list of texts.
-        max_length: The most tokens a text keeps; the number of texts that are cut is mentioned.
-        where: Who asks, for the mention.
+        model: Model, processor and task.
+        rows: A ``datasets.Dataset`` with ``text`` or ``image`` and, optionally, ``label``; or a list of texts.
+        max_length: Maximum number of tokens per text. A note reports how many texts are truncated.
+        where: The caller's name, with which notes begin.
     """
     labelled = not isinstance(rows, list) and "label" in rows.column_names
-    labels = _labels(rows["label"], pretrained) if labelled else None
-    if pretrained.task.modality == "image":
-        images = [image.convert("RGB") for image in rows["image"]] if _colour(pretrained) else list(rows["image"])
-        return Encoded(images, labels, pretrained.processor)
+    labels = _label_tensor(rows["label"], model.task) if labelled else None
+    if model.task.modality == "image":
+        images = [image.convert("RGB") for image in rows["image"]] if _takes_rgb(model) else list(rows["image"])
+        return Encoded(images, labels, model.processor)
     texts = rows if isinstance(rows, list) else rows["text"]
-    tokens, cut = tokenise(pretrained.processor, texts, max_length)
+    tokens, cut = tokenise(model.processor, texts, max_length)
     if cut:
         note(where, f"{cut} of {len(texts)} texts ({cut / len(texts):.1%}) are cut to {max_length} tokens.")
-    _mention_unknown(tokens, pretrained.processor, where)
-    return Encoded(tokens, labels, pretrained.processor, cut)
+    _note_unknown_tokens(tokens, model.processor, where)
+    return Encoded(tokens, labels, model.processor, cut)
 
 
 class Batches:
-    """The training rows as batches, in a new order each epoch: the same seed and epoch give the same batches."""
+    """Batches of the training rows, in a new order each epoch. Seed and epoch determine the order."""
 
     def __init__(self, encoded: Encoded, batch_size: int, *, seed: int = 0, accumulate: int = 1) -> None:
         self.encoded, self.batch_size, self.seed, self.accumulate = encoded, batch_size, seed, accumulate
@@ -103,46 +107,46 @@ class Batches:
         return self.epoch(0)
 
     def epoch(self, number: int, *, skip: int = 0) -> Iterator[list[Batch]]:
-        """Yield each batch as a list of ``accumulate`` parts (fewer where it has fewer rows).
+        """Yield each batch as a list of ``accumulate`` micro-batches (fewer if the batch has fewer rows).
 
         Args:
-            number: Which epoch, from 0.
-            skip: How many batches to leave out at the beginning, when a run is resumed.
+            number: The epoch, from 0.
+            skip: Number of batches to skip at the start, when a run is resumed.
         """
         for rows in self.order(number)[skip:]:
             parts = min(self.accumulate, len(rows))
             yield [self.encoded.batch(rows[part::parts]) for part in range(parts)]
 
     def order(self, number: int) -> list[list[int]]:
-        """Return the rows of each batch of an epoch: shuffled, then sorted by length within groups of batches."""
-        chance = random.Random(derive_seed(self.seed, number))
+        """Return the row numbers of each batch: shuffled, sorted by length within groups of batches, batches shuffled."""
+        generator = random.Random(derive_seed(self.seed, number))
         shuffled = array("q", range(len(self.encoded)))
-        chance.shuffle(shuffled)
+        generator.shuffle(shuffled)
         rows = np.array(shuffled)
         group = np.arange(len(rows)) // (self.batch_size * GROUP)
         rows = rows[np.lexsort((self.encoded.lengths[rows], group))]
         batches = [rows[start : start + self.batch_size].tolist() for start in range(0, len(rows), self.batch_size)]
-        chance.shuffle(batches)
+        generator.shuffle(batches)
         return batches
 
 
-def _labels(labels: Any, pretrained: Model) -> Tensor:
-    """Number the labels: one number a row, or a row of zeros and ones where several may hold."""
-    if pretrained.task.kind == "multilabel":
-        hot = torch.zeros(len(labels), len(pretrained.task.names))
-        rows = (numbers for chunk in chunks(labels) for numbers in chunk)
-        for row, numbers in enumerate(rows):
-            hot[row, list(numbers)] = 1
-        return hot
-    number = torch.float32 if pretrained.task.kind == "regression" else torch.long
-    return torch.cat([torch.zeros(0, dtype=number), *(torch.tensor(chunk, dtype=number) for chunk in chunks(labels))])
+def _label_tensor(labels: Any, task: Task) -> Tensor:
+    """Return one class id or number per row; in multilabel tasks, a row of zeros and ones."""
+    if task.kind == "multilabel":
+        multi_hot = torch.zeros(len(labels), len(task.names))
+        rows = (ids for chunk in chunks(labels) for ids in chunk)
+        for row, ids in enumerate(rows):
+            multi_hot[row, list(ids)] = 1
+        return multi_hot
+    dtype = torch.float32 if task.kind == "regression" else torch.long
+    return torch.cat([torch.zeros(0, dtype=dtype), *(torch.tensor(chunk, dtype=dtype) for chunk in chunks(labels))])
 
 
-def _colour(pretrained: Model) -> bool:
-    return getattr(pretrained.net.config, "num_channels", 3) == 3
+def _takes_rgb(model: Model) -> bool:
+    return getattr(model.net.config, "num_channels", 3) == 3
 
 
-def _mention_unknown(tokens: Tokens, tokenizer: Any, where: str) -> None:
+def _note_unknown_tokens(tokens: Tokens, tokenizer: Any, where: str) -> None:
     unknown = tokenizer.unk_token_id
     if unknown is None or not len(tokens.ids) or unknown == tokenizer.eos_token_id:
         return

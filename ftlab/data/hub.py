@@ -1,4 +1,4 @@
-"""The hub: whether it can be reached, told quickly where its own client would try for half a minute, and its data."""
+"""Load data from the hub, after a quick check that it is reachable. Its own client would retry for half a minute."""
 
 import functools
 import os
@@ -11,7 +11,7 @@ from ftlab.errors import input_error
 
 @functools.cache
 def reachable(seconds: float = 3.0) -> bool:
-    """Return whether a connection to the hub opens; behind a proxy, where this cannot be told, assume that it does."""
+    """Return whether the hub accepts a connection within ``seconds``; behind a proxy, assume that it does."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
@@ -26,16 +26,16 @@ def reachable(seconds: float = 3.0) -> bool:
 
 
 def data_from_hub(*name: str, **options: str) -> Any:
-    """Load a data set by its hub id, or an image folder."""
+    """Load a data set by its hub id, or a folder of images."""
     from datasets import load_dataset
 
-    shown = repr(":".join(name))[:120]
-    do = "Embedded are reviews, tricky_reviews and digits; a hub id needs a network, a file its whole path"
+    requested = repr(":".join(name))[:120]
+    do = "The embedded sets are reviews, tricky_reviews and digits; a hub id needs a network, a file its full path"
     must = "be a file, a folder, an embedded name or a hub id that can be reached"
     if not options and not reachable():
-        raise input_error("load_data", "source", must, shown, do)
+        raise input_error("load_data", "source", must, requested, do)
     try:
         return load_dataset(*name, **options)
-    except Exception as error:  # the hub's many errors, all of which mean that there are no data here
-        got = f"{shown} ({next(iter(str(error).splitlines()), type(error).__name__)[:120]})"
+    except Exception as error:  # the hub raises many kinds of errors; each means that there are no data
+        got = f"{requested} ({next(iter(str(error).splitlines()), type(error).__name__)[:120]})"
         raise input_error("load_data", "source", must, got, do) from error

@@ -1,4 +1,4 @@
-"""Check columns of texts and labels row by row, and number the labels by one map, made of the training split."""
+"""Check texts and labels row by row, and map labels to class ids, which the training split defines."""
 
 import math
 from collections import Counter
@@ -18,209 +18,231 @@ KINDS = ("classification", "multilabel", "regression")
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learned: the kind of label, the labels' names, and whether texts or images carry them."""
+    """What a model learns to predict."""
 
     kind: str
+    """One of :data:`KINDS`."""
     names: tuple[str, ...] = ()
+    """Label names in the order of their class ids; empty in a regression."""
     modality: str = "text"
+    """``"text"`` or ``"image"``."""
 
 
 @dataclass(frozen=True)
-class Column:
-    """Texts and their labels as read, with the name of the place that they come from."""
+class Examples:
+    """Texts with their labels, one entry per row, and the name of their source in messages."""
 
     texts: list[Any]
     labels: list[Any]
-    index: str
+    source: str
 
-    def part(self, rows: list[int]) -> "Column":
-        """Return some of the rows."""
-        return Column([self.texts[i] for i in rows], [self.labels[i] for i in rows], self.index)
+    def select(self, rows: list[int]) -> "Examples":
+        """Return the examples with these row numbers."""
+        return Examples([self.texts[i] for i in rows], [self.labels[i] for i in rows], self.source)
 
 
-def pick_columns(table: Table, index: str, text: str | None, label: str | None) -> Column:
-    """Return the columns of texts and labels, and refuse a row that lacks either."""
+def read_examples(table: Table, source: str, text: str | None, label: str | None) -> Examples:
+    """Return the texts and labels of a table; raise if a column is missing or a text is empty.
 
-    def pick(what: str, asked: str | None, usual: tuple[str, ...]) -> list[Any]:
-        for column in (asked,) if asked else usual:
+    Args:
+        table: Columns by name.
+        source: The table's name in messages.
+        text: The name of the column with the texts; by default ``text`` or ``sentence``.
+        label: The name of the column with the labels; by default ``label``.
+    """
+
+    def find_column(argument: str, name: str | None, defaults: tuple[str, ...]) -> list[Any]:
+        for column in (name,) if name else defaults:
             if column in table:
                 return table[column]
-        wanted = repr(asked) if asked else " or ".join(map(repr, usual))
-        do = f"Name the column with {what}=; a file without a header line needs one, such as text,label"
-        raise input_error("load_data", index, f"have a column {wanted}", f"columns {', '.join(table)}", do)
+        expected = repr(name) if name else " or ".join(map(repr, defaults))
+        do = f"Name the column with {argument}=; a file without a header line needs one, such as text,label"
+        raise input_error("load_data", source, f"have a column {expected}", f"columns {', '.join(table)}", do)
 
-    texts, labels = pick("text", text, ("text", "sentence")), pick("label", label, ("label",))
-    check_texts(texts, index)
-    return Column(texts, labels, index)
+    texts, labels = find_column("text", text, ("text", "sentence")), find_column("label", label, ("label",))
+    check_texts(texts, source)
+    return Examples(texts, labels, source)
 
 
-def check_texts(texts: Iterable[Any], index: str) -> None:
-    """Refuse texts that are empty or no text."""
-    wrong = {i: one for i, one in enumerate(texts) if not isinstance(one, str) or not one.strip()}
+def check_texts(texts: Iterable[Any], source: str) -> None:
+    """Raise if a text is empty or not a string."""
+    wrong = {row: text for row, text in enumerate(texts) if not isinstance(text, str) or not text.strip()}
     if wrong:
-        got = _first_of(wrong)
-        raise input_error("load_data", f"text of {index}", "not be empty", got, "Fill these rows or take them out")
+        got = _format_wrong(wrong)
+        raise input_error("load_data", f"text of {source}", "not be empty", got, "Fill these rows or take them out")
 
 
-def check_labels(labels: Iterable[Any], index: str, *, none_is_a_label: bool = False) -> None:
-    """Refuse rows without a label; where several may hold, an empty cell says that none does."""
-    wrong = {i: one for i, one in enumerate(labels) if _absent(one) and not (none_is_a_label and one == "")}
+def check_labels(labels: Iterable[Any], source: str, *, allow_empty: bool = False) -> None:
+    """Raise if a row has no label. ``allow_empty`` accepts the empty string, which means "no label holds"."""
+    wrong = {row: label for row, label in enumerate(labels) if _is_missing(label) and not (allow_empty and label == "")}
     if wrong:
-        got = _first_of(wrong)
+        got = _format_wrong(wrong)
         do = "Fill them or take the rows out"
-        raise input_error("load_data", f"label of {index}", "be there in every row", got, do)
+        raise input_error("load_data", f"label of {source}", "be there in every row", got, do)
 
 
-def check_numbers(labels: Iterable[Any], index: str) -> None:
-    """Refuse labels that are no finite number."""
-    numbers = ((i, one, _number(one)) for i, one in enumerate(labels))
-    wrong = {i: one for i, one, number in numbers if number is None or not math.isfinite(number)}
+def check_numbers(labels: Iterable[Any], source: str) -> None:
+    """Raise if a label is not a finite number."""
+    numbers = ((row, label, _as_number(label)) for row, label in enumerate(labels))
+    wrong = {row: label for row, label, number in numbers if number is None or not math.isfinite(number)}
     if wrong:
-        raise input_error("load_data", f"label of {index}", "be a finite number", _first_of(wrong), "Mend these rows")
+        got = _format_wrong(wrong)
+        raise input_error("load_data", f"label of {source}", "be a finite number", got, "Correct these rows")
 
 
 def check_rows(rows: "Dataset", task: Task, split: str) -> None:
-    """Look through a split that has the common form already, without holding all of its rows at once."""
+    """Check a split that already has the common form, with one chunk of its rows in memory at a time."""
     check_labels(_labels(rows, task), split)
     if task.kind == "regression":
         check_numbers(_labels(rows, task), split)
     if task.modality == "text":
-        check_texts((one for chunk in chunks(rows["text"]) for one in chunk), split)
+        check_texts((text for chunk in chunks(rows["text"]) for text in chunk), split)
     if split == "train" and task.kind != "multilabel":
-        learn_names(Column([], _first_two(_labels(rows, task)), split), "classification", split)
+        label_names(Examples([], _first_two(_labels(rows, task)), split), "classification", split)
 
 
-def kind_of(labels: list[Any], name: str) -> str:
-    """Read off the labels what kind of task they make."""
-    if any(isinstance(one, list) for one in labels):
+def infer_kind(labels: list[Any], name: str) -> str:
+    """Infer the kind of task from the labels; note it where it is not classification of plain labels."""
+    if any(isinstance(label, list) for label in labels):
         return "multilabel"
-    if any(isinstance(one, str) and "|" in one for one in labels):
-        note("load_data", f"labels of {name} are joined by |, and are read as several labels at once (multilabel).")
+    if any(isinstance(label, str) and "|" in label for label in labels):
+        note("load_data", f"labels of {name} contain |, so the task is multilabel: several labels per row.")
         return "multilabel"
-    numbers = [_number(one) for one in labels]
-    if all(one is not None and math.isfinite(one) for one in numbers) and any(one % 1 for one in numbers if one):
-        note("load_data", f"labels of {name} are numbers with decimals: regression. task='classification' undoes it.")
+    numbers = [_as_number(label) for label in labels]
+    finite = all(number is not None and math.isfinite(number) for number in numbers)
+    if finite and any(number % 1 for number in numbers if number):
+        do = "Pass task='classification' to treat them as classes."
+        note("load_data", f"labels of {name} are decimal numbers, so the task is regression. {do}")
         return "regression"
     return "classification"
 
 
-def parse_labels(column: Column, kind: str) -> Column:
-    """Turn labels into names, lists of names, or numbers; refuse rows without one."""
-    labels = column.labels
-    check_labels(labels, column.index, none_is_a_label=kind == "multilabel")
+def parse_labels(examples: Examples, kind: str) -> Examples:
+    """Convert raw labels to names, lists of names, or numbers; raise if a row has none."""
+    texts, labels, source = examples.texts, examples.labels, examples.source
+    check_labels(labels, source, allow_empty=kind == "multilabel")
     if kind == "regression":
-        check_numbers(labels, column.index)
-        return Column(column.texts, [_number(one) for one in labels], column.index)
+        check_numbers(labels, source)
+        return Examples(texts, [_as_number(label) for label in labels], source)
     if kind == "multilabel":
-        lists = [one if isinstance(one, list) else str(one).split("|") for one in labels]
-        return Column(column.texts, [sorted({_name(label) for label in one} - {""}) for one in lists], column.index)
-    names = [_name(one) for one in labels]
-    _mention_spelling(labels, names, column.index)
-    return Column(column.texts, names, column.index)
+        lists = [label if isinstance(label, list) else str(label).split("|") for label in labels]
+        return Examples(texts, [sorted({_as_name(label) for label in row} - {""}) for row in lists], source)
+    names = [_as_name(label) for label in labels]
+    _note_spelling(labels, names, source)
+    return Examples(texts, names, source)
 
 
-def learn_names(train: Column, kind: str, name: str, given: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the labels that the training split knows, in order; refuse one that leaves nothing to learn.
+def label_names(train: Examples, kind: str, name: str, declared: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the label names of the training split in the order of their class ids; none for a regression.
 
-    Where the data come with names of their own, their order stays, and so does a name without a row.
+    Args:
+        train: The training split, with parsed labels.
+        kind: The kind of task.
+        name: The name of the data in messages.
+        declared: Names that the data declare. If they include every label of the split, they are returned unchanged.
+
+    Raises:
+        InputError: If the split has fewer than two different labels.
     """
     if kind == "regression":
         if len(set(train.labels)) < 2:
             raise input_error("load_data", f"labels of {name}", "differ", "one value only", "There is nothing to learn")
         return ()
-    names = {one for labels in train.labels for one in (labels if kind == "multilabel" else [labels])}
+    names = {label for labels in train.labels for label in (labels if kind == "multilabel" else [labels])}
     if len(names) < 2:
         got = f"only {', '.join(map(repr, names)) or 'none'}"
-        do = "One class leaves nothing to tell apart; check the label column"
+        do = "With one class there is nothing to learn; check the label column"
         raise input_error("load_data", f"training labels of {name}", "be of two classes at least", got, do)
-    if not names <= set(given):
-        return tuple(sorted(names, key=_order))
-    unused = [one for one in given if one not in names]
+    if not names <= set(declared):
+        return tuple(sorted(names, key=_sort_key))
+    unused = [label for label in declared if label not in names]
     if unused:
         note("load_data", f"no training row of {name} is labelled {', '.join(unused[:6])}.")
-    return given
+    return declared
 
 
-def build(column: Column, task: Task) -> "Dataset":
-    """Make a data set of texts and labels, numbered as the task's names are; refuse a label that is none of them."""
+def build_dataset(examples: Examples, task: Task) -> "Dataset":
+    """Build a data set with class ids in the order of ``task.names``; raise if a label is not among them."""
     from datasets import ClassLabel, Dataset, Features, List, Value
 
     if task.kind == "regression":
         features = Features({"text": Value("string"), "label": Value("float32")})
-        return Dataset.from_dict({"text": column.texts, "label": column.labels}, features=features)
+        return Dataset.from_dict({"text": examples.texts, "label": examples.labels}, features=features)
     several = task.kind == "multilabel"
-    number = {label: index for index, label in enumerate(task.names)}
-    lists = column.labels if several else [[label] for label in column.labels]
-    unknown = [i for i, one in enumerate(lists) if not set(one) <= number.keys()]
+    class_id = {label: index for index, label in enumerate(task.names)}
+    lists = examples.labels if several else [[label] for label in examples.labels]
+    unknown = [row for row, labels in enumerate(lists) if not set(labels) <= class_id.keys()]
     if unknown:
-        got = f"{(set(lists[unknown[0]]) - number.keys()).pop()!r} in {rows_in_words(unknown)}"
-        do = f"Known are {', '.join(task.names[:6])}{', ...' if len(task.names) > 6 else ''}"
-        raise input_error("load_data", f"labels of {column.index}", "be known from training", got, do)
-    ids = [[number[label] for label in one] for one in lists]
+        got = f"{(set(lists[unknown[0]]) - class_id.keys()).pop()!r} in {format_rows(unknown)}"
+        do = f"The known labels are {', '.join(task.names[:6])}{', ...' if len(task.names) > 6 else ''}"
+        raise input_error("load_data", f"labels of {examples.source}", "be known from training", got, do)
+    ids = [[class_id[label] for label in labels] for labels in lists]
     classes = ClassLabel(names=list(task.names))
     features = Features({"text": Value("string"), "label": List(classes) if several else classes})
     return Dataset.from_dict(
-        {"text": column.texts, "label": ids if several else [one[0] for one in ids]}, features=features
+        {"text": examples.texts, "label": ids if several else [row[0] for row in ids]}, features=features
     )
 
 
-def rows_in_words(numbers: list[int]) -> str:
-    """Name a few rows, counted from 1.
+def format_rows(numbers: list[int]) -> str:
+    """Name the first three of these rows, counted from 1.
 
-    >>> rows_in_words([0, 4, 6, 9])
-    'row 1, 5, 7 (and 1 more)'
+    >>> format_rows([0, 4, 6, 9])
+    'rows 1, 5, 7 (and 1 more)'
+    >>> format_rows([3])
+    'row 4'
     """
     more = f" (and {len(numbers) - 3} more)" if len(numbers) > 3 else ""
-    return f"row {', '.join(str(number + 1) for number in numbers[:3])}{more}"
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(str(number + 1) for number in numbers[:3])}{more}"
 
 
 def _labels(rows: "Dataset", task: Task) -> Iterator[Any]:
-    """Go through the labels; the class -1 is none."""
-    withheld = task.kind == "classification"
-    return (None if withheld and one == -1 else one for chunk in chunks(rows["label"]) for one in chunk)
+    """Yield the labels; class id -1 means that the label is withheld, and becomes None."""
+    classes = task.kind == "classification"
+    return (None if classes and label == -1 else label for chunk in chunks(rows["label"]) for label in chunk)
 
 
 def _first_two(labels: Iterable[Any]) -> list[str]:
-    """Return the first two labels that differ, or the only one."""
-    found: dict[str, None] = {}
-    for one in labels:
-        found[str(one)] = None
-        if len(found) == 2:
+    """Return the first two different labels; one if all are equal."""
+    distinct: dict[str, None] = {}
+    for label in labels:
+        distinct[str(label)] = None
+        if len(distinct) == 2:
             break
-    return list(found)
+    return list(distinct)
 
 
-def _first_of(wrong: dict[int, Any]) -> str:
-    return f"{next(iter(wrong.values()))!r} in {rows_in_words(list(wrong))}"
+def _format_wrong(wrong: dict[int, Any]) -> str:
+    return f"{next(iter(wrong.values()))!r} in {format_rows(list(wrong))}"
 
 
-def _absent(label: Any) -> bool:
+def _is_missing(label: Any) -> bool:
     nan = isinstance(label, float) and math.isnan(label)
     return label is None or nan or (isinstance(label, str) and not label.strip())
 
 
-def _number(label: Any) -> float | None:
+def _as_number(label: Any) -> float | None:
     try:
         return float(label)
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _name(label: Any) -> str:
+def _as_name(label: Any) -> str:
     whole = isinstance(label, float) and label.is_integer()
     return str(int(label)) if whole else str(label).strip()
 
 
-def _order(name: str) -> tuple[float, str]:
-    number = _number(name)
+def _sort_key(name: str) -> tuple[float, str]:
+    number = _as_number(name)
     return (number if number is not None and math.isfinite(number) else math.inf, name)
 
 
-def _mention_spelling(labels: list[Any], names: list[str], index: str) -> None:
-    trimmed = sum(name != one for name, one in zip(names, labels, strict=True) if isinstance(one, str))
+def _note_spelling(labels: list[Any], names: list[str], source: str) -> None:
+    trimmed = sum(name != label for name, label in zip(names, labels, strict=True) if isinstance(label, str))
     if trimmed:
-        note("load_data", f"spaces around {trimmed} labels of {index} are left out.")
+        note("load_data", f"spaces around {trimmed} labels of {source} are left out.")
     folded = Counter(name.casefold() for name in set(names))
     alike = [name for name in sorted(set(names)) if folded[name.casefold()] > 1]
     if alike:
-        note("load_data", f"labels of {index} differ in case only, and stay apart: {', '.join(alike)}.")
+        note("load_data", f"labels of {source} differ only in case and are kept apart: {', '.join(alike)}.")

@@ -1,4 +1,4 @@
-"""Prepare data: what comes in becomes a ``datasets.DatasetDict`` with ``text`` (or ``image``) and ``label``."""
+"""Load labelled data as a ``datasets.DatasetDict`` with the columns ``text`` (or ``image``) and ``label``."""
 
 import hashlib
 import json
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from ftlab.data.hub import data_from_hub
 from ftlab.data.labels import (
     KINDS,
-    Column,
+    Examples,
     Task,
-    build,
+    build_dataset,
     check_rows,
-    kind_of,
-    learn_names,
+    infer_kind,
+    label_names,
     parse_labels,
-    pick_columns,
+    read_examples,
 )
 from ftlab.data.split import normalise_text, split_rows
 from ftlab.data.tables import SPLITS, Table, read_folder, read_table
@@ -27,40 +27,41 @@ if TYPE_CHECKING:
 
 EMBEDDED = Path(__file__).parent / "embedded"
 REVIEWS = ("reviews", "tricky_reviews")
-"""Embedded sets with the same columns."""
+"""Embedded data sets with the same columns."""
 REVIEW_LABELS = ("sentiment", "topic", "phenomenon")
 
 
 def load_data(
     source: Any, *, text: str | None = None, label: str | None = None, task: str | None = None
 ) -> "DatasetDict":
-    """Load labelled examples and check every row of them.
+    """Load labelled examples and check every row.
 
     ====================  =====================================================================================
-    ``source``            what is read
+    ``source``            what is loaded
     ====================  =====================================================================================
     ``"reviews"``         the embedded reviews; ``task`` is ``"sentiment"``, ``"topic"`` or ``"phenomenon"``
-    ``"tricky_reviews"``  a contrast set with the same tasks, written so that single words mislead
+    ``"tricky_reviews"``  an embedded contrast set with the same tasks, in which single words mislead
     ``"digits"``          scikit-learn's handwritten digits, as images
-    a file                csv, tsv, json lines, parquet: split 80/10/10, stratified, the same rows each time
-    a folder              with files named train, validation (or dev) and test, or an image folder
+    a file                csv, tsv, json lines or parquet; split 80/10/10, stratified, always in the same way
+    a folder              with files named train, validation (or dev) and test; or a folder of images
     a hub id              such as ``"stanfordnlp/sst2"`` or ``"nyu-mll/glue:sst2"``
-    a ``DatasetDict``     checked, and brought to the same form
+    a ``DatasetDict``     checked and converted to the same form
     ====================  =====================================================================================
 
     Args:
-        source: As in the table.
-        text: The column with the texts; else ``text`` or ``sentence``.
-        label: The column with the labels; else ``label``.
-        task: ``"classification"`` (one label a row), ``"multilabel"`` (several, joined by ``|`` in a table) or
-            ``"regression"`` (a number). Left out, it is read off the labels, and said where it is not classification.
+        source: One of the sources in the table.
+        text: The name of the column with the texts; by default ``text`` or ``sentence``.
+        label: The name of the column with the labels; by default ``label``.
+        task: ``"classification"`` (one label per row), ``"multilabel"`` (several labels per row, joined by ``|`` in a
+            table) or ``"regression"`` (a number per row). By default it is inferred from the labels, and a note
+            reports a task other than classification.
 
     Returns:
-        Splits ``train`` and, where there are any, ``validation`` and ``test``. Labels are numbered by one map, made
-        of the training split.
+        The splits ``train`` and, if present, ``validation`` and ``test``. All splits share the class ids, which the
+        training split defines.
 
     Raises:
-        InputError: If a file, a row, a label or a split cannot be learned from; the message names the place.
+        InputError: If a file, split, row or label cannot be used. The message names it.
 
     Example:
         >>> data = load_data("reviews", task="topic")
@@ -68,9 +69,9 @@ def load_data(
         ['book', 'course', 'film', 'gadget', 'hotel', 'restaurant']
     """
     if isinstance(source, dict):
-        return _of_datasets(source, "the data given", text, label, task)
+        return _from_datasets(source, "the data given", text, label, task)
     if not isinstance(source, str | os.PathLike) or not str(source).strip():
-        do = "Give an embedded name, a file, a folder, a hub id, or a DatasetDict"
+        do = "Pass an embedded name, a file, a folder, a hub id or a DatasetDict"
         raise argument_error("load_data", "source", "be a name, a path or a DatasetDict", repr(source)[:60], do)
     name = str(source)
     if name in REVIEWS:
@@ -81,17 +82,17 @@ def load_data(
         return _digits()
     path = Path(name)
     if os.path.isdir(path / "train"):  # os.path, since Path.is_dir raises on a name that is too long
-        return _of_datasets(data_from_hub("imagefolder", data_dir=name), name, text, label, task)
+        return _from_datasets(data_from_hub("imagefolder", data_dir=name), name, text, label, task)
     if os.path.isdir(path):
         return _from_tables(read_folder(path), path.name, text, label, task)
     if _may_be_hub_id(path, name):
-        found = data_from_hub(*name.split(":", 1))
-        return _of_datasets(found if isinstance(found, dict) else {"train": found}, name, text, label, task)
+        data = data_from_hub(*name.split(":", 1))
+        return _from_datasets(data if isinstance(data, dict) else {"train": data}, name, text, label, task)
     return _from_tables({"": read_table(path)}, path.name, text, label, task)
 
 
 def load_pairs() -> "Dataset":
-    """Load the embedded pairs of sentences with their similarity from 0 to 5, the mean of two graders.
+    """Load the embedded sentence pairs with their similarity from 0 to 5, the mean of two grades.
 
     >>> load_pairs().column_names
     ['first', 'second', 'similarity', 'grade_1', 'grade_2']
@@ -105,20 +106,23 @@ def load_pairs() -> "Dataset":
 
 
 def load_rows(file: str | Path, task: Task, *, text: str | None = None, label: str | None = None) -> "Dataset":
-    """Load the rows of one file for a model that knows its labels already: nothing is split, nothing is learned.
+    """Load all rows of one file, with the class ids of a fine-tuned model's task.
 
     Args:
         file: A csv, tsv, json lines or parquet file.
-        task: The model's task; a label that it does not name is refused.
-        text: The column with the texts; else ``text`` or ``sentence``.
-        label: The column with the labels; else ``label``.
+        task: The model's task.
+        text: The name of the column with the texts; by default ``text`` or ``sentence``.
+        label: The name of the column with the labels; by default ``label``.
+
+    Raises:
+        InputError: If the file cannot be read, or a label is not one of the task's.
     """
     path = Path(file)
-    return build(parse_labels(pick_columns(read_table(path), path.name, text, label), task.kind), task)
+    return build_dataset(parse_labels(read_examples(read_table(path), path.name, text, label), task.kind), task)
 
 
 def task_of(data: Any) -> Task:
-    """Read off a ``DatasetDict`` what is to be learned from it."""
+    """Return the task of a ``DatasetDict``, read from the features of its training split."""
     from datasets import ClassLabel
 
     if not isinstance(data, dict) or "train" not in data or not hasattr(data["train"], "features"):
@@ -142,7 +146,7 @@ def task_of(data: Any) -> Task:
 
 
 def as_dataset_dict(data: Any) -> "DatasetDict":
-    """Return data in the common form; what has it already is only looked through, and nothing is mentioned again."""
+    """Return data in the common form. Data that already have it are checked, but the notes are not repeated."""
     try:
         task = task_of(data)
     except ArgumentError:
@@ -155,7 +159,7 @@ def as_dataset_dict(data: Any) -> "DatasetDict":
 
 
 def fingerprint(data: "DatasetDict") -> str:
-    """Return a SHA-256 over every split's rows in order, so that a resumed run can tell its data from another."""
+    """Return a SHA-256 of the rows of all splits, in order; a resumed run compares it with the saved one."""
     digest = hashlib.sha256()
     for split in sorted(data):
         digest.update(f"{split}:{data[split].features['label']}".encode())
@@ -176,52 +180,50 @@ def _from_tables(
     kind: str | None,
     names: tuple[str, ...] = (),
 ) -> "DatasetDict":
-    """Check the columns of each split, split what is one file, number the labels, build the data set."""
+    """Check the columns of each split, split a single table, map labels to class ids, build the data set."""
     from datasets import DatasetDict
 
     if kind is not None:
         check_choice("load_data", "task", kind, KINDS)
     if list(tables) == ["train"]:
         tables = {"": tables["train"]}
-    columns = {
-        split: pick_columns(table, f"{split} of {name}" if split else name, text, label)
+    splits = {
+        split: read_examples(table, f"{split} of {name}" if split else name, text, label)
         for split, table in tables.items()
     }
-    kind = kind or kind_of([one for column in columns.values() for one in column.labels], name)
-    columns = {split: parse_labels(column, kind) for split, column in columns.items()}
-    if list(columns) == [""]:
-        whole = columns[""]
+    kind = kind or infer_kind([label for examples in splits.values() for label in examples.labels], name)
+    splits = {split: parse_labels(examples, kind) for split, examples in splits.items()}
+    if list(splits) == [""]:
+        whole = splits[""]
         parts = split_rows(whole.texts, whole.labels, name, by_label=kind == "classification")
-        columns = {split: whole.part(rows) for split, rows in parts.items() if rows}
-    task = Task(kind, learn_names(columns["train"], kind, name, names))
-    _mention_overlap(columns)
-    return DatasetDict({split: build(column, task) for split, column in columns.items()})
+        splits = {split: whole.select(rows) for split, rows in parts.items() if rows}
+    task = Task(kind, label_names(splits["train"], kind, name, names))
+    _note_overlap(splits)
+    return DatasetDict({split: build_dataset(examples, task) for split, examples in splits.items()})
 
 
-def _mention_overlap(columns: dict[str, Column]) -> None:
-    seen = {normalise_text(one) for one in columns["train"].texts}
-    for split, column in columns.items():
-        again = sum(normalise_text(one) in seen for one in column.texts) if split != "train" else 0
-        if again:
-            note("load_data", f"{again} of {len(column.texts)} texts of {column.index} stand in train as well.")
+def _note_overlap(splits: dict[str, Examples]) -> None:
+    training = {normalise_text(text) for text in splits["train"].texts}
+    for split, examples in splits.items():
+        shared = sum(normalise_text(text) in training for text in examples.texts) if split != "train" else 0
+        if shared:
+            note("load_data", f"{shared} of {len(examples.texts)} texts of {examples.source} are also in train.")
 
 
-def _of_datasets(source: Any, name: str, text: str | None, label: str | None, task: str | None) -> "DatasetDict":
-    """Bring a ``DatasetDict`` to the common form."""
+def _from_datasets(source: Any, name: str, text: str | None, label: str | None, task: str | None) -> "DatasetDict":
+    """Convert a ``DatasetDict`` to the common form."""
     from datasets import ClassLabel, Image
 
     splits = {SPLITS[split]: rows for split, rows in source.items() if split in SPLITS}
     if "train" not in splits or not hasattr(splits["train"], "features"):
-        raise input_error(
-            "load_data", name, "have a split 'train'", f"{', '.join(map(str, source))}", "Rename one of them"
-        )
+        raise input_error("load_data", name, "have a split 'train'", f"{', '.join(map(str, source))}", "Rename a split")
     if isinstance(splits["train"].features.get("image"), Image):
         return _images(splits, name, label or "label")
     tables = {}
     for split, rows in splits.items():
-        table = {column: _plain(rows, column) for column in rows.column_names}
+        table = {column: _plain_values(rows, column) for column in rows.column_names}
         labels = table.get(label or "label", [])
-        if split != "train" and labels and all(one in (None, -1, "-1") for one in labels):
+        if split != "train" and labels and all(value in (None, -1, "-1") for value in labels):
             note("load_data", f"the labels of {split} of {name} are withheld (-1), so the split is left out.")
         else:
             tables[split] = table
@@ -229,19 +231,19 @@ def _of_datasets(source: Any, name: str, text: str | None, label: str | None, ta
     if task is None and str(getattr(feature, "dtype", "")).startswith("float"):
         task = "regression"
     classes = getattr(feature, "feature", feature)
-    names = tuple(one.strip() for one in classes.names) if isinstance(classes, ClassLabel) else ()
+    names = tuple(class_name.strip() for class_name in classes.names) if isinstance(classes, ClassLabel) else ()
     return _from_tables(tables, name, text, label, task, names)
 
 
-def _plain(rows: "Dataset", column: str) -> list[Any]:
-    """Return a column as plain values, with the names in place of a class label's numbers."""
+def _plain_values(rows: "Dataset", column: str) -> list[Any]:
+    """Return the values of a column, with class names in place of class ids."""
     from datasets import ClassLabel
 
     feature, values = rows.features[column], list(rows[column])
     if isinstance(feature, ClassLabel):
-        return [feature.names[one] if one is not None and one >= 0 else None for one in values]
+        return [feature.names[value] if value is not None and value >= 0 else None for value in values]
     if isinstance(getattr(feature, "feature", None), ClassLabel):
-        return [[feature.feature.names[one] for one in several] for several in values]
+        return [[feature.feature.names[class_id] for class_id in ids] for ids in values]
     return values
 
 
@@ -250,8 +252,10 @@ def _images(splits: dict[str, Any], name: str, label: str) -> "DatasetDict":
 
     feature = splits["train"].features.get(label)
     if not isinstance(feature, ClassLabel) or len(feature.names) < 2:
-        do = "Cast it with cast_column, or name another with label="
-        raise input_error("load_data", f"label of {name}", "be a class label of two classes", str(feature), do)
+        do = "Cast it with cast_column, or name another column with label="
+        raise input_error(
+            "load_data", f"label of {name}", "be a class label with at least two classes", str(feature), do
+        )
     renamed = {label: "label"} if label != "label" else {}
     return DatasetDict(
         {split: rows.select_columns(["image", label]).rename_columns(renamed) for split, rows in splits.items()}
@@ -265,7 +269,7 @@ def _digits() -> "DatasetDict":
 
     digits = load_digits()
     pictures = [Picture.fromarray((image * 15).astype("uint8")) for image in digits.images]
-    labels = [int(one) for one in digits.target]
+    labels = [int(digit) for digit in digits.target]
     parts = split_rows([str(i) for i in range(len(labels))], labels, "digits")
     features = Features({"image": Image(), "label": ClassLabel(names=[str(i) for i in range(10)])})
     return DatasetDict(

@@ -1,4 +1,4 @@
-"""Split one file of examples into train, validation and test, always the same way."""
+"""Split the rows of one file into train, validation and test; the same rows always give the same split."""
 
 import random
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ SMALLEST = 10
 
 
 def normalise_text(text: str) -> str:
-    """Return a text as it is compared with others: without case, without runs of white space.
+    """Case-fold a text and collapse its white space, so that it can be compared with others.
 
     >>> normalise_text("A  Quiet\\tgem ")
     'a quiet gem'
@@ -24,10 +24,10 @@ def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool
     """Return the row numbers of each split: 80/10/10, stratified by label, rows of the same text kept together.
 
     Args:
-        texts: One a row.
-        labels: One a row: names, lists of names, or numbers.
-        name: What the rows came from, for messages.
-        by_label: Whether to give each split its share of every label; not for numbers.
+        texts: The text of each row.
+        labels: The label of each row: a name, a list of names, or a number.
+        name: The name of the data in messages.
+        by_label: Whether to stratify by label; use False for numbers.
 
     Raises:
         InputError: If there are fewer than ten rows.
@@ -38,30 +38,30 @@ def split_rows(texts: list[str], labels: list[Any], name: str, *, by_label: bool
         {'train': 16, 'validation': 2, 'test': 2}
     """
     if len(texts) < SMALLEST:
-        do = "Add rows, or give a folder with files train, validation and test of your own"
+        do = "Add rows, or give a folder with your own files train, validation and test"
         raise input_error("load_data", name, f"have at least {SMALLEST} rows to be split", str(len(texts)), do)
-    together = defaultdict(list)
+    rows_by_text = defaultdict(list)
     for row, text in enumerate(texts):
-        together[normalise_text(text)].append(row)
-    again = len(texts) - len(together)
-    if again:
-        torn = sum(len({str(labels[row]) for row in rows}) > 1 for rows in together.values())
-        conflict = f" {torn} of them with different labels." if torn else ""
-        note("load_data", f"{again} rows of {name} repeat a text, and go to one split with it.{conflict}")
+        rows_by_text[normalise_text(text)].append(row)
+    repeated = len(texts) - len(rows_by_text)
+    if repeated:
+        contradictory = sum(len({str(labels[row]) for row in rows}) > 1 for rows in rows_by_text.values())
+        conflict = f" Repeated texts with different labels: {contradictory}." if contradictory else ""
+        note("load_data", f"{repeated} rows of {name} repeat a text, and go to the same split.{conflict}")
     strata = defaultdict(list)
-    for rows in together.values():
+    for rows in rows_by_text.values():
         strata[str(labels[rows[0]]) if by_label else ""].append(rows)
     rare = Counter({label: len(groups) for label, groups in strata.items() if len(groups) < SMALLEST})
     if rare and by_label:
-        some = ", ".join(f"{label!r} ({count})" for label, count in sorted(rare.items())[:3])
-        note("load_data", f"few rows of {name} for {some}: too few for a share in every split.")
+        counts = ", ".join(f"{label!r} ({count})" for label, count in sorted(rare.items())[:3])
+        note("load_data", f"{name} has too few rows of {counts} to put some in every split.")
     parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
     seen, taken = 0, Counter[str]()
     for number, label in enumerate(sorted(strata)):
         groups = strata[label]
         random.Random(derive_seed(number, len(groups))).shuffle(groups)
         seen, start = seen + len(groups), 0
-        for split, share in SHARES:  # what a small label leaves over, the next one gives; one text stays in train
+        for split, share in SHARES:  # rounding carries over to the next label; each keeps a text in train
             end = min(start + round(share * seen) - taken[split], len(groups) - 1)
             parts[split] += [row for rows in groups[start:end] for row in rows]
             taken[split] += end - start

@@ -1,6 +1,6 @@
-"""Read files of examples as columns of text, and refuse by line number what cannot be read.
+"""Read files into columns. Errors name the line that cannot be read.
 
-Every cell of a csv or tsv file stays the text it is: ``01`` is not ``1``, and ``NA`` is a label like any other.
+Cells of csv and tsv files stay strings: ``01`` is not ``1``, and ``NA`` is a label like any other.
 """
 
 import csv
@@ -20,17 +20,17 @@ _NOT_UTF8 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "a zip
 
 
 def read_table(path: Path) -> Table:
-    """Return the columns of one file by name, each as long as the others.
+    """Return the columns of a file by name, all of the same length.
 
     Args:
-        path: A csv (commas or semicolons), tsv, json lines or parquet file; text is UTF-8, a BOM is accepted.
+        path: A csv (commas or semicolons), tsv, json lines or parquet file; text must be UTF-8, a BOM is accepted.
 
     Raises:
-        InputError: If it cannot be read whole: missing, empty, binary, another encoding, a line with too many fields.
+        InputError: If the file is missing, empty, binary, in another encoding, or malformed.
     """
     if not os.path.exists(path):
         near = (
-            sorted(p.name for p in path.parent.glob("*") if p.suffix in SUFFIXES)[:3]
+            sorted(file.name for file in path.parent.glob("*") if file.suffix in SUFFIXES)[:3]
             if os.path.isdir(path.parent)
             else []
         )
@@ -58,7 +58,7 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
     except OSError as error:
         got = f"{path} ({error.strerror})"
-        raise input_error("load_data", "file", "be one that may be read", got, "Look at its permissions") from error
+        raise input_error("load_data", "file", "be readable", got, "Check its permissions") from error
     for start, what in _NOT_UTF8.items():
         if raw.startswith(start):
             raise input_error("load_data", "file", "be UTF-8 text", f"{what} in {path.name}", "Save it as UTF-8 csv")
@@ -83,8 +83,8 @@ def _delimited(path: Path, text: str) -> Table:
     tabs = path.suffix.lower() == ".tsv"
     delimiter = "\t" if tabs else ";" if first.count(";") > first.count(",") else ","
     if delimiter == ";":
-        note("load_data", f"{path.name} is separated by semicolons, and is read so.")
-    # A tab-separated file is mostly written without quoting, so that a lone quote in a text is only a quote.
+        note("load_data", f"{path.name} is read as separated by semicolons.")
+    # Most tab-separated files are written without quoting, so a lone quote in a text is just a character.
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=delimiter,
@@ -142,10 +142,14 @@ def _json_lines(path: Path, text: str) -> Table:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             got = f"{getattr(error, 'msg', error)} in line {number} of {path.name}"
-            raise input_error("load_data", "file", "hold a JSON object in each line", got, "Mend that line") from error
+            raise input_error(
+                "load_data", "file", "hold a JSON object in each line", got, "Correct this line"
+            ) from error
         if not isinstance(row, dict):
             got = f"{type(row).__name__} in line {number} of {path.name}"
-            raise input_error("load_data", "file", "hold a JSON object in each line", got, 'Write {"text": ...}')
+            raise input_error(
+                "load_data", "file", "hold a JSON object in each line", got, 'Write {"text": ..., "label": ...}'
+            )
         missing = set(rows[0]) - set(row) if rows else set()
         if missing:
             raise input_error(
@@ -153,7 +157,7 @@ def _json_lines(path: Path, text: str) -> Table:
                 f"line {number} of {path.name}",
                 "have the keys of the first line",
                 f"no {', '.join(sorted(missing))}",
-                "Give every line the same keys",
+                "Use the same keys in every line",
             )
         rows.append(row)
     return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
@@ -172,23 +176,22 @@ def _parquet(path: Path) -> Table:
 
 
 def read_folder(folder: Path) -> dict[str, Table]:
-    """Return the tables of a folder by split: ``train`` and, where they are there, ``validation`` and ``test``."""
-    found: dict[str, Path] = {}
+    """Return the tables of a folder by split: ``train`` and, if present, ``validation`` and ``test``."""
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         split = SPLITS.get(path.stem.lower())
         if split and path.suffix.lower() in SUFFIXES:
-            if split in found:
+            if split in files:
                 raise input_error(
                     "load_data",
                     f"split {split!r}",
                     "come from one file",
-                    f"{found[split].name} and {path.name}",
+                    f"{files[split].name} and {path.name}",
                     "Keep one of them",
                 )
-            found[split] = path
-    if "train" not in found:
-        some = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-        raise input_error(
-            "load_data", "folder", "hold a train file", f"{some} in {folder}", "Name it train.csv, train.tsv or so"
-        )
-    return {split: read_table(found[split]) for split in dict.fromkeys(SPLITS.values()) if split in found}
+            files[split] = path
+    if "train" not in files:
+        names = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+        do = "Name it train.csv, train.tsv or similar"
+        raise input_error("load_data", "folder", "hold a train file", f"{names} in {folder}", do)
+    return {split: read_table(files[split]) for split in dict.fromkeys(SPLITS.values()) if split in files}

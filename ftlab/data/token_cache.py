@@ -1,4 +1,4 @@
-"""Keep token ids on disk, found by their content: whole or not at all, and never more than fits a bound."""
+"""Cache token ids on disk, keyed by a hash of the texts and settings; entries are written atomically."""
 
 import hashlib
 import json
@@ -19,32 +19,32 @@ from ftlab.files import new_folder
 
 FORMAT = 1
 LIMIT = 5 * 10**9
-"""How many bytes the cache may hold; beyond them, what was not used for longest goes."""
+"""Maximum size of the cache in bytes; beyond it, the least recently used entries are removed."""
 
 Piece = tuple[NDArray[np.int32], NDArray[np.int64], int]
-"""The ids of some texts one after another, the length of each text, and how many were cut."""
+"""The concatenated ids of some texts, the number of ids of each text, and the number of truncated texts."""
 Arrays = tuple[NDArray[np.int32], NDArray[np.int64], int]
-"""All ids, where each text begins, and how many were cut."""
+"""The ids of all texts, the index at which each text begins, and the number of truncated texts."""
 
-_OURS = re.compile(r"\.?[0-9a-f]{64}(\.(draft|old)\.\d+)?")
+_ENTRY_NAME = re.compile(r"\.?[0-9a-f]{64}(\.(draft|old)\.\d+)?")
 
 
 def cache_folder() -> Path | None:
-    """Return the folder of the cache: ``$FTLAB_CACHE``, else ``~/.cache/ftlab/tokens``; none where it is ``off``."""
-    given = os.environ.get("FTLAB_CACHE", "")
-    if given.lower() == "off":
+    """Return the cache folder: ``$FTLAB_CACHE``, by default ``~/.cache/ftlab/tokens``; None if it is ``off``."""
+    setting = os.environ.get("FTLAB_CACHE", "")
+    if setting.lower() == "off":
         return None
     try:
-        return Path(given or "~/.cache/ftlab/tokens").expanduser()
+        return Path(setting or "~/.cache/ftlab/tokens").expanduser()
     except RuntimeError:  # there is no home folder
         return None
 
 
-def entry_for(settings: str, texts: Iterable[list[str]]) -> Path | None:
-    """Return the place of texts in the cache: a SHA-256 over their content and the settings that make their ids.
+def entry_path(settings: str, texts: Iterable[list[str]]) -> Path | None:
+    """Return the path of the cache entry of texts, named by a SHA-256 of texts and settings; None without a cache.
 
     Args:
-        settings: All that the ids of a text depend on besides the text.
+        settings: Everything but the text that determines its ids.
         texts: All texts, in chunks.
     """
     folder = cache_folder()
@@ -56,32 +56,32 @@ def entry_for(settings: str, texts: Iterable[list[str]]) -> Path | None:
     return folder / digest.hexdigest()
 
 
-def kept(entry: Path, rows: int, pieces: Callable[[], Iterator[Piece]]) -> Arrays | None:
-    """Return what is kept at a place, made first where it is not there whole; nothing where it cannot be written.
+def cached(entry: Path, rows: int, pieces: Callable[[], Iterator[Piece]]) -> Arrays | None:
+    """Return a cache entry, written first if it is missing or damaged; None if it cannot be written.
 
     Args:
-        entry: From :func:`entry_for`.
+        entry: From :func:`entry_path`.
         rows: The number of texts.
-        pieces: Tokenises them again.
+        pieces: Tokenises the texts, chunk by chunk.
     """
-    found = _read(entry, rows)
-    if found is None:
+    arrays = _read_entry(entry, rows)
+    if arrays is None:
         try:
-            _write(entry, pieces())
+            _write_entry(entry, pieces())
         except (OSError, InputError):
             return None
-        found = _read(entry, rows)
-        _trim(entry)
-    return found
+        arrays = _read_entry(entry, rows)
+        _evict(entry)
+    return arrays
 
 
-def flat(pieces: Iterable[Piece]) -> Arrays:
-    """Lay pieces one after another, in memory."""
+def concatenate(pieces: Iterable[Piece]) -> Arrays:
+    """Concatenate pieces in memory."""
     ids, lengths, cut = [np.empty(0, np.int32)], [np.empty(0, np.int64)], 0
-    for some, sizes, lost in pieces:
-        ids.append(some)
-        lengths.append(sizes)
-        cut += lost
+    for piece_ids, piece_lengths, piece_cut in pieces:
+        ids.append(piece_ids)
+        lengths.append(piece_lengths)
+        cut += piece_cut
     return np.concatenate(ids), _starts(lengths), cut
 
 
@@ -89,62 +89,66 @@ def _starts(lengths: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(lengths))])
 
 
-def _read(entry: Path, rows: int) -> Arrays | None:
-    """Return what is kept, mapped into memory, or nothing where it is not there whole."""
+def _read_entry(entry: Path, rows: int) -> Arrays | None:
+    """Return an entry as memory-mapped arrays; None if it is missing or damaged."""
     try:
-        facts = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
-        ids, starts = (_mapped(entry / name) for name in ("ids.npy", "starts.npy"))
+        checksums = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
+        ids, starts = (_memory_map(entry / name) for name in ("ids.npy", "starts.npy"))
     except (OSError, ValueError, EOFError):
         return None
-    if len(starts) != rows + 1 or not isinstance(facts, dict) or facts != _facts(ids, starts, facts.get("cut")):
+    if len(starts) != rows + 1 or not isinstance(checksums, dict):
+        return None
+    if checksums != _checksums(ids, starts, checksums.get("cut")):
         return None
     with suppress(OSError):
         os.utime(entry)
-    return ids, starts, facts["cut"]
+    return ids, starts, checksums["cut"]
 
 
-def _mapped(file: Path) -> NDArray[Any]:
+def _memory_map(file: Path) -> NDArray[Any]:
     return np.asarray(np.load(file, mmap_mode="r"))
 
 
-def _facts(ids: NDArray[Any], starts: NDArray[Any], cut: Any) -> dict[str, Any]:
-    """Say of arrays what tells them from damaged ones."""
+def _checksums(ids: NDArray[Any], starts: NDArray[Any], cut: Any) -> dict[str, Any]:
+    """Return what ``entry.json`` holds: dtype, length and CRC-32 of each array, which reveal damage."""
     arrays = {"ids": ids, "starts": starts}
-    return {"cut": cut} | {name: [one.dtype.str, len(one), zlib.crc32(one.data)] for name, one in arrays.items()}
+    return {"cut": cut} | {
+        name: [array.dtype.str, len(array), zlib.crc32(array.data)] for name, array in arrays.items()
+    }
 
 
-def _write(entry: Path, pieces: Iterator[Piece]) -> None:
-    """Write ids as they come, then where each text begins."""
+def _write_entry(entry: Path, pieces: Iterator[Piece]) -> None:
+    """Write the ids piece by piece, then the index at which each text begins, then the checksums."""
     entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with new_folder(entry) as draft:
         lengths, cut, count = [np.empty(0, np.int64)], 0, 0
         with open(draft / "ids.npy", "wb") as file:
-            _head(file, count)
-            for ids, sizes, lost in pieces:
+            _write_header(file, count)
+            for ids, piece_lengths, piece_cut in pieces:
                 file.write(ids.data)
-                lengths.append(sizes)
-                cut, count = cut + lost, count + len(ids)
-            _head(file, count)
+                lengths.append(piece_lengths)
+                cut, count = cut + piece_cut, count + len(ids)
+            _write_header(file, count)
         np.save(draft / "starts.npy", _starts(lengths))
-        facts = _facts(_mapped(draft / "ids.npy"), _mapped(draft / "starts.npy"), cut)
-        (draft / "entry.json").write_text(json.dumps(facts), encoding="utf-8")
+        checksums = _checksums(_memory_map(draft / "ids.npy"), _memory_map(draft / "starts.npy"), cut)
+        (draft / "entry.json").write_text(json.dumps(checksums), encoding="utf-8")
 
 
-def _head(file: IO[bytes], count: int) -> None:
-    """Write the head of an ``.npy`` file, which leaves room for any number of digits, at its beginning."""
+def _write_header(file: IO[bytes], count: int) -> None:
+    """Write the header at the start of an ``.npy`` file; its size does not depend on ``count``."""
     file.seek(0)
     descr = np.lib.format.dtype_to_descr(np.dtype(np.int32))
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": (count,)})
 
 
-def _trim(newest: Path) -> None:
-    """Remove what was not used for longest, but never the newest, until the rest is within the bound."""
-    with suppress(OSError):  # another process may trim at the same time
-        entries = [one for one in newest.parent.iterdir() if _OURS.fullmatch(one.name) and one != newest]
-        sizes = {one: sum(file.stat().st_size for file in one.iterdir()) for one in [newest, *entries]}
+def _evict(newest: Path) -> None:
+    """Remove the least recently used entries, but never the newest, until the cache is within its limit."""
+    with suppress(OSError):  # another process may remove entries at the same time
+        others = [path for path in newest.parent.iterdir() if _ENTRY_NAME.fullmatch(path.name) and path != newest]
+        sizes = {entry: sum(file.stat().st_size for file in entry.iterdir()) for entry in [newest, *others]}
         total = sum(sizes.values())
-        for one in sorted(entries, key=lambda one: one.stat().st_mtime):
+        for entry in sorted(others, key=lambda path: path.stat().st_mtime):
             if total <= LIMIT:
                 break
-            shutil.rmtree(one, ignore_errors=True)
-            total -= sizes[one]
+            shutil.rmtree(entry, ignore_errors=True)
+            total -= sizes[entry]

@@ -1,6 +1,7 @@
-"""Ask a model more than its accuracy: plain sentences it must get right, and what it still knows of meaning."""
+"""Test a model beyond its accuracy: behavioural checks of sentiment, and similarity of sentence meaning."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,24 +16,26 @@ KINDS = {
     "invariance": "a change that means nothing leaves the label as it is",
     "direction": "a change of meaning moves the probability the right way",
 }
-"""The kinds of checks, and what each one asks."""
+"""The kinds of checks, and what each requires."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One check and what the model made of it."""
+    """A behavioural check and the model's probabilities."""
 
     kind: str
+    """One of :data:`KINDS`."""
     capability: str
+    """What the check tests within its kind, such as ``"plain"``."""
     text: str
     changed: str
-    """The text after the change; empty in a check of kind ``minimum``."""
+    """The text after the change; empty for kind ``minimum``."""
     expected: str
-    """``"positive"`` or ``"negative"``, ``"same"``, or ``"up"`` or ``"down"``."""
+    """``"positive"`` or ``"negative"`` (minimum), ``"same"`` (invariance), ``"up"`` or ``"down"`` (direction)."""
     positive: float
     """The probability of positive for ``text``."""
     positive_changed: float
-    """The same for ``changed``; that of ``text`` where there is none."""
+    """The probability of positive for ``changed``, or for ``text`` if ``changed`` is empty."""
 
     @property
     def passed(self) -> bool:
@@ -49,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a sentiment model made of the behavioural checks."""
+    """The results of a sentiment model on the behavioural checks."""
 
     answers: tuple[Answer, ...]
 
@@ -58,11 +61,19 @@ class Behaviour:
 
         Args:
             kind: ``"minimum"``, ``"invariance"`` or ``"direction"``.
-            capability: One capability of that kind, such as ``"plain"``; all of them if left out.
+            capability: A capability of that kind, such as ``"plain"``; by default all of them.
+
+        Returns:
+            The share, and the low and high end of its interval.
+
+        Raises:
+            ArgumentError: If there is no such kind or capability.
         """
         from scipy.stats import binomtest
 
-        passed = [one.passed for one in self.answers if one.kind == kind and capability in (None, one.capability)]
+        passed = [
+            answer.passed for answer in self.answers if answer.kind == kind and capability in (None, answer.capability)
+        ]
         if not passed:
             known = ", ".join(f"{kind} {capability}" for kind, capability in self._parts())
             got = f"{kind!r}, {capability!r}"
@@ -72,24 +83,24 @@ class Behaviour:
 
     @property
     def failures(self) -> list[Answer]:
-        """The checks that the model failed, most confident mistakes first."""
-        failed = [one for one in self.answers if not one.passed]
-        return sorted(failed, key=lambda one: -abs(one.positive - 0.5))
+        """The checks that the model failed, the most confident ones first."""
+        failed = [answer for answer in self.answers if not answer.passed]
+        return sorted(failed, key=lambda answer: -abs(answer.positive - 0.5))
 
     def rows(self) -> list[tuple[str, str, int, float, float, float]]:
-        """Return kind, capability, number of checks, share passed and its interval, a row each."""
-        counts = {part: sum((one.kind, one.capability) == part for one in self.answers) for part in self._parts()}
+        """Return a row per kind and capability: kind, capability, number of checks, share passed, low, high."""
+        counts = Counter((answer.kind, answer.capability) for answer in self.answers)
         return [(*part, count, *self.share(*part)) for part, count in counts.items()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the shares as one flat dictionary, for a file."""
+        """Return the shares as one flat dictionary, to be saved."""
         flat: dict[str, Any] = {}
         for kind in KINDS:
             flat |= dict(zip((kind, f"{kind}_low", f"{kind}_high"), self.share(kind), strict=True))
         return flat | {f"{kind} {capability}": share for kind, capability, _, share, _, _ in self.rows()}
 
     def _parts(self) -> list[tuple[str, str]]:
-        return list(dict.fromkeys((one.kind, one.capability) for one in self.answers))
+        return list(dict.fromkeys((answer.kind, answer.capability) for answer in self.answers))
 
     def __str__(self) -> str:
         lines = [f"{'kind':<11} {'capability':<17} {'checks':>6}  passed  95 % interval"]
@@ -110,47 +121,51 @@ class Behaviour:
 
 
 def check_behaviour(model: Any, *, positive: str = "positive") -> Behaviour:
-    """Check what a sentiment model makes of sentences that any reader would understand.
+    """Test a sentiment model on sentences that every reader understands.
 
-    The checks are of three kinds. A *minimum* check is a sentence with an obvious label ("The soup was wonderful.").
-    An *invariance* check changes something that carries no feeling, such as a name; the label must stay. A *direction*
-    check changes the feeling; the probability of positive must move the right way.
+    There are three kinds of checks. A *minimum* check is a sentence with an obvious label ("The soup was wonderful.").
+    An *invariance* check changes something that carries no sentiment, such as a name; the label must stay the same. A
+    *direction* check changes the sentiment; the probability of positive must move in the right direction.
 
     Args:
-        model: A run, what :func:`ftlab.load_model` gives, or a function from a list of texts to the probability of
+        model: A run, a model from :func:`ftlab.load_model`, or a function from a list of texts to the probability of
             positive for each.
-        positive: The name of the positive label, where the model is not a function.
+        positive: The name of the positive label; not used if the model is a function.
 
     Returns:
-        The share passed by kind and capability, each with its 95 % interval, and the failures.
+        The share of checks passed by kind and capability, with 95 % intervals, and the failures.
 
     Raises:
-        ArgumentError: If the model has no label of that name.
+        ArgumentError: If the model does not have two labels, one of them with this name.
 
     Source:
         Ribeiro et al. 2020, "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList", arXiv 2005.04118.
-        *Departure:* the sentences were written one by one for this package, not made from templates.
+        *Departure:* the sentences were written one by one for this package, not generated from templates.
 
     Example:
-        >>> def gullible(texts):
+        >>> def always_positive(texts):
         ...     return [0.9 for _ in texts]
-        >>> found = check_behaviour(gullible)
-        >>> found.share("minimum", "plain")[0], found.share("invariance")[0], found.share("direction")[0]
+        >>> result = check_behaviour(always_positive)
+        >>> result.share("minimum", "plain")[0], result.share("invariance")[0], result.share("direction")[0]
         (0.5, 1.0, 0.0)
     """
     checks = [json.loads(line) for line in (EMBEDDED / "behaviour.jsonl").read_text(encoding="utf-8").splitlines()]
-    texts = list(dict.fromkeys(text for one in checks for text in (one["text"], one["changed"]) if text))
-    scored = dict(zip(texts, _scorer(model, positive)(texts), strict=True))
+    texts = list(dict.fromkeys(text for check in checks for text in (check["text"], check["changed"]) if text))
+    positives = dict(zip(texts, _scorer(model, positive)(texts), strict=True))
     return Behaviour(
         tuple(
-            Answer(**one, positive=scored[one["text"]], positive_changed=scored[one["changed"] or one["text"]])
-            for one in checks
+            Answer(
+                **check,
+                positive=positives[check["text"]],
+                positive_changed=positives[check["changed"] or check["text"]],
+            )
+            for check in checks
         )
     )
 
 
 def _scorer(model: Any, positive: str) -> Callable[[list[str]], Sequence[float]]:
-    """Return what gives the probability of positive for each text."""
+    """Return a function from texts to the probability of positive for each."""
     from ftlab.evaluation.inference import predict
     from ftlab.models.load import Pretrained
 
@@ -158,7 +173,7 @@ def _scorer(model: Any, positive: str) -> Callable[[list[str]], Sequence[float]]
     if not isinstance(pretrained, Pretrained):
         if callable(model):
             return model  # type: ignore[no-any-return]
-        do = "Give a run, a loaded model, or a function from texts to probabilities"
+        do = "Give a run, a loaded model or a function from texts to probabilities"
         raise argument_error("check_behaviour", "model", "be a sentiment model", type(model).__name__, do)
     names = pretrained.task.names
     if positive not in names or len(names) != 2:
@@ -166,28 +181,29 @@ def _scorer(model: Any, positive: str) -> Callable[[list[str]], Sequence[float]]
         raise argument_error(
             "check_behaviour", "positive", "be one of the model's two labels", f"{positive!r} of {names}", do
         )
-    return lambda texts: [one["probabilities"][positive] for one in predict(pretrained, texts)]
+    return lambda texts: [prediction["probabilities"][positive] for prediction in predict(pretrained, texts)]
 
 
 def check_similarity(model: Any, *, seed: int = 0) -> Metrics:
-    r"""Measure how well a text model still tells which sentences mean the same.
+    r"""Measure how well a text model's vectors reflect the similarity of sentences.
 
     .. math:: \rho = \text{Spearman}(\cos(v_1, v_2),\ \text{grade})
 
-    The model's vectors (the mean over the tokens of the last hidden states) are compared on the 330 embedded pairs with
-    the similarity that people would give them. Fine-tuning is not asked to keep this, so what it loses is forgetting.
+    On the 330 embedded sentence pairs, the cosine similarity of the model's vectors (last hidden states averaged over
+    the tokens) is correlated with the grades. Fine-tuning does not train for this, so a lower correlation than before
+    is a sign of forgetting.
 
     Args:
-        model: A run, or what :func:`ftlab.load_model` gives.
-        seed: Of the bootstrap.
+        model: A run, or a model from :func:`ftlab.load_model`.
+        seed: The seed of the bootstrap.
 
     Returns:
-        ``spearman``, from -1 to 1, with its 95 % interval over pairs (percentile bootstrap, 1,000 times).
+        ``spearman``, from -1 to 1, with its 95 % interval over pairs (percentile bootstrap, 1,000 resamples).
 
     Example:
         >>> from ftlab import load_data, load_model
-        >>> found = check_similarity(load_model("minilm", load_data("reviews")))
-        >>> round(found["spearman"], 3), found.n
+        >>> metrics = check_similarity(load_model("minilm", load_data("reviews")))
+        >>> round(metrics["spearman"], 3), metrics.n
         (0.519, 330)
     """
     import numpy as np
@@ -199,9 +215,9 @@ def check_similarity(model: Any, *, seed: int = 0) -> Metrics:
     pairs = load_pairs()
     first, second = (embed(pretrained, list(pairs[side])) for side in ("first", "second"))
     cosines, grades = (first * second).sum(1).numpy(), np.array(pairs["similarity"])
-    chance = np.random.default_rng(seed)
-    drawn = [chance.integers(0, len(grades), len(grades)) for _ in range(RESAMPLES)]
-    values = [spearmanr(cosines[rows], grades[rows]).statistic for rows in drawn]
+    generator = np.random.default_rng(seed)
+    resamples = [generator.integers(0, len(grades), len(grades)) for _ in range(RESAMPLES)]
+    values = [spearmanr(cosines[rows], grades[rows]).statistic for rows in resamples]
     low, high = np.percentile(values, [2.5, 97.5])
     value = float(spearmanr(cosines, grades).statistic)
     return Metrics({"spearman": value}, {"spearman": (float(low), float(high))}, n=len(grades), split="pairs")

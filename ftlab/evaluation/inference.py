@@ -1,4 +1,4 @@
-"""Use a model: run it over many rows, measure it, predict. Always in fp32, whatever it was trained in."""
+"""Evaluate a model and predict with it, always in fp32, whatever precision it was trained in."""
 
 from typing import Any
 
@@ -14,45 +14,46 @@ from ftlab.models.load import Pretrained
 from ftlab.parameters import eval_mode
 
 Prediction = dict[str, Any]
+"""The keys depend on the kind of task, see :func:`predict`."""
 FEW = 16
-"""With fewer rows than that, trying whether texts can be packed would take longer than it saves."""
+"""Below this number of rows, checking whether texts can be packed costs more time than packing saves."""
 
 
 def predict_logits(pretrained: Pretrained, encoded: Encoded, batch_size: int = 64, *, engine: str = "auto") -> Tensor:
-    """Return the scores of every row, in the order of the rows; rows of like length share a batch."""
+    """Return the logits of all rows, in the order of the rows. Rows of similar length share a batch."""
     net = pretrained.net
     device = next(net.parameters()).device
-    longest_first = encoded.lengths.argsort(kind="stable")[::-1]  # a model is tried on the longest, and once
-    rows = longest_first.tolist()
-    scores: list[Tensor] = []
-    how = _engine(engine, device, len(encoded))
+    # Longest first: the fast engine checks a model once on its longest texts, not again on each longer batch.
+    rows = encoded.lengths.argsort(kind="stable")[::-1].tolist()
+    logits: list[Tensor] = []
+    chosen = _engine(engine, device, len(encoded))
     with eval_mode(net), torch.inference_mode():
         for start in range(0, len(rows), batch_size):
-            batch = how.to_device(encoded.batch(rows[start : start + batch_size]), device)
-            with how.forward(net, batch):
-                scores.append(logits_of(net, batch))
+            batch = chosen.to_device(encoded.batch(rows[start : start + batch_size]), device)
+            with chosen.forward(net, batch):
+                logits.append(logits_of(net, batch))
     order = torch.tensor(rows).argsort()
-    return torch.cat(scores).cpu()[order].clone()
+    return torch.cat(logits).cpu()[order].clone()
 
 
-def _engine(asked: str, device: torch.device, rows: int) -> Engine:
-    """Return the engine for passes in fp32: the fast one if there is one, there are enough rows, and it is not ruled out."""
-    check_choice("evaluate", "engine", asked, ENGINES)
-    fast = rows >= FEW and asked != "reference" and choose_engine("auto", device.type).name != "reference"
+def _engine(name: str, device: torch.device, rows: int) -> Engine:
+    """Return the fast engine in fp32 if it is installed, allowed and worth it for so many rows; else the reference."""
+    check_choice("evaluate", "engine", name, ENGINES)
+    fast = rows >= FEW and name != "reference" and choose_engine("auto", device.type).name != "reference"
     return choose_engine("fast-fp32", device.type) if fast else Reference()
 
 
 def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, batch_size: int = 64) -> Tensor:
-    """Return a vector of length 1 for each text: the mean over its tokens of the last hidden states.
+    """Return a unit vector for each text: its last hidden states, averaged over the tokens and normalised.
 
     Args:
-        pretrained: A text model; the head is not used.
-        texts: Any number of texts, at least one.
-        max_length: The most tokens that a text keeps.
-        batch_size: Texts at a time.
+        pretrained: A text model; its head is not used.
+        texts: At least one text.
+        max_length: Maximum number of tokens per text.
+        batch_size: Number of texts per forward pass.
 
     Returns:
-        Shape (texts, hidden size), fp32, on the CPU. The product of two rows is their cosine.
+        Shape (texts, hidden size), fp32, on the CPU. The dot product of two rows is their cosine similarity.
     """
     encoded = encode(pretrained, texts, max_length, "embed")
     body = pretrained.net.base_model
@@ -62,9 +63,9 @@ def embed(pretrained: Pretrained, texts: list[str], *, max_length: int = 128, ba
     with eval_mode(pretrained.net), torch.inference_mode():
         for start in range(0, len(texts), batch_size):
             batch = encoded.batch(range(start, min(start + batch_size, len(texts))))
-            there = engine.to_device(batch, device)
-            with engine.forward(pretrained.net, there):
-                hidden = body(**there).last_hidden_state.cpu()
+            on_device = engine.to_device(batch, device)
+            with engine.forward(pretrained.net, on_device):
+                hidden = body(**on_device).last_hidden_state.cpu()
             mask = batch["attention_mask"].unsqueeze(-1)
             vectors.append((hidden * mask).sum(1) / mask.sum(1))
     return torch.nn.functional.normalize(torch.cat(vectors)).clone()
@@ -79,18 +80,28 @@ def evaluate(
     resamples: int | None = None,
     engine: str = "auto",
 ) -> Metrics:
-    """Measure a model on labelled rows.
+    """Evaluate a model on labelled rows.
 
     Args:
-        pretrained: Model, processor and task.
-        rows: One split of what :func:`ftlab.load_data` gives, with the labels that the model knows.
-        split: The split's name, to be kept with the numbers.
-        max_length: The most tokens that a text keeps.
-        resamples: The number of bootstrap resamples for the intervals, 1000 if left out; 0 for no intervals.
-        engine: ``"reference"`` pads the texts; any other packs them where it can. Both compute in fp32.
+        pretrained: The model, as returned by :func:`ftlab.load_model` or ``run.model``.
+        rows: A split of data from :func:`ftlab.load_data`, with the labels of the model.
+        split: The name of the split, which is stored with the metrics.
+        max_length: Maximum number of tokens per text.
+        resamples: Number of bootstrap resamples for the 95 % intervals; 1000 by default, 0 for no intervals.
+        engine: ``"reference"`` pads the texts; any other name packs them where possible. Both compute in fp32.
+
+    Returns:
+        The metrics for the kind of task, each with its interval.
 
     Raises:
-        ArgumentError: If the labels are not those of the model.
+        ArgumentError: If the rows have no labels, or other labels than the model.
+
+    Example:
+        >>> from ftlab import load_data, load_model
+        >>> data = load_data("reviews")
+        >>> model = load_model("minilm", data)  # its classification head is new and untrained
+        >>> evaluate(model, data["test"].select(range(20)), split="test", resamples=0).n
+        20
     """
     from datasets import ClassLabel
 
@@ -112,7 +123,7 @@ def evaluate(
 def evaluate_encoded(
     pretrained: Pretrained, encoded: Encoded, split: str, resamples: int | None = None, engine: str = "auto"
 ) -> Metrics:
-    """Measure a model on rows that are tokenised already."""
+    """Evaluate a model on rows that :func:`ftlab.data.batches.encode` returned."""
     assert encoded.labels is not None
     logits = predict_logits(pretrained, encoded, engine=engine)
     logits = logits.squeeze(-1) if pretrained.task.kind == "regression" else logits
@@ -120,19 +131,27 @@ def evaluate_encoded(
 
 
 def predict(pretrained: Pretrained, inputs: Any, *, max_length: int = 128) -> list[Prediction]:
-    """Say what a model makes of texts (or images).
+    """Predict the labels of texts or images.
 
     Args:
-        pretrained: Model, processor and task.
-        inputs: A list of texts or of ``PIL`` images; an empty list gives an empty list.
-        max_length: The most tokens that a text keeps.
+        pretrained: The model, as returned by :func:`ftlab.load_model` or ``run.model``.
+        inputs: A list of texts or of ``PIL`` images; it may be empty.
+        max_length: Maximum number of tokens per text, at least 1.
 
     Returns:
-        One dictionary an input, in order: ``label`` and ``score`` (its probability) with all ``probabilities`` by
-        name; for several labels ``labels``, those above 0.5; for a regression ``value``.
+        One dictionary per input, in order. For classification: ``label``, its probability ``score``, and the
+        ``probabilities`` of all labels by name. For multilabel: ``labels``, those with a probability above 0.5, and
+        ``probabilities``. For a regression: ``value``.
 
     Raises:
-        ArgumentError: If an input is not a text, or is empty.
+        ArgumentError: If ``inputs`` is not a list, or a text is empty or not a string.
+
+    Example:
+        >>> from ftlab import load_data, load_model
+        >>> model = load_model("minilm", load_data("reviews"))  # its classification head is new and untrained
+        >>> [prediction] = predict(model, ["A quiet gem."])
+        >>> sorted(prediction), sorted(prediction["probabilities"])
+        (['label', 'probabilities', 'score'], ['negative', 'positive'])
     """
     check_int("predict", "max_length", max_length, "128 is usual", at_least=1)
     if isinstance(inputs, str) or not hasattr(inputs, "__iter__"):
@@ -141,10 +160,10 @@ def predict(pretrained: Pretrained, inputs: Any, *, max_length: int = 128) -> li
     if not inputs:
         return []
     if pretrained.task.modality == "text":
-        wrong = [i for i, one in enumerate(inputs) if not isinstance(one, str) or not one.strip()]
+        wrong = [index for index, text in enumerate(inputs) if not isinstance(text, str) or not text.strip()]
         if wrong:
-            got = f"{inputs[wrong[0]]!r} at place {wrong[0] + 1}"
-            raise argument_error("predict", "inputs", "be texts that are not empty", got, "Leave it out")
+            got = f"{inputs[wrong[0]]!r} at position {wrong[0] + 1}"
+            raise argument_error("predict", "inputs", "be texts that are not empty", got, "Remove it")
         encoded = encode(pretrained, inputs, max_length, "predict")
     else:
         from datasets import Dataset

@@ -1,4 +1,4 @@
-"""Losses of one formula applied to the scores of a pass or two."""
+"""Losses that apply one formula to the model's scores."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,15 @@ from ftlab.rule import Loss
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """The loss of one label a row. See :func:`ftlab.formulas.cross_entropy.cross_entropy`.
+    """The loss for one label per row. See :func:`ftlab.formulas.cross_entropy.cross_entropy`.
 
-    With class weights, each part of an accumulated batch is a weighted mean of its own.
+    With class weights and gradient accumulation, each micro-batch has its own weighted mean.
     """
 
     weight: tuple[float, ...] | None = None
+    """The weight of each class, at least 0; by default all classes count the same."""
     smoothing: float = 0.0
+    """Label smoothing, from 0 to 1."""
 
     def __post_init__(self) -> None:
         _check_weight("CrossEntropy", self.weight)
@@ -38,13 +40,15 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class Focal:
-    """The focal loss, for classes of which some are rare or easy. See :func:`ftlab.formulas.focal.focal`.
+    """The focal loss, for rare classes or many easy samples. See :func:`ftlab.formulas.focal.focal`.
 
-    With class weights, each part of an accumulated batch is a weighted mean of its own.
+    With class weights and gradient accumulation, each micro-batch has its own weighted mean.
     """
 
     gamma: float = 2.0
+    """How strongly easy samples are down-weighted, at least 0; 0 is cross-entropy."""
     weight: tuple[float, ...] | None = None
+    """The weight of each class, at least 0; by default all classes count the same."""
 
     def __post_init__(self) -> None:
         _check_weight("Focal", self.weight)
@@ -58,12 +62,13 @@ class Focal:
 
 @dataclass(frozen=True)
 class RDrop:
-    """Two passes with different dropout, which are to agree. See :func:`ftlab.formulas.r_drop.r_drop`.
+    """Cross-entropy of two passes plus their disagreement under dropout. See :func:`ftlab.formulas.r_drop.r_drop`.
 
-    A step costs two passes. Without dropout both are equal, and this is cross-entropy.
+    An update costs two passes. Without dropout they are equal, and the loss is cross-entropy.
     """
 
     alpha: float = 1.0
+    """The weight of the disagreement, at least 0."""
 
     def __post_init__(self) -> None:
         check_number("RDrop", "alpha", self.alpha, "1.0 is usual, 0 switches it off", at_least=0)
@@ -75,7 +80,7 @@ class RDrop:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """The loss of several labels a row. See :func:`ftlab.formulas.binary_cross_entropy.binary_cross_entropy`."""
+    """The loss for several labels per row. See :func:`ftlab.formulas.binary_cross_entropy.binary_cross_entropy`."""
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         return binary_cross_entropy(logits_of(model, batch), batch["labels"])
@@ -83,7 +88,7 @@ class BinaryCrossEntropy:
 
 @dataclass(frozen=True)
 class MeanSquaredError:
-    """The loss of a number a row. See :func:`ftlab.formulas.mean_squared_error.mean_squared_error`."""
+    """The loss for a number per row. See :func:`ftlab.formulas.mean_squared_error.mean_squared_error`."""
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         return mean_squared_error(logits_of(model, batch).squeeze(-1), batch["labels"])
@@ -93,12 +98,12 @@ def _check_weight(where: str, weight: tuple[float, ...] | None) -> None:
     if not isinstance(weight, tuple | None):
         must = "be a tuple, one number a class"
         raise argument_error(where, "weight", must, type(weight).__name__, "Write it as in weight=(1.0, 3.0)")
-    for one in weight or ():
-        check_number(where, "weight", one, "Give a number for each class; 1.0 counts it as it comes", at_least=0)
+    for value in weight or ():
+        check_number(where, "weight", value, "Give a number for each class; 1.0 is neutral", at_least=0)
 
 
 def loss_for(kind: str) -> Loss:
-    """Return the usual loss of a kind of task.
+    """Return the default loss for a kind of task.
 
     >>> loss_for("regression")
     MeanSquaredError()

@@ -1,4 +1,4 @@
-"""The loss that also looks at the vectors which the classification head is given."""
+"""A contrastive loss on the input vectors of the classification head."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,14 @@ from ftlab.losses.logits import logits_of
 class SupervisedContrastive:
     """Cross-entropy mixed with the supervised contrastive loss. See :func:`ftlab.formulas.contrastive.contrastive`.
 
-    ``weight`` is the contrastive loss's share. It compares the samples of a batch with each other, so it needs batches
-    with several samples a label, and an accumulated batch is compared part by part.
+    The contrastive loss compares the samples of a batch with each other, so batches need several samples per label. With gradient
+    accumulation only the samples of a micro-batch are compared.
     """
 
     weight: float = 0.5
+    """The contrastive loss's share, from 0 to 1; cross-entropy has the rest."""
     temperature: float = 0.3
+    """Greater than 0; the lower it is, the more the nearest neighbours count."""
 
     def __post_init__(self) -> None:
         do = "0.5 is even, 0 is cross-entropy"
@@ -33,42 +35,42 @@ class SupervisedContrastive:
         logits, vectors = logits_and_vectors(model, batch)
         entropy = cross_entropy(logits, batch["labels"])
         with torch.autocast(vectors.device.type, enabled=False):  # bf16 would round the cosines
-            likeness = contrastive(vectors, batch["labels"], self.temperature)
-        return (1 - self.weight) * entropy + self.weight * likeness
+            contrast = contrastive(vectors, batch["labels"], self.temperature)
+        return (1 - self.weight) * entropy + self.weight * contrast
 
 
 def logits_and_vectors(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Run the model; return its scores and, for each sample, the vector that its head made them of, both in fp32.
+    """Run the model; return its logits and, for each sample, the input vector of its head, both in fp32.
 
-    The head is the part of the model that runs last. Where it is given every token, the vector is the one whose scores
-    the model took (GPT type), or the first one where the head itself chooses (RoBERTa type).
+    The head is the child module that runs last. If its input has a vector for every token, the sample's vector is that
+    of the token whose scores the model returns (GPT type), or of the first token if the head pools (RoBERTa type).
     """
-    seen: list[tuple[Tensor, Tensor]] = []
+    last: list[tuple[Tensor, Tensor]] = []
 
-    def keep(part: nn.Module, given: tuple[Any, ...], made: Any) -> None:
-        if given and isinstance(given[0], Tensor) and isinstance(made, Tensor):
-            seen[:] = [(given[0], made)]
+    def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+            last[:] = [(inputs[0], output)]
 
-    hooks = [part.register_forward_hook(keep) for part in model.children()]
+    hooks = [module.register_forward_hook(record) for module in model.children()]
     try:
         logits = logits_of(model, batch)
     finally:
         for hook in hooks:
             hook.remove()
-    if not seen:
-        do = "Its last part must take and give a tensor, as a classification head does"
+    if not last:
+        do = "Its last part must map a tensor to a tensor, as a classification head does"
         raise argument_error("SupervisedContrastive", "model", "have a head", type(model).__name__, do)
-    given, made = seen[0]
-    if given.ndim == made.ndim == 3:
-        return logits, given[torch.arange(len(given)), _taken(made.float(), logits)].float()
-    return logits, (given[:, 0] if given.ndim == 3 else given.flatten(1)).float()
+    vectors, scores = last[0]
+    if vectors.ndim == scores.ndim == 3:
+        return logits, vectors[torch.arange(len(vectors)), _scored_token(scores.float(), logits)].float()
+    return logits, (vectors[:, 0] if vectors.ndim == 3 else vectors.flatten(1)).float()
 
 
-def _taken(made: Tensor, logits: Tensor) -> Tensor:
-    """Return for each sample which token's scores became the sample's."""
-    same = (made == logits[:, None]).all(dim=2)
+def _scored_token(token_scores: Tensor, logits: Tensor) -> Tensor:
+    """Return the index of each sample's token whose scores are the sample's logits."""
+    same = (token_scores == logits[:, None]).all(dim=2)
     if not same.any(dim=1).all() and logits.isfinite().all():
-        do = "Such a model mixes its tokens after the head; use another loss"
+        do = "This model combines its tokens after the head; use another loss"
         raise argument_error(
             "SupervisedContrastive", "model", "take its scores from one token", "none that has them", do
         )

@@ -1,4 +1,4 @@
-"""The loss of a student that learns from a teacher."""
+"""The loss for distilling a teacher into a student."""
 
 import os
 from dataclasses import dataclass, field
@@ -18,16 +18,17 @@ from ftlab.models.load import Pretrained, load_model
 class Distill:
     """Distillation from a teacher with the same labels and the same tokenizer. See :func:`ftlab.formulas.distill.distill`.
 
-    The teacher reads the student's batch. A token's number means another word to another tokenizer, so both must share
-    theirs. Vocabularies of different sizes are refused; of two of one size nothing can be found out here.
-
-    The teacher is a folder or another name for :func:`ftlab.load_model`, loaded when first needed; or a model. It runs
-    without dropout and without gradients, and is moved to the student's device.
+    The teacher runs on the student's batches, without dropout and without gradients, on the student's device. Token ids
+    mean other words to another tokenizer, so both must share one. Vocabularies of different sizes raise an error; two
+    tokenizers of the same size cannot be told apart here.
     """
 
     teacher: Any
+    """A model; or a name for :func:`ftlab.load_model`, such as a folder, which is loaded on first use."""
     temperature: float = 2.0
+    """Softens the probabilities of both before they are compared; greater than 0."""
     alpha: float = 0.5
+    """The teacher's share, from 0 to 1; the labels have the rest."""
     _loaded: list[nn.Module] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -44,56 +45,59 @@ class Distill:
         return f"Distill(teacher={teacher}, temperature={self.temperature}, alpha={self.alpha})"
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        teacher = self._ready(model)
+        teacher = self._prepared_teacher(model)
         with torch.no_grad():
-            wanted = logits_of(teacher, batch)
-        found = logits_of(model, batch)
-        if wanted.shape != found.shape:
-            got = f"{wanted.shape[-1]} beside {found.shape[-1]}"
+            teacher_logits = logits_of(teacher, batch)
+        logits = logits_of(model, batch)
+        if teacher_logits.shape != logits.shape:
+            got = f"{teacher_logits.shape[-1]} beside {logits.shape[-1]}"
             do = "Fine-tune the teacher on data with the same labels"
             raise argument_error("Distill", "teacher", "have as many labels as the student", got, do)
-        return distill(found, wanted, batch["labels"], self.temperature, self.alpha)
+        return distill(logits, teacher_logits, batch["labels"], self.temperature, self.alpha)
 
-    def _ready(self, student: nn.Module) -> nn.Module:
-        """Return the teacher as it is to run beside a student."""
+    def _prepared_teacher(self, student: nn.Module) -> nn.Module:
+        """Return the teacher, loaded, checked against the student, in evaluation mode and on the student's device."""
         if not self._loaded:
             self._loaded.append(self._load())
         teacher = self._loaded[0]
-        _check(teacher, student)
+        _check_teacher(teacher, student)
         return teacher.eval().to(next(student.parameters()).device)
 
     def _load(self) -> nn.Module:
         if isinstance(self.teacher, nn.Module):
             return self.teacher
-        with torch.random.fork_rng([]):  # what a new model draws must not shift the student's dropout
-            found = self.teacher if isinstance(self.teacher, Pretrained) else load_model(self.teacher)
-        net: nn.Module = found.net
+        with torch.random.fork_rng([]):  # initialising the teacher must not change the student's dropout
+            pretrained = self.teacher if isinstance(self.teacher, Pretrained) else load_model(self.teacher)
+        net: nn.Module = pretrained.net
         return net
 
 
-def _check(teacher: Any, student: Any) -> None:
-    """Refuse a teacher that cannot read the student's batches, or whose labels mean something else."""
+def _check_teacher(teacher: Any, student: Any) -> None:
+    """Raise if the teacher cannot run on the student's batches, or its labels have another order."""
     if teacher is student:
         raise argument_error(
             "Distill", "teacher", "be another model than the student", "the student itself", "Give it a copy"
         )
-    one, other = getattr(teacher, "config", None), getattr(student, "config", None)
-    takes, feeds = getattr(teacher, "main_input_name", None), getattr(student, "main_input_name", None)
-    if takes != feeds and takes and feeds:
-        do = "Texts and images need teachers of their own"
-        raise argument_error("Distill", "teacher", f"take the student's {feeds}", takes, do)
-    rows, wanted = getattr(one, "vocab_size", None), getattr(other, "vocab_size", None)
-    if rows != wanted and rows and wanted:
-        got = f"a vocabulary of {rows} tokens beside {wanted}"
+    teacher_config, student_config = getattr(teacher, "config", None), getattr(student, "config", None)
+    teacher_input, student_input = getattr(teacher, "main_input_name", None), getattr(student, "main_input_name", None)
+    if teacher_input != student_input and teacher_input and student_input:
+        do = "Use a text model to teach a text model, and an image model to teach an image model"
+        raise argument_error("Distill", "teacher", f"take the student's {student_input}", teacher_input, do)
+    teacher_size, student_size = (
+        getattr(teacher_config, "vocab_size", None),
+        getattr(student_config, "vocab_size", None),
+    )
+    if teacher_size != student_size and teacher_size and student_size:
+        got = f"a vocabulary of {teacher_size} tokens beside {student_size}"
         raise argument_error(
             "Distill", "teacher", "share the student's tokenizer", got, "Choose a teacher of the same family"
         )
-    names, ours = _labels(one), _labels(other)
-    if names and ours and sorted(names) == sorted(ours) and names != ours:
-        got = f"{', '.join(names[:6])} beside {', '.join(ours[:6])}"
+    names, expected = _label_names(teacher_config), _label_names(student_config)
+    if names and expected and sorted(names) == sorted(expected) and names != expected:
+        got = f"{', '.join(names[:6])} beside {', '.join(expected[:6])}"
         do = "Fine-tune the teacher on data with the labels in this order"
         raise argument_error("Distill", "teacher", "have the student's labels in their order", got, do)
 
 
-def _labels(config: Any) -> list[str]:
+def _label_names(config: Any) -> list[str]:
     return [str(name) for _, name in sorted((getattr(config, "id2label", None) or {}).items())]

@@ -1,4 +1,4 @@
-"""What every loss needs of a model: its scores for a batch."""
+"""The logits of a model for a batch, which every loss needs."""
 
 from contextvars import ContextVar
 from typing import Any
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from ftlab.data.batches import Batch
 
 SCORES_ONLY: ContextVar[bool] = ContextVar("SCORES_ONLY", default=False)
-"""Whether a model is run for nothing but its scores, so that what only others would read need not be computed."""
+"""Whether only the logits of the running pass are used, so that an engine may skip other outputs."""
 
 
 def logits_of(model: nn.Module, batch: Batch) -> Tensor:
-    """Run the model on a batch without its labels; the scores come back in fp32."""
+    """Run the model on a batch, without its labels, and return the logits in fp32."""
     before = SCORES_ONLY.set(True)
     try:
         output: Any = model(**{name: tensor for name, tensor in batch.items() if name != "labels"})

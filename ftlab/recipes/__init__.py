@@ -1,1 +1,1 @@
-"""Recipes: a list of rules as text and as a plan."""
+"""Recipes, which are lists of rules: parse, check, complete and explain them."""

@@ -1,4 +1,4 @@
-"""What ``ftlab.formulas`` holds: the rules that a recipe can name, and the formulas behind them."""
+"""The rules that a recipe can name, and the formulas behind them, collected from ``ftlab.formulas``."""
 
 import inspect
 import pkgutil
@@ -13,26 +13,26 @@ from ftlab.rule import Rule
 
 @cache
 def rules() -> dict[str, type[Rule]]:
-    """Return the rules by name.
+    """Return all rules of ``ftlab.formulas`` by name.
 
     >>> rules()["ClipNorm"].__module__
     'ftlab.formulas.clip_norm'
     """
-    return {one.__name__: one for one in _defined() if inspect.isclass(one) and issubclass(one, Rule)}
+    return {value.__name__: value for value in _public_values() if inspect.isclass(value) and issubclass(value, Rule)}
 
 
 @cache
 def functions() -> dict[str, Callable[..., Any]]:
-    """Return the formulas by name: the functions whose docstring has an equation.
+    """Return all formulas by name: the functions whose docstring has an equation.
 
     >>> functions()["decay"](0.1, 0.5, 3)
     0.0125
     """
-    found = (one for one in _defined() if inspect.isfunction(one))
-    return {one.__name__: one for one in found if ".. math::" in (one.__doc__ or "")}
+    defined = (value for value in _public_values() if inspect.isfunction(value))
+    return {function.__name__: function for function in defined if ".. math::" in (function.__doc__ or "")}
 
 
-def _defined() -> Iterator[Any]:
+def _public_values() -> Iterator[Any]:
     """Yield the public classes and functions that the files of ``ftlab.formulas`` define, file by file."""
     for file in pkgutil.iter_modules(formulas.__path__):
         module = import_module(f"{formulas.__name__}.{file.name}")

@@ -1,4 +1,4 @@
-"""Find rules that conflict, by what they do and not by their names."""
+"""Find conflicts between rules, by what the rules do rather than by their names."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from torch import nn
 from ftlab.rule import Now, Penalty, Prepare, Project, Rule, Schedule
 
 UPDATES, PER_EPOCH = 1000, 100
+"""The length of the run for which :func:`rate_curve` computes a schedule."""
 
 
 def conflicts(plan: Sequence[Rule]) -> list[str]:
@@ -20,80 +21,82 @@ def conflicts(plan: Sequence[Rule]) -> list[str]:
     >>> conflicts([WarmupLinear(), WarmupCosine()])
     ['WarmupLinear and WarmupCosine each make the learning rate rise and fall; their factors multiply.']
     """
-    return [*_twice(plan), *_held(plan), *_drawn(plan), *_rates(plan)]
+    return [*_repeated(plan), *_freezing(plan), *_pulling(plan), *_scheduling(plan)]
 
 
-def course(rule: Schedule) -> list[float]:
-    """Return what a schedule makes of a learning rate of 1 in 1000 updates; nothing if that depends on the model.
+def rate_curve(rule: Schedule) -> list[float]:
+    """Return the learning rate of each of 1000 updates, 100 per epoch, if it is 1 before the schedule.
+
+    The list is empty if the schedule needs a real model.
 
     >>> from ftlab.formulas.decay import Decay
-    >>> [round(rate, 3) for rate in course(Decay(0.5, per="epoch"))[::250]]
+    >>> [round(rate, 3) for rate in rate_curve(Decay(0.5, per="epoch"))[::250]]
     [1.0, 0.25, 0.031, 0.008]
     """
-    with torch.random.fork_rng([]):  # explaining draws nothing from the reader's chance
+    with torch.random.fork_rng([]):  # explaining a recipe must not advance the user's random generator
         model = nn.Linear(1, 1)
     params = {name: param.detach() for name, param in model.named_parameters()}
     rates = dict.fromkeys(params, 1.0)
-    found: list[float] = []
+    curve: list[float] = []
     try:
         memory = rule.start(model, [], None, Now(steps=UPDATES, steps_per_epoch=PER_EPOCH, params=params))
         for step in range(UPDATES):
             now = Now(step, UPDATES, PER_EPOCH, params=params, grads=params, rates=rates, origin=params)
             new, memory = rule.schedule(dict(rates), memory, now)
-            found.append(max(new.values()))
-    except Exception:  # a reader's schedule may need more of a model than there is here
+            curve.append(max(new.values()))
+    except Exception:  # a user's schedule may need more than this one-layer model
         return []
-    return found
+    return curve
 
 
-def _twice(plan: Sequence[Rule]) -> list[str]:
+def _repeated(plan: Sequence[Rule]) -> list[str]:
     names = [type(rule).__name__ for rule in plan]
     return [f"{name} appears twice; both act, in order." for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
-def _held(plan: Sequence[Rule]) -> list[str]:
-    """Find several rules that freeze parameters."""
-    holders = [rule for rule in plan if rule.freezes]
-    if len({type(rule) for rule in holders}) < 2:
+def _freezing(plan: Sequence[Rule]) -> list[str]:
+    """Find rules of several types that freeze parameters."""
+    freezing = [rule for rule in plan if rule.freezes]
+    if len({type(rule) for rule in freezing}) < 2:
         return []
-    return [f"{_names(holders)} each freeze parameters; only what none of them freezes is trained."]
+    return [f"{_names(freezing)} each freeze parameters; only what none of them freezes is trained."]
 
 
-def _drawn(plan: Sequence[Rule]) -> list[str]:
-    """Find rules that pull weights towards θ₀, beside others that pull too, freeze, or change the start."""
-    going_back = [rule for rule in plan if rule.needs_origin and not rule.freezes]
-    drawing = [rule for rule in going_back if isinstance(rule, Penalty | Project)]
-    moved = [rule for rule in plan if rule.changes_start]
-    frozen = [rule for rule in plan if rule.freezes and isinstance(rule, Prepare)]
-    found = []
-    if len({type(rule) for rule in drawing}) > 1:
-        found.append(f"{_names(drawing)} each pull the weights towards θ₀; the pulls add up.")
-    if drawing and frozen:
-        leave = "leave" if len({type(rule) for rule in frozen}) > 1 else "leaves"
-        found.append(f"{_names(drawing)} can pull towards θ₀ only what {_names(frozen)} {leave} trainable.")
-    if moved and going_back:
-        found.append(
-            f"The θ₀ of {_names(going_back)} is the loaded weights, so the change by {_names(moved)} is pulled back."
+def _pulling(plan: Sequence[Rule]) -> list[str]:
+    """Find rules that pull weights towards θ₀ together with rules that also pull, that freeze, or that change θ₀."""
+    returning = [rule for rule in plan if rule.needs_origin and not rule.freezes]
+    pulling = [rule for rule in returning if isinstance(rule, Penalty | Project)]
+    changing = [rule for rule in plan if rule.changes_start]
+    freezing = [rule for rule in plan if rule.freezes and isinstance(rule, Prepare)]
+    sentences = []
+    if len({type(rule) for rule in pulling}) > 1:
+        sentences.append(f"{_names(pulling)} each pull the weights towards θ₀; the pulls add up.")
+    if pulling and freezing:
+        leave = "leave" if len({type(rule) for rule in freezing}) > 1 else "leaves"
+        sentences.append(f"{_names(pulling)} can pull towards θ₀ only what {_names(freezing)} {leave} trainable.")
+    if changing and returning:
+        sentences.append(
+            f"The θ₀ of {_names(returning)} is the loaded weights, so the change by {_names(changing)} is pulled back."
         )
-    return found
+    return sentences
 
 
-def _rates(plan: Sequence[Rule]) -> list[str]:
-    """Find schedules without a warm-up, and several that rise or fall."""
-    courses = {rule: course(rule) for rule in plan if isinstance(rule, Schedule)}
-    rising = [rule for rule, rates in courses.items() if rates and rates[0] < max(rates) / 2]
-    falling = [rule for rule, rates in courses.items() if rates and rates[-1] < max(rates) / 2]
-    said: dict[str, list[str]] = {}
-    for what, chosen in (("rise", rising), ("fall", falling)):
-        if len(chosen) > 1:
-            said.setdefault(_names(chosen), []).append(what)
-    found = [
-        f"{names} each make the learning rate {' and '.join(what)}; their factors multiply."
-        for names, what in said.items()
+def _scheduling(plan: Sequence[Rule]) -> list[str]:
+    """Find schedules without a warm-up, and several schedules that rise or that fall."""
+    curves = {rule: rate_curve(rule) for rule in plan if isinstance(rule, Schedule)}
+    rising = [rule for rule, rates in curves.items() if rates and rates[0] < max(rates) / 2]
+    falling = [rule for rule, rates in curves.items() if rates and rates[-1] < max(rates) / 2]
+    verbs_of: dict[str, list[str]] = {}
+    for verb, rules in (("rise", rising), ("fall", falling)):
+        if len(rules) > 1:
+            verbs_of.setdefault(_names(rules), []).append(verb)
+    sentences = [
+        f"{names} each make the learning rate {' and '.join(verbs)}; their factors multiply."
+        for names, verbs in verbs_of.items()
     ]
-    if courses and not rising and all(courses.values()):
-        found.append("There is no warm-up: a recipe with a schedule of its own gets only that one.")
-    return found
+    if curves and not rising and all(curves.values()):
+        sentences.append("There is no warm-up: a recipe with a schedule of its own gets only that one.")
+    return sentences
 
 
 def _names(rules: Sequence[Rule]) -> str:

@@ -1,4 +1,4 @@
-"""Explain a recipe: the update as an equation, then what each rule does and when."""
+"""Explain a recipe: the update as an equation, then what each rule does, and when."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,11 +29,20 @@ UPDATES = {
 
 
 def explain(recipe: Sequence[Rule | str], optimizer: Any = "adamw") -> str:
-    """Return the plan of a recipe: as an equation, then rule by rule in the order in which they act.
+    """Explain a recipe: one update as an equation, then each rule in the order in which the rules act.
+
+    A recipe without a schedule is completed as in :func:`ftlab.finetune`. Warnings, such as
+    those of conflicting rules, come last.
 
     Args:
-        recipe: Rules, or their text.
-        optimizer: As in :func:`ftlab.finetune`.
+        recipe: A list of rules, or of rules as text such as ``"ClipNorm(1.0)"``.
+        optimizer: The name of an optimizer, or a function, as in :func:`ftlab.finetune`.
+
+    Returns:
+        The explanation, several lines of text.
+
+    Raises:
+        ArgumentError: If a rule or the optimizer is unknown, or a rule's arguments are invalid.
 
     Example:
         >>> print(explain(["ClipNorm(1.0)", "Decay(0.9, per='epoch')"]))
@@ -51,20 +60,20 @@ def explain(recipe: Sequence[Rule | str], optimizer: Any = "adamw") -> str:
         take care:
           There is no warm-up: a recipe with a schedule of its own gets only that one.
     """
-    given = check_recipe(list(recipe))
-    plan = complete(given)
+    rules = check_recipe(list(recipe))
+    plan = complete(rules)
     lines = [equation(plan, optimizer), ""]
     shown: list[Rule] = []
     for kind, letter in LETTERS.items():
-        chosen = [rule for rule in plan if isinstance(rule, kind)]
-        if chosen:
+        of_kind = [rule for rule in plan if isinstance(rule, kind)]
+        if of_kind:
             lines.append(f"{MOMENTS[kind]}:")
-        for rule in chosen:
-            if any(rule is one for one in shown):
-                lines.append(f"  {letter:<2} {rule!r}   (its other half, as above)")
+        for rule in of_kind:
+            if any(rule is earlier for earlier in shown):
+                lines.append(f"  {letter:<2} {rule!r}   (the same rule as above)")
                 continue
             shown.append(rule)
-            usual = "" if rule in given else "   (the usual one, since the recipe names no schedule)"
+            usual = "" if rule in rules else "   (the usual one, since the recipe names no schedule)"
             words = rule.description[0].upper() + rule.description[1:]
             lines += [f"  {letter:<2} {rule!r}{usual}", f"     {rule.equation}", f"     {words}."]
     cautions = [caution for rule in plan for caution in rule.cautions(plan)] + conflicts(plan)
@@ -74,7 +83,7 @@ def explain(recipe: Sequence[Rule | str], optimizer: Any = "adamw") -> str:
 
 
 def equation(plan: Sequence[Rule], optimizer: Any = "adamw") -> str:
-    """Return the update that a recipe makes, with what comes before the first and after the last, in plain characters.
+    """Return one update as an equation in plain characters, with the changes before the first and after the last update.
 
     >>> from ftlab.formulas.ema import EMA
     >>> from ftlab.formulas.reinit import Reinit
@@ -89,7 +98,7 @@ def equation(plan: Sequence[Rule], optimizer: Any = "adamw") -> str:
     if GradientRule in present:
         gradient = f"G({gradient})"
     rate = "α_t" if Schedule in present else "α"
-    update = f"θ − {rate}·{_update(optimizer).format(gradient)}"
+    update = f"θ − {rate}·{_optimizer_template(optimizer).format(gradient)}"
     lines = [f"θ ← Π({update})" if Project in present else f"θ ← {update}"]
     before = [rule for rule in plan if isinstance(rule, Prepare)]
     after = [rule for rule in plan if isinstance(rule, Project | Finish) and type(rule).finish is not Rule.finish]
@@ -101,13 +110,13 @@ def equation(plan: Sequence[Rule], optimizer: Any = "adamw") -> str:
 
 
 def _applied(rules: Sequence[Rule], symbol: str) -> str:
-    """Write the rules as functions, the first innermost."""
+    """Return the rules as nested functions of a symbol, the first one innermost."""
     for rule in rules:
         symbol = f"{type(rule).__name__}({symbol})"
     return symbol
 
 
-def _update(optimizer: Any) -> str:
+def _optimizer_template(optimizer: Any) -> str:
     """Return how an optimizer is written, with {} for the gradient."""
     if not callable(optimizer):
         check_choice("explain", "optimizer", optimizer, tuple(UPDATES))

@@ -1,4 +1,4 @@
-"""Read a recipe from text, check it, and complete it."""
+"""Parse rules from text, check recipes, and complete them."""
 
 import ast
 import difflib
@@ -9,24 +9,26 @@ from typing import Any
 
 from ftlab.errors import argument_error
 from ftlab.formulas.warmup import WarmupLinear
-from ftlab.recipes.catalogue import rules
+from ftlab.recipes.catalogue import rules as all_rules
 from ftlab.rule import Rule, Schedule
 
 
 def parse(text: str, known: Mapping[str, type[Rule]] | None = None) -> Rule:
-    """Read a rule from text such as ``Decay(0.9, per='epoch')``; nothing in it is ever evaluated.
+    """Parse a rule from text such as ``Decay(0.9, per='epoch')``, without evaluating any code.
 
-    Numbers, strings, tuples, ``None``, ``True``, ``False`` and ``inf`` may stand as arguments. ``known`` names the rules
-    that may be meant, those of ftlab if left out.
+    Args:
+        text: A rule's name with its arguments, which may be numbers, strings, tuples, ``None``, ``True``, ``False`` and
+            ``inf``.
+        known: The rules that may occur, by name; by default the rules of ftlab.
 
     Raises:
-        ArgumentError: If it is not a known rule with such arguments, or the rule refuses them.
+        ArgumentError: If the text is not a known rule with such arguments, or the rule does not accept their values.
 
     Example:
         >>> parse("Reinit(0.15)")
         Reinit(scale=0.15, pattern='*')
     """
-    known = rules() if known is None else known
+    known = all_rules() if known is None else known
     try:
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -37,15 +39,15 @@ def parse(text: str, known: Mapping[str, type[Rule]] | None = None) -> Rule:
     name = call.func.id
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        do = f"Perhaps {near[0]} is meant" if near else f"There are {', '.join(sorted(known))}"
+        do = f"Perhaps {near[0]} is meant" if near else f"The rules are {', '.join(sorted(known))}"
         raise argument_error("parse", "rule", "be one that ftlab has", repr(name), do.rstrip("."))
     try:
-        positional = [_literal(one) for one in call.args]
-        named = {str(one.arg): _literal(one.value) for one in call.keywords if one.arg}
+        positional = [_literal(node) for node in call.args]
+        named = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
         if len(named) < len(call.keywords):
             raise ValueError("**")
     except ValueError as error:
-        do = "Arguments are numbers, strings, tuples, None, True, False or inf"
+        do = "Arguments may be numbers, strings, tuples, None, True, False or inf"
         raise argument_error("parse", f"argument of {name}", "be a plain value", repr(text), do) from error
     try:
         inspect.signature(known[name]).bind(*positional, **named)
@@ -63,27 +65,27 @@ def _literal(node: ast.expr) -> Any:
         if isinstance(value, int | float):
             return -value
     if isinstance(node, ast.Tuple):
-        return tuple(_literal(one) for one in node.elts)
+        return tuple(_literal(element) for element in node.elts)
     if isinstance(node, ast.Constant):
         return node.value
     raise ValueError("not a literal")
 
 
 def check_recipe(recipe: Any) -> tuple[Rule, ...]:
-    """Return a recipe as a tuple of rules, reading those that are text."""
+    """Return a recipe as a tuple of rules, parsing those that are text."""
     if isinstance(recipe, str | Rule) or not isinstance(recipe, Sequence):
         raise argument_error("finetune", "recipe", "be a list of rules", repr(recipe), "Write it as [ClipNorm(1.0)]")
-    read = tuple(parse(one) if isinstance(one, str) else one for one in recipe)
-    for one in read:
-        if not isinstance(one, Rule):
-            what = f"the class {one.__name__}" if inspect.isclass(one) else repr(one)
-            do = "Give it its arguments, as in ClipNorm(1.0)"
-            raise argument_error("finetune", "recipe", "hold rules only", what, do)
-    return read
+    rules = tuple(parse(rule) if isinstance(rule, str) else rule for rule in recipe)
+    for rule in rules:
+        if not isinstance(rule, Rule):
+            got = f"the class {rule.__name__}" if inspect.isclass(rule) else repr(rule)
+            do = "Write a rule with its arguments, as in ClipNorm(1.0)"
+            raise argument_error("finetune", "recipe", "hold rules only", got, do)
+    return rules
 
 
 def complete(recipe: Sequence[Rule]) -> tuple[Rule, ...]:
-    """Add warm-up and linear decay to a recipe without a schedule; add nothing else.
+    """Add warm-up and linear decay to a recipe without a schedule; leave other recipes unchanged.
 
     >>> complete([])
     (WarmupLinear(warmup=0.1),)

@@ -1,7 +1,7 @@
-"""Save a training between two steps, and go on from there bit for bit. Safetensors and JSON, no pickle.
+"""Save the state of a training between two steps, and resume it bit for bit. Safetensors and JSON, no pickle.
 
-A checkpoint is a folder ``step-000120`` with the weights, what the optimizer and the rules remember, and
-``state.json``, which holds the hash of each file. The newest one that is whole is used.
+A checkpoint is a folder such as ``step-000120``. It holds the weights, the state of the optimizer, the memory of the
+rules, and ``state.json`` with the SHA-256 of each of these files. A run resumes from the newest undamaged checkpoint.
 """
 
 import hashlib
@@ -20,10 +20,22 @@ from ftlab.training.loop import State
 from ftlab.training.optimizers import load_state_by_name, state_by_name
 
 VERSION = 1
+"""The version of the format."""
 
 
 def save(state: State, folder: Path) -> Path:
-    """Write a checkpoint of a state, then remove the older ones. Returns the new one's folder."""
+    """Write a checkpoint, then delete the other checkpoints in the folder.
+
+    Args:
+        state: The state of the training.
+        folder: The folder of all checkpoints of the run.
+
+    Returns:
+        The folder of the new checkpoint.
+
+    Raises:
+        InputError: If the disk is full, or the memory of a rule has a type that cannot be saved.
+    """
     path = folder / f"step-{state.step:06d}"
     optimizer, optimizer_tensors = pack(state_by_name(state.optimizer, state.params))
     memory, memory_tensors = pack(state.memory)
@@ -39,43 +51,51 @@ def save(state: State, folder: Path) -> Path:
             "memory": memory,
             "evaluations": state.evaluations,
             "recipe": [repr(rule) for rule in state.recipe],
-            "sha256": {f"{name}.safetensors": _hash(draft / f"{name}.safetensors") for name in tensors},
+            "sha256": {f"{name}.safetensors": _sha256(draft / f"{name}.safetensors") for name in tensors},
         }
         (draft / "state.json").write_text(json.dumps(content), encoding="utf-8")
-    for older in folder.glob("step-*"):
-        if older != path:
-            shutil.rmtree(older)
+    for other in folder.glob("step-*"):
+        if other != path:
+            shutil.rmtree(other)
     return path
 
 
 def newest(folder: Path) -> Path | None:
-    """Return the newest checkpoint that is whole; damaged ones are mentioned and passed over."""
+    """Return the newest undamaged checkpoint, or None. A note reports each damaged one."""
     for path in sorted(folder.glob("step-*"), reverse=True):
-        fault = _fault(path)
-        if not fault:
+        damage = _damage(path)
+        if not damage:
             return path
-        note("resume", f"{path} is passed over: {fault}.")
+        note("resume", f"{path} is skipped: {damage}.")
     return None
 
 
 def restore(state: State, path: Path) -> None:
-    """Lay a checkpoint over a state that :func:`ftlab.begin` has made of the same arguments."""
+    """Load a checkpoint into a state that :func:`ftlab.begin` returned for the same arguments.
+
+    Args:
+        state: The state to change.
+        path: The folder of the checkpoint.
+
+    Raises:
+        InputError: If the checkpoint has another version, recipe or model.
+    """
     content = json.loads((path / "state.json").read_text(encoding="utf-8"))
     recipe = [repr(rule) for rule in state.recipe]
     if content["version"] != VERSION:
-        do = "Use the ftlab that wrote it"
+        do = "Use the version of ftlab that wrote it"
         raise input_error("resume", "checkpoint", f"be of version {VERSION}", str(content["version"]), do)
     if content["recipe"] != recipe:
         got = f"{recipe}, saved {content['recipe']}"
-        raise input_error("resume", "recipe", "be the saved one", got, "Give the same rules in the same order")
+        raise input_error("resume", "recipe", "be the saved one", got, "Use the same rules in the same order")
     saved = load_file(path / "model.safetensors")
-    own = _weights(state)
-    if saved.keys() != own.keys() or any(saved[name].shape != own[name].shape for name in own):
-        odd = sorted(saved.keys() ^ own.keys())[:2]
-        do = "Resume with the model that the run began with"
-        raise input_error("resume", "checkpoint", "fit the model", f"other tensors, such as {odd}", do)
+    weights = _weights(state)
+    different = saved.keys() ^ weights.keys() or {name for name in weights if saved[name].shape != weights[name].shape}
+    if different:
+        got = f"other tensors or shapes, such as {', '.join(sorted(different)[:2])}"
+        raise input_error("resume", "checkpoint", "fit the model", got, "Resume with the model that the run began with")
     with torch.no_grad():
-        for name, tensor in own.items():
+        for name, tensor in weights.items():
             tensor.copy_(saved[name])
     load_state_by_name(
         state.optimizer, state.params, unpack(content["optimizer"], load_file(path / "optimizer.safetensors"))
@@ -86,31 +106,31 @@ def restore(state: State, path: Path) -> None:
 
 
 def pack(value: Any) -> tuple[Any, dict[str, Tensor]]:
-    """Take nested containers apart into JSON and named tensors.
+    """Split nested containers into a JSON value and a dictionary of tensors.
 
     >>> pack({"m": torch.ones(1), "n": (1, None)})
     ({'dict': [['m', {'tensor': '0'}], ['n', {'tuple': [1, None]}]]}, {'0': tensor([1.])})
     """
     tensors: dict[str, Tensor] = {}
 
-    def walk(one: Any) -> Any:
-        if isinstance(one, Tensor):
-            tensors[str(len(tensors))] = one.detach().clone()
+    def walk(node: Any) -> Any:
+        if isinstance(node, Tensor):
+            tensors[str(len(tensors))] = node.detach().clone()
             return {"tensor": str(len(tensors) - 1)}
-        if isinstance(one, dict):
-            return {"dict": [[walk(key), walk(item)] for key, item in one.items()]}
-        if isinstance(one, list | tuple):
-            return {type(one).__name__: [walk(item) for item in one]}
-        if one is None or isinstance(one, bool | int | float | str):
-            return one
-        do = "Remember tensors, numbers, strings, None, and dicts, lists and tuples of them"
-        raise input_error("save", "memory of a rule", "be of plain values", type(one).__name__, do)
+        if isinstance(node, dict):
+            return {"dict": [[walk(key), walk(item)] for key, item in node.items()]}
+        if isinstance(node, list | tuple):
+            return {type(node).__name__: [walk(item) for item in node]}
+        if node is None or isinstance(node, bool | int | float | str):
+            return node
+        do = "Use tensors, numbers, strings, None, and dicts, lists and tuples of them"
+        raise input_error("save", "memory of a rule", "be of plain values", type(node).__name__, do)
 
     return walk(value), tensors
 
 
 def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Put together what :func:`pack` took apart."""
+    """Undo :func:`pack`."""
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
@@ -123,28 +143,29 @@ def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _weights(state: State) -> dict[str, Tensor]:
-    """Return all tensors of the model by name, those that share memory once."""
+    """Return the tensors of the model's state dict by name; tensors that share memory appear once."""
     seen: set[tuple[int, torch.Size]] = set()
-    found = {}
+    weights = {}
     for name, tensor in state.model.state_dict().items():
         key = (tensor.data_ptr(), tensor.shape)
         if key not in seen or not tensor.numel():
-            found[name] = tensor
+            weights[name] = tensor
         seen.add(key)
-    return found
+    return weights
 
 
-def _fault(path: Path) -> str:
+def _damage(path: Path) -> str:
+    """Describe what is wrong with a checkpoint; empty if nothing is."""
     try:
         content = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        for name, hash_ in content["sha256"].items():
-            if _hash(path / name) != hash_:
+        for name, expected in content["sha256"].items():
+            if _sha256(path / name) != expected:
                 return f"{name} is damaged"
     except (OSError, ValueError, KeyError) as error:
-        return f"it is not whole ({type(error).__name__})"
+        return f"it is incomplete ({type(error).__name__})"
     return ""
 
 
-def _hash(path: Path) -> str:
+def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

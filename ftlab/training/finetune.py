@@ -1,4 +1,4 @@
-"""Fine-tuning from beginning to end: the article's six steps, in order."""
+"""Fine-tune a model from beginning to end: the article's six steps, in order."""
 
 import dataclasses
 import shutil
@@ -21,7 +21,7 @@ from ftlab.training import checkpoint
 from ftlab.training.loop import State, begin, finish, step as plain_step
 from ftlab.training.optimizers import MakeOptimizer
 from ftlab.training.run import Run
-from ftlab.training.run_folder import Output, check_same_run, environment_info
+from ftlab.training.run_folder import RunFolder, check_same_run, environment_info
 from ftlab.training.settings import Settings
 from ftlab.training.signals import stop_requests
 
@@ -51,38 +51,42 @@ def finetune(
     overwrite: bool = False,
     progress: bool | None = None,
 ) -> Run:
-    """Fine-tune a pretrained model on a data set. The model that is given stays as it is; the run holds its own.
+    """Fine-tune a copy of a pretrained model on a data set.
 
     Args:
-        model: What :func:`ftlab.load_model` gave, or a name for it.
-        data: What :func:`ftlab.load_data` gave, or a name for it.
-        epochs: How often the training split is gone through, at least 1.
-        lr: The learning rate at its peak, greater than 0.
-        batch_size: Rows per update, at least 1.
-        accumulate: Micro-batches per update (gradient accumulation), for batches that do not fit in memory; the update is
-            that of the whole batch.
-        max_length: The most tokens that a text keeps, at least 4.
-        seed: One number, or two: of the new head with dropout and the rules' draws, and of the data's order.
-        recipe: Rules, or their text. One without a schedule gets 10 % warm-up and linear decay, and nothing else.
-        loss: ``loss(model, batch)``, the mean over the batch; left out, the usual one of the task.
+        model: A model from :func:`ftlab.load_model`, or a name that it accepts. It is not modified.
+        data: Data from :func:`ftlab.load_data`, or a source that it accepts.
+        epochs: Number of passes over the training split, at least 1.
+        lr: Peak learning rate, greater than 0.
+        batch_size: Number of rows per update, at least 1.
+        accumulate: Number of micro-batches per update (gradient accumulation), for batches that do not fit in memory,
+            from 1 to ``batch_size``. The update is that of the whole batch.
+        max_length: Maximum number of tokens per text, at least 4.
+        seed: One seed, or a pair: the first for the new head, dropout and the rules, the second for the order of the
+            data.
+        recipe: A list of rules, or of rules as text. A recipe without a schedule gets 10 % warm-up and linear decay;
+            nothing else is added.
+        loss: ``loss(model, batch)``, the mean over the batch; by default the usual loss for the kind of task.
         optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
             parameter groups to a torch optimizer.
-        step: ``step(state, batch) -> record`` in place of :func:`ftlab.step`.
-        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"``, or ``"auto"``; see :func:`ftlab.engines.engine.choose_engine`.
-        device: ``"cuda"``, ``"mps"``, ``"cpu"``, or ``"auto"``: the first of them that is there.
-        save_every: Write a checkpoint every so many updates; needs ``output``.
-        resume: Go on from the newest checkpoint in ``output``, bit for bit.
-        output: A folder for model, metrics, history, figure and checkpoints; left out, nothing is written.
-        overwrite: Whether the folder may hold another run, which then gives way.
-        progress: Whether to show progress; left out, a bar where somebody may be watching, else a line an epoch.
+        step: ``step(state, batch) -> record``, which replaces :func:`ftlab.step`.
+        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"`` or ``"auto"``; see :func:`ftlab.engines.engine.choose_engine`.
+        device: ``"cuda"``, ``"mps"``, ``"cpu"``, or ``"auto"`` for the first of these that is available.
+        save_every: Number of updates between checkpoints; requires ``output``. By default no checkpoints are written.
+        resume: Whether to continue bit for bit from the newest checkpoint in ``output``.
+        output: Folder for the model, metrics, history, figure and checkpoints; by default nothing is written.
+        overwrite: Whether to replace another run in ``output``.
+        progress: Whether to show a progress bar and, outside a notebook, a line per epoch; by default the bar appears
+            only in a notebook or a terminal.
 
     Returns:
-        The run: its metrics on test (else validation), its model, its history.
+        The finished run: the model, its history, and its metrics on the test split (or validation, if there is no test).
 
     Raises:
-        ArgumentError: If an argument is invalid. InputError: If model, data or folder cannot be used. Both before any work.
-        DivergenceError: If the loss is no longer finite; a model that was in the folder stays.
-        InterruptionError: If the run is stopped by hand; the message says what is left on disk.
+        ArgumentError: If an argument is invalid; raised before any work starts.
+        InputError: If the model, the data or the folder cannot be used; raised before any work starts.
+        DivergenceError: If the loss is NaN or infinite. A model that was in ``output`` before stays there.
+        InterruptionError: If the user stops the run. The message states what was saved.
 
     Example:
         >>> from ftlab.data.load import load_data
@@ -108,23 +112,25 @@ def finetune(
         save_every=save_every,
     )
     if (resume or save_every or overwrite) and output is None:
-        what = "resume" if resume else "save_every" if save_every else "overwrite"
-        raise argument_error("finetune", what, "come with output", "no output", "Say output='runs/first'")
+        name = "resume" if resume else "save_every" if save_every else "overwrite"
+        raise argument_error("finetune", name, "come with output", "no output", "Add output='runs/first'")
     data = as_dataset_dict(data)
     task = task_of(data)
     model = model if isinstance(model, Pretrained) else load_model(model, data)
     if model.task != task:
-        do = "Load it for these data: load_model(name, data)"
+        do = "Load it for this data: load_model(name, data)"
         raise argument_error("finetune", "model", f"be made for {task}", str(model.task), do)
-    settings = _within(settings, model)
-    where = Output(output, overwrite=overwrite, resume=resume) if output is not None else None
-    return _Trainer(settings, model.copy(settings.head_seed), data, where, resume).run(progress)
+    settings = _limit_length(settings, model)
+    folder = RunFolder(output, overwrite=overwrite, resume=resume) if output is not None else None
+    return _Trainer(settings, model.copy(settings.head_seed), data, folder, resume).run(progress)
 
 
 class _Trainer:
-    """One run on its way."""
+    """A run in progress."""
 
-    def __init__(self, settings: Settings, model: Pretrained, data: Any, output: Output | None, resume: bool) -> None:
+    def __init__(
+        self, settings: Settings, model: Pretrained, data: Any, output: RunFolder | None, resume: bool
+    ) -> None:
         self.settings, self.model, self.data, self.output = settings, model, data, output
         device = choose_device(settings.device)
         engine = choose_engine(settings.engine, device)
@@ -137,7 +143,10 @@ class _Trainer:
         )
         if settings.batch_size > len(data["train"]):
             rows = len(data["train"])
-            note("finetune", f"batch_size {settings.batch_size} is more than the {rows} rows: one update an epoch.")
+            note(
+                "finetune",
+                f"batch_size {settings.batch_size} is more than the {rows} rows, so there is one update per epoch.",
+            )
         self.state: State = begin(
             model,
             self.batches,
@@ -167,13 +176,14 @@ class _Trainer:
             "seconds": 0.0,
         }
         if output:
-            self._claim(output, resume)
+            self._enter_folder(output, resume)
 
-    def run(self, shown: bool | None) -> Run:
+    def run(self, show_progress: bool | None) -> Run:
+        """Train, evaluate, and write the finished run to its folder."""
         started = time.perf_counter()
         with stop_requests() as stop:
             with self.state.engine.session(self.state.model):
-                self._train(stop, shown)
+                self._train_epochs(stop, show_progress)
             net = finish(self.state)
             self.facts["seconds"] += round(time.perf_counter() - started, 2)
             model = dataclasses.replace(self.model, net=net)
@@ -186,39 +196,39 @@ class _Trainer:
                 shutil.rmtree(self.output.checkpoints, ignore_errors=True)
         return run
 
-    def _claim(self, output: Output, resume: bool) -> None:
-        """Enter the run in its folder; lay the newest checkpoint over the state when resuming."""
-        before = output.begun() if resume else None
-        if before:
-            check_same_run(before, self.facts)
-            found = checkpoint.newest(output.checkpoints)
-            if found:
-                checkpoint.restore(self.state, found)
+    def _enter_folder(self, output: RunFolder, resume: bool) -> None:
+        """Write ``run.json``; when resuming, restore the newest checkpoint first."""
+        earlier = output.read_run() if resume else None
+        if earlier:
+            check_same_run(earlier, self.facts)
+            path = checkpoint.newest(output.checkpoints)
+            if path:
+                checkpoint.restore(self.state, path)
                 self.history = output.read_history(self.state.step)
                 self.facts["resumed_at"] = self.state.step
-                self.facts["seconds"] = before.get("seconds", 0.0)
+                self.facts["seconds"] = earlier.get("seconds", 0.0)
         if resume and not self.state.step:
             note("resume", f"there is no checkpoint in {output.folder}; the run starts from the beginning.")
-        if not before:
+        if not earlier:
             output.clear()
         output.write_run(self.facts)
 
-    def _train(self, stop: list[int], shown: bool | None) -> None:
+    def _train_epochs(self, stop: list[int], show_progress: bool | None) -> None:
         from ftlab.display.progress import Progress
 
         state, settings = self.state, self.settings
         rows = len(self.encoded["train"])
         first = state.step // state.steps_per_epoch
         skip = state.step % state.steps_per_epoch
-        progress = Progress(rows * settings.epochs, sum(one["samples"] for one in self.history), shown)
+        progress = Progress(rows * settings.epochs, sum(record["samples"] for record in self.history), show_progress)
         try:
-            if first and not skip:  # resumed at the very end of an epoch, before it was measured
+            if first and not skip:  # resumed after the last step of an epoch, before its evaluation
                 self._end_epoch(first - 1, progress)
             for epoch in range(first, settings.epochs):
                 for batch in self.batches.epoch(epoch, skip=skip):
                     self._step(batch, progress)
                     if stop:
-                        self._stop(progress)
+                        self._interrupt(progress)
                 skip = 0
                 self._end_epoch(epoch, progress)
         finally:
@@ -239,41 +249,40 @@ class _Trainer:
         return checkpoint.save(self.state, self.output.checkpoints)
 
     def _end_epoch(self, epoch: int, progress: "Progress") -> None:
-        """Measure on validation, so that rules and readers can see how it goes."""
+        """Evaluate on the validation split, for the rules and for the progress display."""
         if len(self.state.evaluations) > epoch:
             return
-        told = f"epoch {epoch + 1} of {self.settings.epochs}"
+        title = f"epoch {epoch + 1} of {self.settings.epochs}"
         if "validation" not in self.encoded:
-            last = self.history[-self.state.steps_per_epoch :]
-            loss = sum(one["loss"] * one["samples"] for one in last) / max(1, sum(one["samples"] for one in last))
-            progress.say(f"{told}: training loss {loss:.3f}")
+            records = self.history[-self.state.steps_per_epoch :]
+            total = sum(record["loss"] * record["samples"] for record in records)
+            loss = total / max(1, sum(record["samples"] for record in records))
+            progress.say(f"{title}: training loss {loss:.3f}")
             return
         model = dataclasses.replace(self.model, net=self.state.model)
         metrics = evaluate_encoded(model, self.encoded["validation"], "validation", 0, self.settings.engine)
         self.state.evaluations.append(
             {name: value for name, value in metrics.to_dict().items() if not name.endswith(("_low", "_high"))}
         )
-        shown = ", ".join(f"{title} {value}" for title, value, _ in metrics.rows())
-        progress.say(f"{told}: validation {shown}")
+        values = ", ".join(f"{metric} {value}" for metric, value, _ in metrics.rows())
+        progress.say(f"{title}: validation {values}")
 
-    def _stop(self, progress: "Progress") -> None:
-        """Leave a whole checkpoint, or say that there is none."""
+    def _interrupt(self, progress: "Progress") -> None:
+        """Save a checkpoint if there is an output folder, and raise an InterruptionError."""
         progress.close()
         at = f"stopped by hand after step {self.state.step} of {self.state.steps}"
         if not self.output:
             raise InterruptionError(f"finetune: {at}. Nothing was saved, since no output was given.")
         path = self._save()
         raise InterruptionError(
-            f"finetune: {at}. A whole checkpoint is in {path}; the same command with --resume goes on."
+            f"finetune: {at}. A whole checkpoint is in {path}; resume=True (--resume) continues the run."
         )
 
 
-def _within(settings: Settings, model: Pretrained) -> Settings:
-    """Keep max_length within what the model can take."""
+def _limit_length(settings: Settings, model: Pretrained) -> Settings:
+    """Return the settings with ``max_length`` limited to the longest text that the model accepts."""
     if model.task.modality == "image" or settings.max_length <= model.max_length:
         return settings
-    note(
-        "finetune", f"max_length {settings.max_length} is more than {model.name} can take: {model.max_length} is used."
-    )
+    note("finetune", f"max_length {settings.max_length} is more than {model.name} accepts; {model.max_length} is used.")
     check_int("finetune", "the model's longest text", model.max_length, "Use another model", at_least=4)
     return dataclasses.replace(settings, max_length=model.max_length)

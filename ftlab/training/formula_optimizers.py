@@ -1,4 +1,4 @@
-"""Optimizers that are formulas: a pure function, applied tensor by tensor."""
+"""Optimizers that apply a formula, a pure function, to one parameter after another."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,22 +12,22 @@ from ftlab.formulas.signum import signum
 from ftlab.parameters import PIECE
 
 Group = dict[str, Any]
-Kept = dict[str, Any]
-"""What is remembered of one parameter: tensors and numbers by name."""
-FINAL_RATE = 0.1
-"""AdaBound's final rate at the learning rate of the run, as its authors have it; a schedule scales both."""
-Update = Callable[[Tensor, Tensor, Kept, Group], tuple[Tensor, Kept]]
+ParamState = dict[str, Any]
+"""The optimizer state of one parameter: tensors and numbers by name."""
+FINAL_LR = 0.1
+"""AdaBound's final learning rate, the authors' default. A schedule scales it together with the learning rate."""
+Update = Callable[[Tensor, Tensor, ParamState, Group], tuple[Tensor, ParamState]]
 
 
 class FormulaOptimizer(torch.optim.Optimizer):
-    """Update each parameter that has a gradient by a formula, with the rate and the decay of its group.
+    """Update each parameter that has a gradient by a formula, with the learning rate and weight decay of its group.
 
     Args:
-        groups: As :func:`ftlab.training.optimizers.make_optimizer` makes them.
+        groups: Parameter groups from :func:`ftlab.training.optimizers.make_optimizer`.
         lr: The learning rate of the run, before any schedule.
-        update: From a parameter, its gradient, what is remembered of it and its group, to the new parameter and what
-            is remembered next: entry by entry, so that it may be given a piece of a tensor. It changes nothing that it
-            is given.
+        update: A function of a parameter, its gradient, its state and its group that returns the new parameter and the
+            new state. It must act elementwise, because large tensors are passed in pieces, and must not modify its
+            inputs.
     """
 
     def __init__(self, groups: list[Group], lr: float, update: Update) -> None:
@@ -36,66 +36,66 @@ class FormulaOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Make one update; a parameter without a gradient stays, and what is remembered of it too."""
+        """Make one update; parameters without a gradient, and their state, are unchanged."""
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is not None:
-                    self.state[param] = self._updated(param.detach(), param.grad, self.state[param], group)
+                    self.state[param] = self._update_param(param.detach(), param.grad, self.state[param], group)
 
-    def _updated(self, param: Tensor, grad: Tensor, kept: Kept, group: Group) -> Kept:
-        """Update a parameter in place, piece by piece where it is large; return what is remembered of it."""
-        tensors = {key: one for key, one in kept.items() if isinstance(one, Tensor)}
+    def _update_param(self, param: Tensor, grad: Tensor, state: ParamState, group: Group) -> ParamState:
+        """Update a parameter in place, piece by piece if it is large, and return its new state."""
+        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
         whole = param.device.type != "cpu" or param.numel() <= PIECE
-        if whole or not all(one.is_contiguous() for one in (param, grad, *tensors.values())):
-            new, kept = self.update(param, grad, kept, group)
-            param.copy_(new)
-            return kept
-        after = dict(kept)
+        if whole or not all(tensor.is_contiguous() for tensor in (param, grad, *tensors.values())):
+            new_param, new_state = self.update(param, grad, state, group)
+            param.copy_(new_param)
+            return new_state
+        new_state = dict(state)
         for start in range(0, param.numel(), PIECE):
-            piece, of_grad = (one.view(-1)[start : start + PIECE] for one in (param, grad))
-            before = {**kept, **{key: one.view(-1)[start : start + PIECE] for key, one in tensors.items()}}
-            new, past = self.update(piece, of_grad, before, group)
-            piece.copy_(new)
-            for key, one in past.items():
-                if isinstance(one, Tensor):
-                    if key not in after:
-                        after[key] = torch.empty_like(param)
-                    after[key].view(-1)[start : start + PIECE].copy_(one)
+            piece, piece_grad = (tensor.view(-1)[start : start + PIECE] for tensor in (param, grad))
+            pieces = {key: tensor.view(-1)[start : start + PIECE] for key, tensor in tensors.items()}
+            new_piece, piece_state = self.update(piece, piece_grad, {**state, **pieces}, group)
+            piece.copy_(new_piece)
+            for key, value in piece_state.items():
+                if isinstance(value, Tensor):
+                    if key not in new_state:
+                        new_state[key] = torch.empty_like(param)
+                    new_state[key].view(-1)[start : start + PIECE].copy_(value)
                 else:
-                    after[key] = one
-        return after
+                    new_state[key] = value
+        return new_state
 
 
-def update_signsgd(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:
-    """Make a step of signSGD, which remembers nothing."""
+def update_signsgd(param: Tensor, grad: Tensor, state: ParamState, group: Group) -> tuple[Tensor, ParamState]:
+    """Make a step of signSGD, which has no state."""
     new, _ = signum({"": param}, {"": grad}, {}, group["lr"], beta=0.0)
     return new[""], {}
 
 
-def update_signum(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:
+def update_signum(param: Tensor, grad: Tensor, state: ParamState, group: Group) -> tuple[Tensor, ParamState]:
     """Make a step of :func:`ftlab.formulas.signum.signum`."""
-    new, momentum = signum({"": param}, {"": grad}, _named(kept, "momentum"), group["lr"])
+    new, momentum = signum({"": param}, {"": grad}, _by_name(state, "momentum"), group["lr"])
     return new[""], {"momentum": momentum[""]}
 
 
-def update_lion(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:
-    """Make a step of :func:`ftlab.formulas.lion.lion`, with the decay of the group."""
-    momentum = _named(kept, "momentum")
+def update_lion(param: Tensor, grad: Tensor, state: ParamState, group: Group) -> tuple[Tensor, ParamState]:
+    """Make a step of :func:`ftlab.formulas.lion.lion`, with the weight decay of the group."""
+    momentum = _by_name(state, "momentum")
     new, momentum = lion({"": param}, {"": grad}, momentum, group["lr"], weight_decay=group["weight_decay"])
     return new[""], {"momentum": momentum[""]}
 
 
-def update_adabound(param: Tensor, grad: Tensor, kept: Kept, group: Group) -> tuple[Tensor, Kept]:
-    """Make a step of :func:`ftlab.formulas.adabound.adabound`; its final rate follows the schedule, as the first one does."""
-    past = {"": (kept["first"], kept["second"], kept["step"])} if kept else {}
-    final = FINAL_RATE * group["lr"] / group["base_lr"]
+def update_adabound(param: Tensor, grad: Tensor, state: ParamState, group: Group) -> tuple[Tensor, ParamState]:
+    """Make a step of :func:`ftlab.formulas.adabound.adabound`; a schedule scales its final learning rate as well."""
+    past = {"": (state["first"], state["second"], state["step"])} if state else {}
+    final_lr = FINAL_LR * group["lr"] / group["base_lr"]
     decay = group["weight_decay"]
-    new, past = adabound({"": param}, {"": grad}, past, group["lr"], final_rate=final, weight_decay=decay)
+    new, past = adabound({"": param}, {"": grad}, past, group["lr"], final_rate=final_lr, weight_decay=decay)
     return new[""], dict(zip(("first", "second", "step"), past[""], strict=True))
 
 
-def _named(kept: Kept, key: str) -> dict[str, Tensor]:
-    return {"": kept[key]} if key in kept else {}
+def _by_name(state: ParamState, key: str) -> dict[str, Tensor]:
+    return {"": state[key]} if key in state else {}
 
 
 UPDATES: dict[str, Update] = {

@@ -1,4 +1,4 @@
-"""Run: what a finished training is, shows and saves."""
+"""A finished run: its model, history and metrics, and how they are shown and saved."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,66 +12,68 @@ from ftlab.evaluation.metrics import Metrics
 from ftlab.files import write_text
 from ftlab.models.adapters import save_adapter
 from ftlab.models.load import Pretrained
+from ftlab.models.save import save_model
 from ftlab.recipes.explain import explain
-from ftlab.training.run_folder import Output, save_model
+from ftlab.training.run_folder import RunFolder
 from ftlab.training.settings import Settings
 
 
 @dataclass
 class Run:
-    """A finished fine-tuning."""
+    """A finished fine-tuning run."""
 
     model: Pretrained
-    """The model with the last step's weights."""
+    """The model after the last step."""
     data: Any
+    """The data set, with all its splits."""
     settings: Settings
     history: list[dict[str, Any]]
     """A record per step: step, epoch, loss, penalty, lr, samples, seconds."""
     evaluations: list[dict[str, Any]]
     """Metrics on the validation split after each epoch."""
     facts: dict[str, Any]
-    """What ``run.json`` holds."""
+    """The content of ``run.json``."""
     metrics: Metrics | None = None
-    """On the test split where there is one, else on validation."""
-    _measured: dict[tuple[str, int | None], Metrics] = field(default_factory=dict)
+    """Metrics on the test split, or on validation if there is no test split."""
+    _metrics: dict[tuple[str, int | None], Metrics] = field(default_factory=dict)
 
     def evaluate(self, split: str = "test", *, resamples: int | None = None) -> Metrics:
-        """Return the metrics on a split, each with a 95 % interval."""
+        """Evaluate the model on a split; each metric has a 95 % interval. See :func:`ftlab.evaluate`."""
         if split not in self.data:
             raise argument_error("evaluate", "split", f"be one of {', '.join(self.data)}", repr(split), "Choose one")
-        if (split, resamples) not in self._measured:
+        if (split, resamples) not in self._metrics:
             length, engine = self.settings.max_length, self.settings.engine
-            self._measured[split, resamples] = evaluate(
+            self._metrics[split, resamples] = evaluate(
                 self.model, self.data[split], split=split, max_length=length, resamples=resamples, engine=engine
             )
-        return self._measured[split, resamples]
+        return self._metrics[split, resamples]
 
     def predict(self, inputs: Any) -> list[Prediction]:
-        """Return what the model makes of texts. See :func:`ftlab.evaluation.inference.predict`."""
+        """Predict the labels of texts or images. See :func:`ftlab.predict`."""
         return predict(self.model, inputs, max_length=self.settings.max_length)
 
     def save(self, folder: str | Path) -> Path:
-        """Write an ordinary ``transformers`` folder with a model card; whole, or not at all."""
+        """Write the model and a model card as an ordinary ``transformers`` folder; all of it, or nothing."""
         path = Path(folder)
         save_model(self.model, path, self.card())
         return path
 
     def save_adapter(self, folder: str | Path) -> Path:
-        """Write what LoRA has trained as a folder that ``peft`` opens. See :func:`ftlab.models.adapters.save_adapter`."""
+        """Write the trained LoRA matrices as a folder that ``peft`` opens. See :func:`ftlab.models.adapters.save_adapter`."""
         return save_adapter(self.model, self.settings.recipe, Path(folder), self.card())
 
     def curves(self) -> Any:
-        """Return a figure of loss and learning rate, and of the validation metric."""
+        """Return a figure of the loss, the learning rate and the validation metric."""
         from ftlab.display.plots import curves
 
         return curves(self.history, self.evaluations, self.facts["steps_per_epoch"])
 
     def plan(self) -> str:
-        """Return what was done, in words and as an equation."""
+        """Return the recipe in words and as an equation. See :func:`ftlab.explain`."""
         return explain(self.settings.recipe, self.settings.optimizer)
 
-    def write(self, output: Output) -> None:
-        """Leave the finished run in its folder; the model first, so that what says "finished" is true."""
+    def write(self, output: RunFolder) -> None:
+        """Write the finished run to its folder, with the status "finished" last."""
         save_model(self.model, output.model, self.card())
         output.write_history(self.history)
         metrics = self.metrics.to_dict() if self.metrics else {}
@@ -82,7 +84,7 @@ class Run:
         output.write_run(self.facts | {"status": "finished"})
 
     def card(self) -> str:
-        """Return the model card: what it is, on what it was trained, what it reached."""
+        """Return the model card: the model, its training and its metrics."""
         facts, task = self.facts, self.model.task
         pipeline = "image-classification" if task.modality == "image" else "text-classification"
         base = (
@@ -104,10 +106,12 @@ class Run:
         )
 
     def summary(self) -> str:
-        """Return the metrics and what the training was, as text."""
+        """Return the metrics, and the number of updates, time, device and engine, as text."""
         facts = self.facts
-        spent = f"{facts['steps']} updates in {facts['seconds']:.0f} s on {facts['device']}, engine {facts['engine']}"
-        return f"{self.metrics}\n\n{spent}" if self.metrics else spent
+        training = (
+            f"{facts['steps']} updates in {facts['seconds']:.0f} s on {facts['device']}, engine {facts['engine']}"
+        )
+        return f"{self.metrics}\n\n{training}" if self.metrics else training
 
     def __repr__(self) -> str:
         return f"{self.summary()}\n\n{self.plan()}"

@@ -1,4 +1,4 @@
-"""The folder that a run leaves: what lies in it, and who may write there."""
+"""The output folder of a run: its files, and checks before a run writes or resumes there."""
 
 import json
 import os
@@ -12,17 +12,17 @@ from typing import Any
 import torch
 
 from ftlab.engines.devices import device_name
-from ftlab.errors import DivergenceError, argument_error, format_error, input_error, note
-from ftlab.files import new_folder, write_text
-from ftlab.models.load import Pretrained, quiet
+from ftlab.errors import argument_error, input_error, note
+from ftlab.files import write_text
 
-OURS = ("model", "checkpoint", "metrics.json", "history.jsonl", "run.json", "curves.png")
+FILES = ("model", "checkpoint", "metrics.json", "history.jsonl", "run.json", "curves.png")
 MAY_DIFFER = ("save_every",)
+"""Arguments that may change when a run is resumed."""
 PACKAGES = ("ftlab", "torch", "transformers", "datasets", "tokenizers", "safetensors", "scikit-learn", "numpy")
 
 
-class Output:
-    """A run's folder, claimed before the work starts."""
+class RunFolder:
+    """The output folder of a run, checked and created before any work starts."""
 
     def __init__(self, folder: str | Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.folder = Path(folder)
@@ -36,31 +36,31 @@ class Output:
             raise input_error("finetune", "output", "be a folder that can be written", got, "Choose another") from error
 
     def clear(self) -> None:
-        """Delete what an earlier run left, but for ``run.json`` and the model, which stay until new ones replace them."""
-        for name in OURS:
+        """Delete the files of an earlier run, except for ``run.json`` and the model, which the new run replaces."""
+        for name in FILES:
             path = self.folder / name
             if name not in ("model", "run.json"):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints lie while the run is on its way."""
+        """The folder of checkpoints; it is deleted at the end of the run."""
         return self.folder / "checkpoint"
 
     @property
     def model(self) -> Path:
-        """Where the finished model lies."""
+        """The folder of the finished model."""
         return self.folder / "model"
 
-    def begun(self) -> dict[str, Any] | None:
-        """Return what ``run.json`` says of a run that began here before."""
+    def read_run(self) -> dict[str, Any] | None:
+        """Return the ``run.json`` of an earlier run in this folder; None if there is none."""
         path = self.folder / "run.json"
         if not path.exists():
             return None
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(content, dict) or not {"status", "arguments", "data_fingerprint"} <= content.keys():
-                raise ValueError("it says of no run")
+                raise ValueError("it does not describe a run")
         except ValueError as error:
             do = "Use another folder, or overwrite this one"
             raise input_error("finetune", "run.json", "be whole", f"{path}: {error}", do) from error
@@ -71,18 +71,18 @@ class Output:
         write_text(self.folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
-        """Write ``history.jsonl``: a line per step."""
+        """Write ``history.jsonl``, one line per step."""
         write_text(self.folder / "history.jsonl", "".join(json.dumps(record) + "\n" for record in history))
 
     def read_history(self, steps: int) -> list[dict[str, Any]]:
-        """Return the records of the first steps, as an earlier part of this run has left them."""
+        """Return the records of the first ``steps`` steps from ``history.jsonl``."""
         path = self.folder / "history.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [record for record in map(json.loads, lines) if record["step"] <= steps]
 
 
 def check_output(folder: Path, *, overwrite: bool, resume: bool) -> None:
-    """Refuse a folder that holds other files, or another run that is neither to be overwritten nor resumed."""
+    """Raise if the folder holds other files, or another run that is neither to be overwritten nor resumed."""
     if overwrite and resume:
         do = "Leave one of them out"
         raise argument_error("finetune", "overwrite and resume", "not be asked for together", "both", do)
@@ -93,52 +93,37 @@ def check_output(folder: Path, *, overwrite: bool, resume: bool) -> None:
             got = f"other files in {folder}"
             raise input_error("finetune", "output", "be empty or hold a run", got, "Choose a new folder")
         if not overwrite and not resume:
-            do = "Choose another folder, or say overwrite (--overwrite) or resume (--resume)"
+            do = "Choose another folder, or use overwrite (--overwrite) or resume (--resume)"
             raise input_error("finetune", "output", "not hold another run", str(folder), do)
 
 
 def check_same_run(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to resume a run with other arguments or other data; mention what may change the numbers."""
+    """Raise unless an unfinished run is resumed with its own arguments and data; note other sources of difference.
+
+    Args:
+        before: The ``run.json`` of the earlier run.
+        now: The same facts for this run.
+    """
     if before.get("status") == "finished":
         do = "Use overwrite (--overwrite) to run it again"
         raise input_error("resume", "run", "be unfinished", f"one that finished all {before.get('steps')} steps", do)
     old, new = before["arguments"], now["arguments"]
-    other = [name for name in new if old.get(name) != new[name] and name not in MAY_DIFFER]
-    if other:
-        got = ", ".join(f"{name}={new[name]!r} (it began with {old.get(name)!r})" for name in other)
-        raise input_error("resume", "arguments", "be those of the run", got, "Give the same ones")
+    changed = [name for name in new if old.get(name) != new[name] and name not in MAY_DIFFER]
+    if changed:
+        got = ", ".join(f"{name}={new[name]!r} (it began with {old.get(name)!r})" for name in changed)
+        raise input_error("resume", "arguments", "be those of the run", got, "Use the same arguments")
     if before["data_fingerprint"] != now["data_fingerprint"]:
-        do = "Give the same rows in the same order"
+        do = "Use the same rows in the same order"
         raise input_error("resume", "data", "be those of the run", "another fingerprint", do)
     for name in ("versions", "device", "threads", "engine"):
         if before.get(name) != now.get(name):
-            note("resume", f"{name} are not as they were; the run goes on, but not bit for bit.")
+            note("resume", f"the run continues, but not bit for bit: its {name} changed.")
 
 
 def environment_info(device: str) -> dict[str, Any]:
-    """Return what a run's numbers depend on besides its arguments."""
+    """Return the versions, the device and the number of threads, on which a run's numbers also depend."""
     return {
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
-
-
-def save_model(pretrained: Pretrained, folder: Path, card: str) -> None:
-    """Write an ordinary ``transformers`` folder: weights, config, tokenizer, model card; whole, or not at all.
-
-    Raises:
-        DivergenceError: If a weight is NaN or infinite; nothing is written then.
-    """
-    for name, tensor in pretrained.net.state_dict().items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            do = "The training diverged; lower lr or add ClipNorm(1.0)"
-            raise DivergenceError(format_error("save", f"weights of {name}", "be finite", "NaN or infinity", do))
-    if folder.exists() and not (folder / "config.json").exists() and (folder.is_file() or any(folder.iterdir())):
-        raise input_error(
-            "save", "folder", "be new, empty, or hold a model", f"other files in {folder}", "Choose another"
-        )
-    with quiet(), new_folder(folder) as draft:
-        pretrained.net.save_pretrained(draft)
-        pretrained.processor.save_pretrained(draft)
-        (draft / "README.md").write_text(card, encoding="utf-8")

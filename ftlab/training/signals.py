@@ -1,4 +1,4 @@
-"""Stop a training by Ctrl-C at a place where nothing is lost."""
+"""Stop a training on Ctrl-C at a point from which it can be resumed."""
 
 import signal
 import sys
@@ -12,21 +12,27 @@ from ftlab.errors import InterruptionError
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """On the first SIGINT or SIGTERM, fill the list, so that the loop stops after the current step; stop at once on the second."""
+    """Yield a list to which the first SIGINT or SIGTERM adds its number, so that the caller can stop at a safe point.
+
+    Outside the main thread, signals are not handled.
+
+    Raises:
+        InterruptionError: At once, on a second signal.
+    """
     requests: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
         if requests:
-            raise InterruptionError("finetune: stopped at once. What was saved before this moment is whole.")
+            raise InterruptionError("finetune: stopped at once. Files that were saved before are complete.")
         requests.append(number)
-        print("\nstopping at the next safe place; once more stops at once", file=sys.stderr)
+        print("\nstopping at the next safe point; press Ctrl-C again to stop at once", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
         yield requests
         return
-    before = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield requests
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -147,7 +147,7 @@ def test_labels_of_json_become_text(write, labels, names):
 def test_labels_that_differ_in_case_stay_apart(write, mentioned):
     data = load_data(write("a.csv", csv([*ROWS, *((f"{text} again", "Yes") for text, _ in ROWS)])))
     assert names_of(data) == ["Yes", "no", "yes"]
-    assert "differ in case only, and stay apart: Yes, yes" in mentioned()
+    assert "differ only in case and are kept apart: Yes, yes" in mentioned()
 
 
 def test_the_training_split_numbers_the_labels_of_all(write, tmp_path):
@@ -169,7 +169,7 @@ def test_several_labels_are_joined_by_a_bar(write, mentioned):
     content = csv([(f"thing {i} {cell}", cell) for i in range(10) for cell in cells])
     data = load_data(write("a.csv", content))
     assert task_of(data) == Task("multilabel", ("green", "red", "round"))
-    assert "read as several labels at once (multilabel)" in mentioned()
+    assert "contain |, so the task is multilabel: several labels per row" in mentioned()
     wanted = {"red|round": [1, 2], "red": [1], "": [], "round | green|red": [0, 1, 2]}
     for row in (row for rows in data.values() for row in rows):
         assert row["label"] == wanted[row["text"].split(" ", 2)[2]]
@@ -178,7 +178,7 @@ def test_several_labels_are_joined_by_a_bar(write, mentioned):
 def test_decimals_make_a_regression(write, mentioned):
     data = load_data(write("a.csv", csv([(f"film {i}", f"{i / 4}") for i in range(20)])))
     assert task_of(data) == Task("regression")
-    assert "numbers with decimals: regression" in mentioned()
+    assert "decimal numbers, so the task is regression" in mentioned()
     assert {(row["text"], row["label"]) for rows in data.values() for row in rows} == {
         (f"film {i}", i / 4) for i in range(20)
     }
@@ -257,19 +257,19 @@ def test_the_same_text_stays_in_one_split(write, mentioned):
     for name, part in data.items():
         assert all(split[normalise_text(text)] == name for text in part["text"])
     assert "20 rows of a.csv repeat a text" in mentioned()
-    assert "10 of them with different labels" in mentioned()
+    assert "Repeated texts with different labels: 10." in mentioned()
 
 
 def test_a_rare_label_is_mentioned(write, mentioned):
     load_data(write("a.csv", csv([*ROWS, ("a so so film", "maybe")])))
-    assert "few rows of a.csv for 'maybe' (1): too few for a share in every split" in mentioned()
+    assert "a.csv has too few rows of 'maybe' (1) to put some in every split" in mentioned()
 
 
 def test_texts_that_stand_in_train_as_well_are_mentioned(write, mentioned):
     write("d/train.csv", csv())
     write("d/test.csv", csv([("A GOOD film  number 1", "yes"), ("another film", "no")]))
     load_data(write("d/notes.md", "left alone").parent)
-    assert "1 of 2 texts of test of d stand in train as well" in mentioned()
+    assert "1 of 2 texts of test of d are also in train" in mentioned()
 
 
 # Data in memory
@@ -385,5 +385,5 @@ def test_a_batch_larger_than_the_data_is_one_update_an_epoch(bert, mentioned):
     rows = Dataset.from_dict({"text": [text for text, _ in ROWS], "label": [label for _, label in ROWS]})
     run = ftlab.finetune(bert, DatasetDict(train=rows, test=rows), epochs=2, batch_size=64)
     assert len(run.history) == 2
-    assert "batch_size 64 is more than the 20 rows: one update an epoch" in mentioned()
+    assert "batch_size 64 is more than the 20 rows, so there is one update per epoch" in mentioned()
     assert "max_length 128 is more than" in mentioned()

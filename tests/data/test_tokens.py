@@ -273,7 +273,7 @@ def test_a_wrong_row_is_named_by_its_place_among_all_rows(small, monkeypatch):
     texts = ["a film"] * 20
     texts[9] = texts[17] = " "
     small["train"] = two_labels(texts).cast(small["train"].features)
-    with pytest.raises(ftlab.InputError, match=r"text of train must not be empty. Got ' ' in row 10, 18\."):
+    with pytest.raises(ftlab.InputError, match=r"text of train must not be empty. Got ' ' in rows 10, 18\."):
         ftlab.data.load.as_dataset_dict(small)
 
 
@@ -282,7 +282,7 @@ def test_a_wrong_row_is_named_by_its_place_among_all_rows(small, monkeypatch):
 
 def test_many_texts_are_tokenised_once(model, cache, monkeypatch):
     first = encode(model, two_labels(TEXTS), 16)
-    monkeypatch.setattr(tokens, "_piece", never)
+    monkeypatch.setattr(tokens, "_as_piece", never)
     again = encode(model, two_labels(TEXTS), 16)
     listed = encode(model, TEXTS, 16)
     for other in (again, listed):
@@ -363,7 +363,7 @@ def test_facts_that_are_none_are_not_believed(model, cache, content):
 
 
 def test_an_interrupted_entry_is_not_there(model, cache, monkeypatch):
-    piece = tokens._piece
+    piece = tokens._as_piece
     calls = []
 
     def stop(*given):
@@ -372,7 +372,7 @@ def test_an_interrupted_entry_is_not_there(model, cache, monkeypatch):
             raise KeyboardInterrupt
         return piece(*given)
 
-    monkeypatch.setattr(tokens, "_piece", stop)
+    monkeypatch.setattr(tokens, "_as_piece", stop)
     before = model.processor.backend_tokenizer.truncation
     with pytest.raises(KeyboardInterrupt):
         encode(model, TEXTS, 16)

@@ -12,7 +12,7 @@ import ftlab
 from ftlab.errors import ArgumentError
 from ftlab.experiments import soups
 from ftlab.experiments.soups import greedy_soup, soup
-from ftlab.training.run_folder import save_model
+from ftlab.models.save import save_model
 
 
 @pytest.fixture(scope="module")

@@ -435,10 +435,10 @@ def test_embeddings_moved_by_nothing_give_the_same_scores_bit_for_bit_and_the_sa
     after = torch.rand(1)
     torch.manual_seed(4)
     moved = PerturbedModel("Smart", net, rows)
-    assert torch.equal(moved(moved.nothing), plain)
+    assert torch.equal(moved(moved.zero_delta), plain)
     assert torch.equal(torch.rand(1), after)  # chance goes on as after any pass
-    assert torch.equal(moved(moved.nothing), plain)
-    assert not torch.equal(moved(moved.nothing + 0.1 * torch.randn_like(moved.nothing)), plain)
+    assert torch.equal(moved(moved.zero_delta), plain)
+    assert not torch.equal(moved(moved.zero_delta + 0.1 * torch.randn_like(moved.zero_delta)), plain)
     if name != "vit":  # its configuration has no dropout
         assert not torch.equal(logits_of(net, rows), plain)
 
@@ -450,8 +450,8 @@ def test_an_embedding_that_draws_draws_the_same_as_in_a_plain_pass():
     plain = logits_of(net, rows)
     torch.manual_seed(4)
     moved = PerturbedModel("FreeLB", net, rows)
-    assert torch.equal(moved(moved.nothing), plain)
-    assert torch.equal(moved(moved.nothing), plain)
+    assert torch.equal(moved(moved.zero_delta), plain)
+    assert torch.equal(moved(moved.zero_delta), plain)
 
 
 def test_a_gpt_finds_its_last_token_which_it_cannot_when_it_is_given_embeddings(caplog):
@@ -460,7 +460,7 @@ def test_a_gpt_finds_its_last_token_which_it_cannot_when_it_is_given_embeddings(
     plain = logits_of(net, rows)
     embedded = net.get_input_embeddings()(rows["input_ids"])
     blind = net(inputs_embeds=embedded, attention_mask=rows["attention_mask"]).logits
-    assert torch.equal(moved(moved.nothing), plain)
+    assert torch.equal(moved(moved.zero_delta), plain)
     torch.testing.assert_close(blind[:2], plain[:2], rtol=1e-5, atol=1e-6)
     assert (blind[2:] - plain[2:]).abs().amax(1).min() > 1e-3  # the scores of padding
 
@@ -490,7 +490,7 @@ def test_even_the_smoothness_of_the_radius_of_the_authors_scripts_is_no_rounding
         noise = 1e-5 * torch.randn(6, 7, 16, generator=torch.Generator().manual_seed(0))
         scores = lambda delta, net=net, moved=moved: _scores(net, moved, delta)  # noqa: E731
         kind = next(net.parameters()).dtype
-        both.append(smart(scores, scores(moved.nothing), noise.to(kind), 1e-5, 1e-3).item())
+        both.append(smart(scores, scores(moved.zero_delta), noise.to(kind), 1e-5, 1e-3).item())
     assert both[0] == pytest.approx(both[1], rel=0.05)
 
 

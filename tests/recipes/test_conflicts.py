@@ -8,7 +8,7 @@ import torch
 
 from ftlab.experiments.conformance import every_rule
 from ftlab.experiments.tiny_run import begun, go_on, model as small_bert
-from ftlab.recipes.conflicts import conflicts, course
+from ftlab.recipes.conflicts import conflicts, rate_curve
 from ftlab.recipes.explain import explain
 from ftlab.recipes.parse import check_recipe, complete
 from ftlab.rule import GradientRule, Schedule
@@ -146,12 +146,12 @@ def _begins_alike(loaded, tensor):
 
 def test_a_course_is_the_rates_that_the_schedule_gives():
     (linear,) = check_recipe(["WarmupLinear(0.1)"])
-    rates = course(linear)
+    rates = rate_curve(linear)
     assert len(rates) == 1000
     assert rates[0] == pytest.approx(1 / 101)
     assert max(rates) == pytest.approx(1, abs=0.01)
     assert all(after < before for before, after in pairwise(rates[101:]))
-    assert course(Asking()) == []
+    assert rate_curve(Asking()) == []
 
 
 def test_explaining_leaves_the_readers_chance_alone():

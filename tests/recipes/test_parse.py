@@ -132,7 +132,7 @@ def test_the_ends_are_written_in_the_order_in_which_the_model_goes_through_them(
 def test_a_rule_in_two_places_is_described_once():
     plan = explain([RecAdam()])
     assert plan.count("λ = 1/(1+exp") == 1
-    assert "  Π  RecAdam(pull=5000.0, steepness=0.1, midpoint=250)   (its other half, as above)" in plan.splitlines()
+    assert "  Π  RecAdam(pull=5000.0, steepness=0.1, midpoint=250)   (the same rule as above)" in plan.splitlines()
 
 
 def test_the_command_line_explains_with_the_optimizer_it_is_told(capsys):

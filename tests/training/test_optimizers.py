@@ -188,9 +188,7 @@ def test_a_readers_function_gets_the_groups_with_their_decay_and_rates_reach_it(
     ],
 )
 def test_a_function_that_drops_the_groups_is_refused(wrong):
-    with pytest.raises(
-        ArgumentError, match="^begin: optimizer must give a torch optimizer of the groups it is given. Got "
-    ):
+    with pytest.raises(ArgumentError, match="^begin: optimizer must return a torch optimizer of its groups. Got "):
         begin(small_bert(), [0], optimizer=wrong)
     with pytest.raises(ArgumentError, match="^begin: optimizer must be one of 'adamw', .* Got 'adam'"):
         begin(small_bert(), [0], optimizer="adam")
