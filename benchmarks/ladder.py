@@ -43,9 +43,9 @@ TECHNIQUES = (
 
 LACKING = (
     (3, "ftlab.engines.fast.packing.cheap_dropout", torch.nn.functional.dropout),
-    (4, "ftlab.engines.fast.engine.packing", lambda model, batch: cheap_dropouts(model)),
+    (4, "ftlab.engines.fast.engine.packing", lambda model, *_: cheap_dropouts(model)),
     (5, "ftlab.engines.fast.packing.understood", lambda layer: False),
-    (6, "ftlab.engines.fast.parity.packed", lambda model, first_only: packed(model)),
+    (6, "ftlab.engines.fast.parity.packed", lambda model, **_: packed(model)),
     (7, "ftlab.engines.fast.packed_batch.MULTIPLE", 1),
     (7, "ftlab.engines.fast.packed_batch.SIDE", 1),
     (8, "ftlab.engines.fast.engine.Fast.transform", lambda self, rule: rule.shape),

@@ -10,18 +10,17 @@ of the ordinary pass. What cannot be recorded, or comes out otherwise, runs as i
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ftlab.engines.fast.graph_recorder import Recorder, Run
-from ftlab.engines.fast.packed_batch import TENSORS, PackedBatch, lie_as, texts_of
+from ftlab.engines.fast.packed_batch import TENSORS, PackedBatch, packed_batch_of, remember_packed_batch
 from ftlab.engines.fast.packing import HOOKS, any_frozen_layers
 from ftlab.engines.fast.parity import packs
 from ftlab.engines.fast.transfer import on_host, stands_for
@@ -61,7 +60,8 @@ class Recordings:
     """The recordings of a training, and what they depend on besides the batch."""
 
     modules: list[nn.Module]
-    recorder: Any
+    recorder: Any = field(default_factory=Recorder)
+    """Has ``warm`` and ``record``."""
     state: Any = None
     seen: "Counter[Any]" = field(default_factory=Counter)
     found: dict[Any, Recording] = field(default_factory=dict)
@@ -70,30 +70,18 @@ class Recordings:
     """Why none is used, once one could not be made or came out otherwise than the ordinary pass."""
 
 
-_open: "WeakKeyDictionary[nn.Module, Recordings]" = WeakKeyDictionary()
-
-
-@contextmanager
-def recording(model: nn.Module, recorder: Any = None) -> Iterator[Recordings]:
-    """Record the passes of a model while the context lasts, and then forget them.
-
-    Args:
-        model: On a GPU.
-        recorder: Has ``warm`` and ``record``; left out, a :class:`Recorder`.
-    """
-    found = _open[model] = Recordings(list(model.modules()), Recorder() if recorder is None else recorder)
-    try:
-        yield found
-    finally:
-        _open.pop(model, None)
-
-
 def replayed(
-    model: Any, loss: Callable[..., Tensor], batch: Mapping[str, Tensor], share: float, run_as: Pass
+    kept: Recordings,
+    model: Any,
+    loss: Callable[..., Tensor],
+    batch: Mapping[str, Tensor],
+    share: float,
+    run_as: Pass,
 ) -> Passes | None:
     """Run the forward pass of a loss by replaying it; return None where there is no recording, and none can be made.
 
     Args:
+        kept: The recordings of this training so far.
         model: Of ``transformers``.
         loss: One of those that go through the model once.
         batch: Padded rows.
@@ -103,15 +91,14 @@ def replayed(
     Returns:
         The loss, and what runs the backward pass.
     """
-    kept = _open.get(model)
-    if kept is None or kept.refused or not _may_be_recorded(model, kept, loss, batch):
+    if kept.refused or not _may_be_recorded(model, kept, loss, batch):
         return None
     state = _depends_on(model, kept, loss)
     if state != kept.state:
         kept.state, kept.found, kept.grads = state, {}, {}
         kept.seen.clear()
-    texts = texts_of(batch["attention_mask"])
-    lie_as(batch["attention_mask"], texts)  # the ordinary pass need not find it out again
+    texts = packed_batch_of(batch["attention_mask"])
+    remember_packed_batch(batch["attention_mask"], texts)  # the ordinary pass need not find it out again
     if not texts.right_padded or texts.count * texts.max_seqlen > TOKENS or not packs(model, texts.max_seqlen):
         return None
     key = _shape(batch, texts)
@@ -186,7 +173,7 @@ def _recorded(
     own.width = own.max_seqlen
     for name in _cells(batch):
         inputs[name] = batch[name].new_zeros(texts.count, texts.max_seqlen)
-    lie_as(inputs["attention_mask"], own)
+    remember_packed_batch(inputs["attention_mask"], own)
     stands_for(inputs["labels"], on_host(batch["labels"]))
     share, value = (torch.ones((), device=texts.mask.device) for _ in range(2))
     trained = [param for param in model.parameters() if param.requires_grad]

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from ftlab.engines.engine import Reference
-from ftlab.engines.fast.cuda_graphs import recording, replayed
-from ftlab.engines.fast.frozen_cache import forget
+from ftlab.engines.fast.cuda_graphs import Recordings, replayed
+from ftlab.engines.fast.frozen_cache import FrozenCache
 from ftlab.engines.fast.in_place import in_place, own_penalty
 from ftlab.engines.fast.malloc import kept_memory
 from ftlab.engines.fast.parity import packing
@@ -20,11 +20,25 @@ from ftlab.engines.fast.transfer import later, moved
 from ftlab.rule import GradientRule, Loss, Memory, Now, Penalty, Shape
 
 
-@dataclass(frozen=True)
-class Fast(Reference):
-    """The reference engine, faster. What it does not know how to do faster, it does as the reference does."""
+@dataclass
+class Session:
+    """What the engine keeps for one model between passes."""
 
-    bf16: bool
+    frozen: FrozenCache = field(default_factory=FrozenCache)
+    recordings: Recordings | None = None
+    """Recorded passes, while a training on a GPU lasts."""
+
+
+class Fast(Reference):
+    """The reference engine, faster. What it cannot do faster, it does as the reference does.
+
+    Args:
+        bf16: Whether matrix products are computed in bf16.
+    """
+
+    def __init__(self, *, bf16: bool) -> None:
+        self.bf16 = bf16
+        self._sessions: WeakKeyDictionary[nn.Module, Session] = WeakKeyDictionary()
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -35,12 +49,19 @@ class Fast(Reference):
     def session(self, model: nn.Module) -> Iterator[None]:
         """Keep the memory that a step frees on a CPU, recorded passes on a GPU, and the outputs of frozen layers."""
         device = next(model.parameters()).device.type
-        kept: dict[str, Callable[[], Any]] = {"cpu": kept_memory, "cuda": partial(recording, model)}
+        self._sessions[model] = Session(recordings=Recordings(list(model.modules())) if device == "cuda" else None)
         try:
-            with kept.get(device, nullcontext)():
+            with kept_memory() if device == "cpu" else nullcontext():
                 yield
         finally:
-            forget(model)
+            self._sessions.pop(model, None)
+
+    def session_of(self, model: nn.Module) -> Session:
+        """Return the model's open session; outside of one, what the engine keeps for the model as long as both live."""
+        session = self._sessions.get(model)
+        if session is None:
+            session = self._sessions[model] = Session()
+        return session
 
     def to_device(self, batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
         """Copy a batch to the device; to a GPU without waiting for the copy."""
@@ -54,7 +75,7 @@ class Fast(Reference):
             if self.bf16:
                 recorded = device == "cuda" and torch.cuda.is_current_stream_capturing()
                 stack.enter_context(torch.autocast(device, torch.bfloat16, cache_enabled=not recorded))
-            stack.enter_context(packing(model, batch))
+            stack.enter_context(packing(model, batch, self.session_of(model).frozen))
             stack.enter_context(fp32_products(device))
             yield
 
@@ -69,8 +90,9 @@ class Fast(Reference):
         self, model: nn.Module, loss: Loss, batch: dict[str, Tensor], share: float
     ) -> tuple[Tensor, Callable[[], None]]:
         """Run the forward pass; return the loss and what runs the backward pass."""
-        if next(iter(batch.values())).is_cuda:
-            done = replayed(model, loss, batch, share, partial(self.forward, model))
+        recordings = self.session_of(model).recordings
+        if recordings is not None:
+            done = replayed(recordings, model, loss, batch, share, partial(self.forward, model))
             if done is not None:
                 return done
         with self.forward(model, batch):

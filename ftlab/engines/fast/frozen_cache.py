@@ -7,7 +7,6 @@ has dropout. A text is known by its tokens, and what is kept is thrown away when
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -22,18 +21,20 @@ LIMIT = 1 << 30
 
 
 @dataclass
-class Kept:
-    """What is kept for a model."""
+class FrozenCache:
+    """The outputs of one encoder's frozen layers."""
 
-    state: Any
-    """Of what it was computed: each frozen weight, its version and its place in memory."""
-    frozen: Sequence[Tensor]
+    state: Any = None
+    """The frozen parameters that the outputs were computed with: identity, version and address of each."""
+    frozen: Sequence[Tensor] = ()
+    """These parameters, held so that no other tensor gets their identity."""
     outputs: dict[Any, Tensor] = field(default_factory=dict)
-    """By number of layers, whether for first tokens alone, precision, and the text's tokens."""
+    """Keys: number of layers, whether first tokens only, precision, and the text's tokens."""
     bytes: int = 0
 
-
-_kept: "WeakKeyDictionary[nn.Module, Kept]" = WeakKeyDictionary()
+    def clear(self) -> None:
+        """Drop all outputs."""
+        self.outputs, self.bytes = {}, 0
 
 
 def frozen_layers(body: Any, layers: list[nn.Module]) -> int:
@@ -48,36 +49,47 @@ def frozen_layers(body: Any, layers: list[nn.Module]) -> int:
     return next((number for number, one in enumerate(trained) if one), len(layers))
 
 
-def kept_outputs(
-    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: PackedBatch, *, first_only: bool, position: int
+def cached_outputs(
+    cache: FrozenCache,
+    body: Any,
+    layers: list[nn.Module],
+    input_ids: Tensor,
+    texts: PackedBatch,
+    *,
+    first_only: bool,
+    position: int,
 ) -> Tensor:
-    """Return what the frozen layers make of some texts: (tokens + tail, width), or (texts, width) where first tokens are enough.
+    """Return the outputs of the frozen layers for the texts of a batch, computing those that are not in the cache.
 
     Args:
+        cache: Outputs so far; it is cleared if a frozen parameter has changed.
         body: The encoder.
         layers: Its frozen layers, from below.
         input_ids: Padded rows.
         texts: Where they have tokens.
-        first_only: Whether only the first token of each text is asked for.
-        position: The number of a text's first position.
+        first_only: Whether only the first token of each text is needed.
+        position: The index of a text's first position.
+
+    Returns:
+        Shape (tokens + tail, width), or (texts, width) with ``first_only``.
     """
     frozen = [param for module in (*entrance(body), *layers) for param in module.parameters()]
     precision = precision_of_products(input_ids.device.type)
     state = [(id(param), param._version, param.data_ptr()) for param in frozen]
-    kept = _kept.get(body)
-    if kept is None or kept.state != state:
-        kept = _kept[body] = Kept(state, frozen)
+    if cache.state != state:
+        cache.clear()
+        cache.state, cache.frozen = state, frozen
     outputs = []
     numbers = on_host(input_ids).numpy()
     for row, length in enumerate(texts.lengths.tolist()):
         ids = input_ids[row, :length]
         key = len(layers), first_only, precision, numbers[row, :length].tobytes()
-        output = kept.outputs.get(key)
+        output = cache.outputs.get(key)
         if output is None:
             output = _computed(body, layers, ids, first_only, position)
-            if kept.bytes + output.nbytes <= LIMIT:
-                kept.outputs[key] = output
-                kept.bytes += output.nbytes
+            if cache.bytes + output.nbytes <= LIMIT:
+                cache.outputs[key] = output
+                cache.bytes += output.nbytes
         outputs.append(output)
     found = torch.cat(outputs)
     return found if first_only else nn.functional.pad(found, (0, 0, 0, texts.pad_tail))
@@ -98,11 +110,6 @@ def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool,
         for layer in layers:
             tokens = run_layer(layer, tokens, text, first_only=first_only and layer is layers[-1])
     return tokens[: 1 if first_only else text.tokens]
-
-
-def forget(model: nn.Module) -> None:
-    """Throw away what is kept for a model."""
-    _kept.pop(getattr(model, "base_model", model), None)
 
 
 def entrance(body: Any) -> list[nn.Module]:

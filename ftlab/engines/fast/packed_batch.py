@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
 
 from ftlab.engines.fast.transfer import on_host, sent
 
@@ -132,15 +131,12 @@ class PackedBatch:
         return self.found[parts, heads]
 
 
-_laid_out: Any = WeakIdKeyDictionary()
-
-
-def texts_of(attention_mask: Tensor) -> PackedBatch:
-    """Return how texts lie in padded rows, found out on the host, for the device of the mask."""
-    known: PackedBatch | None = _laid_out.get(attention_mask)
+def packed_batch_of(attention_mask: Tensor) -> PackedBatch:
+    """Return the packed form of padded rows, on the device of their mask: the one that the mask carries, or a new one."""
+    known: PackedBatch | None = getattr(attention_mask, "packed_batch", None)
     return PackedBatch(on_host(attention_mask)).to(attention_mask.device) if known is None else known
 
 
-def lie_as(attention_mask: Tensor, texts: PackedBatch) -> None:
-    """Let :func:`texts_of` give these texts for a mask."""
-    _laid_out[attention_mask] = texts
+def remember_packed_batch(attention_mask: Tensor, packed: PackedBatch) -> None:
+    """Let a mask carry its packed form, as the attribute ``packed_batch``, for :func:`packed_batch_of`."""
+    attention_mask.packed_batch = packed  # type: ignore[attr-defined]

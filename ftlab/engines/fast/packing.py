@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from ftlab.engines.fast.attention import by_head, by_token
 from ftlab.engines.fast.dropout import dropout as cheap_dropout
 from ftlab.engines.fast.encoder_layer import run_layer, understood
-from ftlab.engines.fast.frozen_cache import entrance, frozen_layers, kept_outputs
-from ftlab.engines.fast.packed_batch import PackedBatch, texts_of
+from ftlab.engines.fast.frozen_cache import FrozenCache, cached_outputs, entrance, frozen_layers
+from ftlab.engines.fast.packed_batch import PackedBatch, packed_batch_of
 from ftlab.losses.logits import SCORES_ONLY
 
 ATTENTION = "ftlab_packed"
@@ -41,13 +41,14 @@ class Used:
 
 
 @contextmanager
-def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[Used]:
+def packed(model: nn.Module, *, first_only: bool = False, cache: FrozenCache | None = None) -> Iterator[Used]:
     """Run the passes of a model packed while the context lasts; say whether any was. One thread at a time may.
 
     Args:
         model: Of ``transformers``, with a head for whole texts.
         first_only: Whether the scores depend on no other than the first token of each text, as with a head of the BERT
             type. Then the last layer is computed for these alone, in passes that are made for the scores alone.
+        cache: The outputs of the model's frozen layers so far; left out, one that ends with the context.
     """
     body: Any
     used, body = Used(), getattr(model, "base_model", None)
@@ -56,7 +57,7 @@ def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[Used]:
             yield used
         return
     _register()
-    forward = partial(_forward, body, type(body).forward.__get__(body), first_only, used)
+    forward = partial(_forward, body, type(body).forward.__get__(body), first_only, cache or FrozenCache(), used)
     with cheap_dropouts(model), stand_ins({body: forward}):
         yield used
 
@@ -120,6 +121,7 @@ def _forward(
     body: Any,
     ordinary: Callable[..., Any],
     first_only: bool,
+    cache: FrozenCache,
     used: Used,
     input_ids: Tensor | None = None,
     attention_mask: Tensor | None = None,
@@ -133,13 +135,13 @@ def _forward(
         return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
     assert input_ids is not None
     assert attention_mask is not None
-    texts = texts_of(attention_mask)
+    texts = packed_batch_of(attention_mask)
     if not texts.right_padded:
         return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
     layers = _layers(body)
     known = bool(layers) and all(map(understood, layers))
     if known:
-        inside = _layers_stand_in(body, layers, input_ids, texts, first_only and _only_scores(body))
+        inside = _layers_stand_in(body, layers, input_ids, texts, cache, first_only and _only_scores(body))
     else:
         inside = _pooler_stands_in(body, texts)
     used.packed = True
@@ -166,7 +168,7 @@ def _only_scores(body: nn.Module) -> bool:
 
 
 def _layers_stand_in(
-    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: PackedBatch, first_only: bool
+    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: PackedBatch, cache: FrozenCache, first_only: bool
 ) -> dict[nn.Module, Callable[..., Tensor]]:
     """Let every layer run as one function; the last gives padded rows, or the first tokens alone.
 
@@ -177,7 +179,8 @@ def _layers_stand_in(
     found: dict[nn.Module, Callable[..., Tensor]] = {}
     if below:
         only = first_only and below == len(layers)
-        kept = kept_outputs(body, layers[:below], input_ids, texts, first_only=only, position=first_position(body))
+        position = first_position(body)
+        kept = cached_outputs(cache, body, layers[:below], input_ids, texts, first_only=only, position=position)
         found = {part: lambda *_, **__: kept[None] for part in (*entrance(body), *layers[:below])}
     for layer in layers[below:]:
         found[layer] = partial(_run, layer, texts, first_only and layer is last)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from ftlab.engines.fast.frozen_cache import FrozenCache
 from ftlab.engines.fast.packing import cheap_dropouts, first_position, may_be_packed, packed, untouched
 from ftlab.losses.logits import logits_of
 from ftlab.parameters import eval_mode
@@ -22,53 +22,67 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found out about a model."""
+class Parity:
+    """The result of a check, which the model carries as the attribute ``packing_parity``.
 
+    It holds for the model's present children (body and head): a copy, an unpickled model, and a model with a new head or
+    body are checked anew.
+    """
+
+    children: tuple[nn.Module, ...]
     longest: int
-    """The longest text that it was tried on; with a longer one it is tried again."""
+    """The length of the longest text in the check; a longer text needs a new check."""
     same: bool
-    """Whether packed and padded come out the same."""
+    """Whether packed and padded passes agree."""
     first_only: bool
-    """Whether they do where the last layer is computed for first tokens alone."""
+    """Whether they agree when the last layer is computed for first tokens only."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # copy.deepcopy and pickle put None in its place
 
 
-_found: "WeakKeyDictionary[nn.Module, Found]" = WeakKeyDictionary()
+def parity_of(model: nn.Module) -> Parity | None:
+    """Return the result of the model's last check; None if it was not checked as it is now."""
+    parity: Parity | None = vars(model).get("packing_parity")
+    return parity if parity is not None and parity.children == tuple(model.children()) else None
 
 
-def packing(model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextManager[Any]:
+def packing(
+    model: nn.Module, batch: Mapping[str, Tensor], cache: FrozenCache | None = None
+) -> AbstractContextManager[Any]:
     """Return the context in which a model's passes are packed, where that was found to change nothing, with cheap dropout.
 
     Args:
         model: Any.
         batch: Padded rows; on their tokens the model is tried if it was not before.
+        cache: The outputs of the model's frozen layers so far.
     """
     if "attention_mask" not in batch or "input_ids" not in batch or not may_be_packed(model):
         return cheap_dropouts(model)
-    found = _found.get(model)
-    if found is None or batch["attention_mask"].shape[1] > found.longest:
+    parity = parity_of(model)
+    if parity is None or batch["attention_mask"].shape[1] > parity.longest:
         body: Any = model.base_model
-        found = tried(model, batch) if untouched(body) else None
-        if found is None:
+        parity = tried(model, batch) if untouched(body) else None
+        if parity is None:
             return cheap_dropouts(model)
-        _found[model] = found
-    return packed(model, first_only=found.first_only) if found.same else cheap_dropouts(model)
+        vars(model)["packing_parity"] = parity
+    return packed(model, first_only=parity.first_only, cache=cache) if parity.same else cheap_dropouts(model)
 
 
 def packs(model: nn.Module, longest: int) -> bool:
     """Say whether a model was tried on texts of a length at least, and runs packed."""
-    found = _found.get(model)
-    return found is not None and found.same and longest <= found.longest
+    parity = parity_of(model)
+    return parity is not None and parity.same and longest <= parity.longest
 
 
-def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Found | None:
+def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Parity | None:
     """Compare scores and gradients of a few texts, packed and padded, in fp32 and without dropout.
 
     The texts are made of the batch's tokens, at different lengths up to one that few batches will exceed. The model's
     gradients, its mode and the generators are afterwards as they were. Returns None where the model did not run packed at
     all, since then nothing was found out.
     """
-    longest = _longest(model, batch)
+    longest, children = _longest(model, batch), tuple(model.children())
     with torch.inference_mode(False), torch.random.fork_rng([]), eval_mode(model):
         try:
             rows = _texts(model, batch, longest)
@@ -77,8 +91,8 @@ def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Found | None:
                 same = _agrees(model, rows, padded, first_only=False)
                 first_only = same and _agrees(model, rows, padded, first_only=True)
         except Exception:  # of whatever kind: a model that cannot be tried, or packed, runs padded
-            return Found(longest, False, False)
-    return None if same is None else Found(longest, same, bool(first_only))
+            return Parity(children, longest, False, False)
+    return None if same is None else Parity(children, longest, same, bool(first_only))
 
 
 def _longest(model: Any, batch: Mapping[str, Tensor]) -> int:
@@ -101,10 +115,10 @@ def _texts(model: Any, batch: Mapping[str, Tensor], longest: int) -> dict[str, T
 
 
 def _agrees(
-    model: nn.Module, rows: dict[str, Tensor], padded: tuple[list[Tensor], list[Tensor]], **how: bool
+    model: nn.Module, rows: dict[str, Tensor], padded: tuple[list[Tensor], list[Tensor]], *, first_only: bool
 ) -> bool | None:
     """Say whether scores and gradients come out the same, packed; None where the model did not run packed."""
-    with packed(model, **how) as used:
+    with packed(model, first_only=first_only) as used:
         found = _scores_and_gradients(model, rows)
     if not used.packed:
         return None

@@ -7,6 +7,7 @@ from torch import nn
 import ftlab
 from ftlab.engines.fast import frozen_cache
 from ftlab.engines.fast.encoder_layer import run_layer
+from ftlab.engines.fast.frozen_cache import FrozenCache
 from ftlab.engines.fast.packing import packed
 from ftlab.losses.classification import CrossEntropy
 from ftlab.losses.logits import logits_of
@@ -51,8 +52,8 @@ def test_beyond_the_limit_texts_are_computed_anew(monkeypatch):
     with state.engine.session(net):
         one, other = (ftlab.step(state, rows)["loss"] for _ in range(2))
         assert one == pytest.approx(other, abs=1e-6)
-        assert len(frozen_cache._kept[net.bert].outputs) == 3
-    assert net.bert not in frozen_cache._kept
+        assert len(state.engine.session_of(net).frozen.outputs) == 3
+    assert not state.engine.session_of(net).frozen.outputs
 
 
 def test_only_what_is_trained_has_dropout():
@@ -71,20 +72,20 @@ def test_what_is_kept_of_a_text_does_not_depend_on_its_batch():
     net = frozen_below(made("bert"), ("classifier",)).train()
     rows, found = batch(net), []
     for order in ([0, 1, 2, 3, 4, 5], [3, 0], [4]):
-        frozen_cache.forget(net)
+        cache = FrozenCache()
         some = {name: tensor[order] for name, tensor in rows.items()}
-        with packed(net, first_only=True):
+        with packed(net, first_only=True, cache=cache):
             logits_of(net, some)
-        found.append(dict(frozen_cache._kept[net.bert].outputs))
+        found.append(cache.outputs)
     for fewer in found[1:]:
         assert all(torch.equal(output, found[0][key]) for key, output in fewer.items())
 
 
 def test_of_frozen_layers_each_precision_has_its_own():
     net = frozen_below(made("bert", dropout=0.0), ("classifier",)).train()
-    rows, found = batch(net), []
+    rows, found, cache = batch(net), [], FrozenCache()
     for exact in (False, True, False):
-        with packed(net, first_only=True), torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+        with packed(net, first_only=True, cache=cache), torch.autocast("cpu", torch.bfloat16, enabled=not exact):
             found.append(logits_of(net, rows).detach())
     assert torch.equal(found[0], found[2])
     assert not torch.equal(found[0], found[1])

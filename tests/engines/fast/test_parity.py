@@ -1,5 +1,8 @@
 """A model is packed only if packed and padded passes agree."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from transformers import (
@@ -9,7 +12,7 @@ from transformers import (
 
 import ftlab
 from ftlab.engines.fast import encoder_layer, parity
-from ftlab.engines.fast.parity import packing, tried
+from ftlab.engines.fast.parity import packing, parity_of, tried
 from tests.engines.fast.models import SIZES, batch, made, other_models, scores_and_gradients
 
 
@@ -51,11 +54,11 @@ def test_nothing_is_concluded_from_a_trial_that_was_not_packed():
     hook = net.bert.encoder.layer[0].register_forward_hook(lambda *_: None)
     with packing(net, batch(net)):
         pass
-    assert net not in parity._found
+    assert parity_of(net) is None
     hook.remove()
     with packing(net, batch(net)):
         pass
-    assert parity._found[net].first_only
+    assert parity_of(net).first_only
 
 
 def test_a_hook_never_sees_the_texts_of_a_trial():
@@ -74,7 +77,7 @@ def test_a_model_that_cannot_be_tried_runs_padded():
     one = {name: tensor[1:2] for name, tensor in batch(made("gpt2")).items()}
     state = ftlab.begin(net, [one], lr=1e-3, engine="fast-fp32")
     assert ftlab.step(state, one)["loss"] > 0
-    assert not parity._found[net].same
+    assert not parity_of(net).same
 
 
 @pytest.mark.parametrize(("length", "rows"), [(3, (84, 3)), (9, (4, 64)), (100, (4, 128)), (300, (2, 300))])
@@ -99,4 +102,24 @@ def test_with_longer_texts_a_model_is_tried_again():
     for length, longest in ((9, 64), (60, 64), (65, 100), (3, 100)):
         ones = torch.ones(2, length, dtype=torch.long)
         with packing(net, {"input_ids": ones, "attention_mask": ones}):
-            assert parity._found[net].longest == longest
+            assert parity_of(net).longest == longest
+
+
+def test_a_result_holds_for_the_model_as_it_was_checked_and_not_for_a_copy_or_another_head(monkeypatch):
+    net, checks = made("bert"), []
+    rows = batch(net)
+    monkeypatch.setattr(parity, "tried", lambda *given: checks.append(given[0]) or tried(*given))
+
+    def times_checked(model):
+        checks.clear()
+        for _ in range(2):
+            with packing(model, rows):
+                pass
+        return len(checks)
+
+    assert times_checked(net) == 1
+    assert times_checked(net) == 0
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert times_checked(other) == 1
+    net.classifier = copy.deepcopy(net.classifier)
+    assert times_checked(net) == 1
