@@ -6,13 +6,12 @@ from typing import Any, ClassVar, final
 from torch import nn
 
 from ftlab.errors import argument_error, check_choice, check_int, note
+from ftlab.formulas._architectures import LAYERS_DIFFER
 from ftlab.parameters import layer_stack
 from ftlab.rule import Now, Prepare
 
 WHICH = {"top": "the lowest", "bottom": "the highest", "even": "evenly spaced"}
 """Those that stay, by what is dropped."""
-UNLIKE = ("is_encoder_decoder", "layer_types", "scale_attn_by_inverse_layer_idx")
-"""Fields of configs whose layers depend on their number, so that a shorter list would open as another model."""
 
 
 def layers_to_keep(layers: int, keep: int, drop: str = "top") -> list[int]:
@@ -81,7 +80,7 @@ def remove_layers(net: nn.Module, keep: int, drop: str = "top") -> None:
         note("RemoveLayers", f"the model has {len(layers)} layers, so none is removed.")
         return
     config: Any = net.config
-    unlike = [field for field in UNLIKE if getattr(config, field, None)]
+    unlike = [field for field in LAYERS_DIFFER if getattr(config, field, None)]
     if unlike:
         do = "BERT, RoBERTa, DistilBERT and GPT-2 have such"
         got = f"{type(net).__name__} with {unlike[0]}"

@@ -8,13 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import argument_error, check_number
-from ftlab.parameters import layer_stack, top_mask
+from ftlab.formulas._architectures import feed_forward, neurons_field
+from ftlab.parameters import is_conv1d, layer_stack, top_mask
 from ftlab.rule import Now, Prepare, Rule
-
-PLACES = (("intermediate.dense", "output.dense"), ("mlp.c_fc", "mlp.c_proj"), ("ffn.lin1", "ffn.lin2"))
-"""The two linear modules of a feed-forward block in BERT and RoBERTa, in GPT-2, and in DistilBERT."""
-FIELDS = ("intermediate_size", "n_inner", "hidden_dim")
-"""What their configs call the number of neurons."""
 
 
 def neuron_importance(into: Tensor, out: Tensor, grads: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -109,21 +105,20 @@ def _check(where: str, share: Any) -> None:
 
 def feed_forwards(net: nn.Module, where: str = "RemoveNeurons") -> list[tuple[Any, Any]]:
     """Return the two linear modules of each layer's feed-forward block."""
-    found = []
+    pairs = []
     for layer in layer_stack(net, where)[1]:
-        inside = dict(layer.named_modules())
-        pair = next(((inside[one], inside[two]) for one, two in PLACES if one in inside and two in inside), None)
-        if pair is None or not any(hasattr(net.config, field) for field in FIELDS):
+        pair = feed_forward(layer)
+        if pair is None or neurons_field(net.config) is None:
             do = "BERT, RoBERTa, DistilBERT and GPT-2 have one"
             got = type(net).__name__
             raise argument_error(where, "model", "have feed-forward blocks of a known kind", got, do)
-        found.append(pair)
-    return found
+        pairs.append(pair)
+    return pairs
 
 
 def as_linear(module: Any, weight: Tensor) -> Tensor:
     """Return a weight, or its gradient, as (outputs, inputs); GPT-2's Conv1D has it the other way round."""
-    return weight.T if type(module).__name__ == "Conv1D" else weight
+    return weight.T if is_conv1d(module) else weight
 
 
 def by_weights(into: Any, out: Any) -> Tensor:
@@ -156,13 +151,14 @@ def cut_neurons(net: nn.Module, share: float, importances: Sequence[Tensor] | No
     ins = {into for into, _ in pairs}
     for module, group in modules.items():
         _cut(module, kept[group], cut, outputs=module in ins)
-    config: Any = net.config
-    setattr(config, next(field for field in FIELDS if hasattr(config, field)), len(kept[groups[0]]))
+    field = neurons_field(net.config)
+    assert field is not None  # feed_forwards refuses such a model
+    setattr(net.config, field, len(kept[groups[0]]))
 
 
 def _cut(module: Any, kept: Tensor, cut: dict[int, nn.Parameter], *, outputs: bool) -> None:
     """Keep some outputs or inputs of a linear module; what was tied or frozen stays so."""
-    conv = type(module).__name__ == "Conv1D"
+    conv = is_conv1d(module)
     for name, dim in (("weight", int(outputs == conv)), ("bias", 0)):
         old = getattr(module, name)
         if old is None or (name == "bias" and not outputs):

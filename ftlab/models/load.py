@@ -17,6 +17,7 @@ from ftlab.data.hub import reachable
 from ftlab.data.labels import Task
 from ftlab.data.load import task_of
 from ftlab.errors import argument_error, input_error, note
+from ftlab.formulas._architectures import first_position
 from ftlab.formulas.redraw import redraw_in
 from ftlab.parameters import outside_base
 from ftlab.seeding import derive_seed
@@ -57,9 +58,7 @@ class Pretrained:
         limit = min(getattr(self.processor, "model_max_length", 10**9), 10**9)
         positions = getattr(self.net.config, "max_position_embeddings", None)
         if positions:
-            embeddings = getattr(self.net.base_model, "embeddings", None)
-            padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
-            limit = min(limit, positions - (padding + 1 if padding is not None else 0))
+            limit = min(limit, positions - first_position(self.net.base_model))
         return int(limit)
 
     def copy(self, head_seed: int | None = None) -> "Pretrained":

@@ -18,43 +18,9 @@ from ftlab.engines.fast.attention import LONG_ENOUGH, attend, attend_backward, a
 from ftlab.engines.fast.dropout import drop_, drop_some_, kept
 from ftlab.engines.fast.flash import attend_long, attend_long_backward, suits
 from ftlab.engines.fast.packed_batch import PackedBatch
+from ftlab.formulas._architectures import architecture_of
 
-BERT = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "out": "attention.output.dense",
-    "norm": "attention.output.LayerNorm",
-    "inner": "intermediate.dense",
-    "outer": "output.dense",
-    "last_norm": "output.LayerNorm",
-    "attention_dropout": "attention.self.dropout",
-    "out_dropout": "attention.output.dropout",
-    "outer_dropout": "output.dropout",
-    "activation": "intermediate.intermediate_act_fn",
-}
-DISTILBERT = {
-    "query": "attention.q_lin",
-    "key": "attention.k_lin",
-    "value": "attention.v_lin",
-    "out": "attention.out_lin",
-    "norm": "sa_layer_norm",
-    "inner": "ffn.lin1",
-    "outer": "ffn.lin2",
-    "last_norm": "output_layer_norm",
-    "attention_dropout": "attention.dropout",
-    "outer_dropout": "ffn.dropout",
-    "activation": "ffn.activation",
-}
-KINDS = {
-    "BertLayer": BERT,
-    "RobertaLayer": BERT,
-    "ElectraLayer": BERT,
-    "XLMRobertaLayer": BERT,
-    "TransformerBlock": DISTILBERT,
-}
-"""By the class of a layer in ``transformers``, where its modules are."""
-WEIGHTS = ("query", "key", "value", "out", "norm", "inner", "outer", "last_norm")
+WEIGHTS = ("query", "key", "value", "out", "attention_norm", "inner", "outer", "feed_forward_norm")
 
 
 @dataclass(frozen=True)
@@ -76,17 +42,17 @@ class How:
 
 def understood(layer: nn.Module) -> bool:
     """Say whether a layer is one whose modules and activation are known here, and every part of it is as it came."""
-    names = KINDS.get(type(layer).__name__)
-    if names is None or not type(layer).__module__.startswith("transformers."):
+    architecture = architecture_of(layer)
+    if architecture is None or architecture.pre_norm:
         return False
     if getattr(layer, "is_decoder", False) or getattr(layer, "add_cross_attention", False):
         return False
     try:
-        parts = {part: layer.get_submodule(name) for part, name in names.items()}
+        parts = {part: layer.get_submodule(name) for part, name in architecture.modules.items()}
     except AttributeError:
         return False
     linear = [parts[name] for name in ("query", "key", "value", "out", "inner", "outer")]
-    norms = [parts["norm"], parts["last_norm"]]
+    norms = [parts["attention_norm"], parts["feed_forward_norm"]]
     drops = [parts[name] for name in parts if name.endswith("dropout")]
     return (
         all(type(one) is nn.Linear and one.bias is not None for one in linear)
@@ -109,21 +75,19 @@ def run_layer(layer: nn.Module, hidden: Tensor, texts: PackedBatch, *, first_onl
     Returns:
         Shape (tokens + tail, width), or (texts, width), in fp32.
     """
-    names = KINDS[type(layer).__name__]
-    parts: dict[str, Any] = {part: layer.get_submodule(name) for part, name in names.items()}
-    attention: Any = layer.get_submodule(names["query"].rpartition(".")[0])
+    architecture = architecture_of(layer)
+    assert architecture is not None
+    parts: dict[str, Any] = {part: layer.get_submodule(path) for part, path in architecture.modules.items()}
+    attention = layer.get_submodule(architecture.modules["query"].rpartition(".")[0])
     device = hidden.device.type
-    heads, precision = (
-        attention.num_attention_heads if names is BERT else attention.n_heads,
-        precision_of_products(device),
-    )
+    heads, precision = int(getattr(attention, architecture.heads)), precision_of_products(device)
     how = How(
         heads=heads,
         dropout=tuple(  # type: ignore[arg-type]
             parts[one].p if one in parts and parts[one].training else 0.0
             for one in ("attention_dropout", "out_dropout", "outer_dropout")
         ),
-        eps=(parts["norm"].eps, parts["last_norm"].eps),
+        eps=(parts["attention_norm"].eps, parts["feed_forward_norm"].eps),
         first_only=first_only,
         precision=precision,
         long=not first_only and suits(texts, hidden.device, precision, hidden.shape[-1] // heads),

@@ -24,6 +24,7 @@ from ftlab.engines.fast.dropout import dropout as cheap_dropout
 from ftlab.engines.fast.encoder_layer import run_layer, understood
 from ftlab.engines.fast.frozen_cache import FrozenCache, cached_outputs, entrance, frozen_layers
 from ftlab.engines.fast.packed_batch import PackedBatch, packed_batch_of
+from ftlab.formulas._architectures import first_position
 from ftlab.losses.logits import SCORES_ONLY
 
 ATTENTION = "ftlab_packed"
@@ -216,13 +217,6 @@ def any_frozen_layers(body: nn.Module) -> bool:
     """Say whether layers below the lowest that is trained are kept: what a text gives there is looked up on the host."""
     layers = _layers(body)
     return bool(layers) and frozen_layers(body, layers) > 0
-
-
-def first_position(body: nn.Module) -> int:
-    """Return the number of a text's first position: in RoBERTa's kind the ones up to the padding's are not used."""
-    positions = [one for name, one in body.named_modules() if name.endswith("position_embeddings")]
-    padding = getattr(positions[0], "padding_idx", None) if positions else None
-    return 0 if padding is None else padding + 1
 
 
 def untouched(body: nn.Module) -> bool:

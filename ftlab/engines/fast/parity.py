@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.engines.fast.frozen_cache import FrozenCache
-from ftlab.engines.fast.packing import cheap_dropouts, first_position, may_be_packed, packed, untouched
+from ftlab.engines.fast.packing import cheap_dropouts, may_be_packed, packed, untouched
+from ftlab.formulas._architectures import first_position
 from ftlab.losses.logits import logits_of
 from ftlab.parameters import eval_mode
 
