@@ -13,11 +13,11 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import ftlab
 from ftlab.engines.fast import cuda_graphs, flash
-from ftlab.engines.fast.cuda_graphs import Recordings, replayed
+from ftlab.engines.fast.cuda_graphs import Recordings, replay
 from ftlab.engines.fast.engine import Fast, Session
 from ftlab.engines.fast.packed_batch import TENSORS, PackedBatch, packed_batch_of, remember_packed_batch
-from ftlab.engines.fast.packing import packed
-from ftlab.engines.fast.transfer import later, moved, on_host, sent, stands_for
+from ftlab.engines.fast.packing import packed_passes
+from ftlab.engines.fast.transfer import host_copy, item_async, remember_host_copy, tensor_to_device, to_device
 from ftlab.errors import ArgumentError
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
@@ -110,7 +110,7 @@ def test_replayed_passes_train_as_the_ordinary_ones_do(kind):
     for weight, other in zip(weights, others, strict=True):
         torch.testing.assert_close(other, weight, rtol=1e-3, atol=1e-5)
     assert not kept.refused
-    assert len(kept.found) == 3  # "ragged" twice
+    assert len(kept.by_shape) == 3  # "ragged" twice
     assert [tape.replays for tape in tapes.tapes] == [1 + 4, 1 + 4, 1 + 2, 1 + 2, 1 + 2, 1 + 2]  # once each as a trial
 
 
@@ -126,7 +126,7 @@ def test_batches_of_another_width_share_a_recording_and_parts_add_up():
     expected, *_ = trained(made("bert", dropout=0.0), batches)
     losses, _, kept = trained(made("bert", dropout=0.0), batches, Tapes())
     assert losses == pytest.approx(expected, abs=1e-6)
-    assert len(kept.found) == 1
+    assert len(kept.by_shape) == 1
 
 
 def test_the_gradients_are_nobody_elses():
@@ -147,7 +147,7 @@ def test_draws_are_those_of_the_ordinary_pass_where_the_run_itself_is_done_again
     expected, *_ = trained(made("bert", dropout=0.3), batches)
     losses, _, kept = trained(made("bert", dropout=0.3), batches, Again())
     assert losses == pytest.approx(expected, abs=1e-6)
-    assert len(kept.found) == 1
+    assert len(kept.by_shape) == 1
 
 
 def test_what_comes_out_otherwise_than_the_ordinary_pass_is_not_used():
@@ -163,7 +163,7 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_says_why(monkeypatch, caplog)
     expected, *_ = trained(made("bert"), batches)
     losses, _, kept = trained(made("bert"), batches, Broken())
     assert "operation not permitted" in kept.refused
-    assert caplog.text.count("passes are not recorded, but run as ever: RuntimeError: operation not permitted") == 1
+    assert caplog.text.count("passes are not recorded as CUDA graphs: RuntimeError: operation not permitted") == 1
     assert losses == pytest.approx(expected, abs=1e-6)
 
 
@@ -215,7 +215,7 @@ def test_other_losses_of_one_pass_are_replayed_too(loss):
         torch.manual_seed(0)
         losses, _, kept = trained(net(), batches, Tapes(), loss=loss)
     assert losses == pytest.approx(expected, abs=1e-6)
-    assert kept.found
+    assert kept.by_shape
 
 
 def test_a_recording_is_made_anew_when_what_it_depends_on_changes():
@@ -246,28 +246,28 @@ def test_hooks_other_losses_and_large_batches_are_not_recorded(monkeypatch):
     net, rows, engine = made("bert", dropout=0.0), batch(made("bert")), Fast(bf16=False)
     kept = recording(engine, net, Tapes())
 
-    def replay(loss, rows=rows):
-        return replayed(kept, net, loss, rows, 1.0, partial(engine.forward, net))
+    def attempt(loss, rows=rows):
+        return replay(kept, net, loss, rows, 1.0, partial(engine.forward, net))
 
     with engine.forward(net, rows):
         CrossEntropy()(net, rows)
     for _ in range(3):
-        assert replay(RDrop()) is None
-        assert replay(CrossEntropy(weight=(1.0, 2.0))) is None
-        assert replay(BinaryCrossEntropy(), rows | {"labels": torch.full((6, 2), 2.0)}) is None
+        assert attempt(RDrop()) is None
+        assert attempt(CrossEntropy(weight=(1.0, 2.0))) is None
+        assert attempt(BinaryCrossEntropy(), rows | {"labels": torch.full((6, 2), 2.0)}) is None
     hook = net.classifier.register_forward_hook(lambda *_: None)
     for _ in range(3):
-        assert replay(CrossEntropy()) is None
+        assert attempt(CrossEntropy()) is None
     hook.remove()
     with monkeypatch.context() as patch:
         patch.setattr(cuda_graphs, "TOKENS", 40)
         for _ in range(3):
-            assert replay(CrossEntropy()) is None
+            assert attempt(CrossEntropy()) is None
     assert not kept.seen
-    assert replay(CrossEntropy()) is None
-    assert replay(CrossEntropy()) is not None
+    assert attempt(CrossEntropy()) is None
+    assert attempt(CrossEntropy()) is not None
     wrong = rows | {"labels": rows["labels"] + 5}
-    assert replay(CrossEntropy(), wrong) is None
+    assert attempt(CrossEntropy(), wrong) is None
     with pytest.raises(ArgumentError, match="labels must lie from 0 to"):
         engine.backward(net, CrossEntropy(), wrong, 1.0)
 
@@ -309,10 +309,10 @@ def plain_kernel_backward(grad, query, key, value, made, logsumexp, bounds, othe
 def kernel(monkeypatch):
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", plain_kernel)
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_backward", plain_kernel_backward)
-    monkeypatch.setattr("ftlab.engines.fast.encoder_layer.suits", lambda *_: True)
-    flash.is_right.cache_clear()
+    monkeypatch.setattr("ftlab.engines.fast.encoder_layer.use_flash", lambda *_: True)
+    flash.is_correct.cache_clear()
     yield
-    flash.is_right.cache_clear()
+    flash.is_correct.cache_clear()
 
 
 @pytest.mark.parametrize("first_only", [False, True])
@@ -322,20 +322,20 @@ def test_attention_of_long_texts_is_that_of_squares(kind, lengths, first_only, k
     net = made(kind).eval()
     rows = batch(net, lengths)
     expected = scores_and_gradients(net, rows)
-    with packed(net, first_only=first_only) as used:
+    with packed_passes(net, first_only=first_only) as used:
         found = scores_and_gradients(net, rows)
     assert_equal(found, expected)
     assert used.packed
 
 
 def test_the_kernel_is_used_only_where_it_is_right(kernel, monkeypatch):
-    assert flash.is_right("cpu", 8)
-    flash.is_right.cache_clear()
+    assert flash.is_correct("cpu", 8)
+    flash.is_correct.cache_clear()
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", lambda *given: (given[0] * 2, *[given[0]] * 4))
-    assert not flash.is_right("cpu", 8)
-    flash.is_right.cache_clear()
+    assert not flash.is_correct("cpu", 8)
+    flash.is_correct.cache_clear()
     monkeypatch.delattr(torch.ops.aten, "_flash_attention_forward")
-    assert not flash.is_right("cpu", 8)  # the real one is not for a CPU
+    assert not flash.is_correct("cpu", 8)  # the real one is not for a CPU
 
 
 def test_the_bounds_of_texts_take_in_what_pads_the_row():
@@ -346,19 +346,19 @@ def test_the_bounds_of_texts_take_in_what_pads_the_row():
 
 def test_the_host_keeps_what_it_sent():
     here = torch.tensor([3, 1])
-    there = sent(here, META)
+    there = tensor_to_device(here, META)
     assert there.device == META
-    assert on_host(there) is here
-    assert on_host(here) is here
+    assert host_copy(there) is here
+    assert host_copy(here) is here
     other = torch.empty(2, device=META)
-    assert on_host(stands_for(other, here)) is here
-    assert moved({"labels": here}, torch.device("cpu"))["labels"] is here
-    assert later(torch.tensor(2.5))() == 2.5
+    assert host_copy(remember_host_copy(other, here)) is here
+    assert to_device({"labels": here}, torch.device("cpu"))["labels"] is here
+    assert item_async(torch.tensor(2.5))() == 2.5
 
 
 def test_texts_are_laid_out_on_the_host_for_a_device():
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    texts = packed_batch_of(sent(mask, META))
+    texts = packed_batch_of(tensor_to_device(mask, META))
     assert all(getattr(texts, name).device == META for name in TENSORS)
     assert texts.right_padded
     assert (texts.tokens, texts.pad_tail, texts.lengths.tolist()) == (5, 11, [2, 3])
@@ -381,7 +381,7 @@ def test_on_a_gpu_replayed_passes_train_as_the_ordinary_ones_do(kind, engine):
             losses.append([ftlab.step(state, batches[number % 3])["loss"] for number in range(12)])
             recordings = state.engine.session_of(net).recordings
             assert (recordings is not None) == keep
-            assert not keep or (recordings.found and not recordings.refused)
+            assert not keep or (recordings.by_shape and not recordings.refused)
     assert losses[1] == pytest.approx(losses[0], rel=0.02 if engine == "fast" else 1e-3)
 
 
@@ -400,9 +400,9 @@ def test_on_a_gpu_frozen_layers_below_long_texts_train():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_on_a_gpu_the_kernel_for_long_texts_is_right():
-    flash.is_right.cache_clear()
-    assert flash.is_right("cuda", 64)
-    assert flash.is_right("cuda", 32)
+    flash.is_correct.cache_clear()
+    assert flash.is_correct("cuda", 64)
+    assert flash.is_correct("cuda", 32)
 
 
 def test_a_module_of_someone_elses_is_not_recorded():
@@ -414,5 +414,5 @@ def test_a_module_of_someone_elses_is_not_recorded():
     net.classifier = Doubled(net.classifier.in_features, 2)
     kept = recording(engine, net, Tapes())
     for _ in range(3):
-        assert replayed(kept, net, CrossEntropy(), rows, 1.0, partial(engine.forward, net)) is None
+        assert replay(kept, net, CrossEntropy(), rows, 1.0, partial(engine.forward, net)) is None
     assert not kept.seen
