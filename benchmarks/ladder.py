@@ -23,7 +23,7 @@ from benchmarks.record import keep, of_machine, spread
 from ftlab.data.batches import Batches, encode
 from ftlab.engines.engine import choose_engine
 from ftlab.engines.fast.malloc import kept_memory
-from ftlab.engines.fast.packing import cheap_dropouts, packed
+from ftlab.engines.fast.packing import cheap_dropouts, packed_passes
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.recipes.parse import complete
 from ftlab.training.loop import State, begin, step
@@ -43,9 +43,9 @@ TECHNIQUES = (
 
 LACKING = (
     (3, "ftlab.engines.fast.packing.cheap_dropout", torch.nn.functional.dropout),
-    (4, "ftlab.engines.fast.engine.packing", lambda model, batch: cheap_dropouts(model)),
-    (5, "ftlab.engines.fast.packing.understood", lambda layer: False),
-    (6, "ftlab.engines.fast.parity.packed", lambda model, first_only: packed(model)),
+    (4, "ftlab.engines.fast.engine.packed_context", lambda model, *_: cheap_dropouts(model)),
+    (5, "ftlab.engines.fast.packing.is_supported", lambda layer: False),
+    (6, "ftlab.engines.fast.parity.packed_passes", lambda model, **_: packed_passes(model)),
     (7, "ftlab.engines.fast.packed_batch.MULTIPLE", 1),
     (7, "ftlab.engines.fast.packed_batch.SIDE", 1),
     (8, "ftlab.engines.fast.engine.Fast.transform", lambda self, rule: rule.shape),

@@ -1,4 +1,4 @@
-"""Parameters by name: choose them by pattern, measure them; and modules in evaluation mode for a while."""
+"""Parameters by name: select them by pattern, find their roles and depths, measure them; and evaluation mode."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,37 +13,33 @@ from ftlab.errors import argument_error
 Tensors = dict[str, Tensor]
 Pattern = str | tuple[str, ...]
 PIECE = 1 << 18
-"""How many entries of a tensor to work on at once on a CPU; that many stay in its cache."""
+"""The number of tensor entries to process at once on a CPU; that many fit its cache."""
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.modules.batchnorm._NormBase)
 
 
 def select(names: Iterable[str], pattern: Pattern) -> list[str]:
-    """Return the names that match a pattern; a pattern that matches none is an error.
+    """Return the names that match a pattern; a pattern without a match is an error.
 
     ``*`` stands for any characters, so ``encoder.layer.1.*`` is layer 1 and never layer 10.
-    A tuple of patterns chooses what any of them matches, each name once.
+    A tuple of patterns selects the names that any of them matches, each name once.
 
     >>> select(["a.weight", "a.bias", "b.weight"], "*.weight")
     ['a.weight', 'b.weight']
     """
     names = list(names)
     patterns = (pattern,) if isinstance(pattern, str) else pattern
-    for one in patterns:
-        if not any(fnmatchcase(name, one) for name in names):
-            some = ", ".join(names[:1] + names[len(names) // 2 : len(names) // 2 + 1] + names[-1:])
-            raise argument_error(
-                "select",
-                f"pattern {one!r}",
-                "match a parameter",
-                f"none of {len(names)} names",
-                f"They look like {some}; a star stands for any characters",
-            )
-    return [name for name in names if any(fnmatchcase(name, one) for one in patterns)]
+    for single in patterns:
+        if not any(fnmatchcase(name, single) for name in names):
+            examples = ", ".join(names[:1] + names[len(names) // 2 : len(names) // 2 + 1] + names[-1:])
+            do = f"They look like {examples}; a star stands for any characters"
+            got = f"none of {len(names)} names"
+            raise argument_error("select", f"pattern {single!r}", "match a parameter", got, do)
+    return [name for name in names if any(fnmatchcase(name, single) for single in patterns)]
 
 
 def join_patterns(pattern: Pattern) -> str:
-    """Return a pattern, or several, as they stand in a sentence.
+    """Return a pattern, or several, as text for a sentence.
 
     >>> join_patterns(("*.bias", "head.*"))
     '*.bias, head.*'
@@ -52,7 +48,7 @@ def join_patterns(pattern: Pattern) -> str:
 
 
 def freeze_params(params: Iterable[nn.Parameter]) -> None:
-    """Stop the training of parameters, and mark those that were trained, so that :func:`unfreeze_params` knows them.
+    """Freeze parameters, and mark those that were trainable for :func:`unfreeze_params`.
 
     >>> net = nn.Linear(2, 2)
     >>> freeze_params([net.weight]), net.weight.requires_grad, unfreeze_params(net), net.weight.requires_grad
@@ -65,14 +61,14 @@ def freeze_params(params: Iterable[nn.Parameter]) -> None:
 
 
 def unfreeze_params(model: nn.Module) -> None:
-    """Let everything that :func:`freeze_params` has stopped be trained again; what was frozen before it stays frozen."""
+    """Make the parameters trainable again that :func:`freeze_params` froze; others stay as they are."""
     for param in model.parameters():
         if vars(param).pop("frozen_by_rule", False):
             param.requires_grad_(True)
 
 
 def joint_norm(tensors: Mapping[str, Tensor]) -> Tensor:
-    """Return the Euclidean length of all tensors taken as one vector, added up in single precision at least.
+    """Return the L2 norm of all tensors taken as one vector, summed in fp32 at least.
 
     >>> joint_norm({"a": torch.tensor([3.0]), "b": torch.tensor([4.0])})
     tensor(5.)
@@ -95,58 +91,58 @@ def distance(params: Mapping[str, Tensor], origin: Mapping[str, Tensor]) -> Tens
 
 
 def roles(model: nn.Module) -> dict[str, str]:
-    """Tell for each parameter name whether it is a ``weight``, a ``bias``, or a ``gain`` (a normalising module's weight).
+    """Return the role of each parameter by name: ``weight``, ``bias``, or ``gain`` (the weight of a normalisation module).
 
-    Modules that normalise are found by their type (LayerNorm, RMSNorm, BatchNorm, a model's own class of them), since
-    a name such as ``ln_1.weight`` or ``0.weight`` says nothing. A bias has its name: ``bias``, ``in_proj_bias`` and
-    ``bias_hh_l0`` are such.
+    Normalisation modules are found by type (LayerNorm, RMSNorm, BatchNorm, or a class whose name ends in Norm), since a
+    name such as ``ln_1.weight`` or ``0.weight`` does not show it. A bias is found by name: ``bias``, ``in_proj_bias``,
+    ``bias_hh_l0``.
 
     >>> roles(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
     {'0.weight': 'weight', '0.bias': 'bias', '1.weight': 'gain', '1.bias': 'bias'}
     """
-    found = {}
+    by_name = {}
     for prefix, module in model.named_modules():
         norm = isinstance(module, _NORMS) or type(module).__name__.endswith("Norm")
         for name, _ in module.named_parameters(recurse=False):
             bias = name == "bias" or name.endswith("_bias") or name.startswith("bias_")
             role = "bias" if bias else "gain" if norm else "weight"
-            found[f"{prefix}.{name}" if prefix else name] = role
-    return found
+            by_name[f"{prefix}.{name}" if prefix else name] = role
+    return by_name
 
 
 def matrices(model: nn.Module, *, layers: bool = False) -> list[str]:
-    """Return the names of the weight matrices: of linear and convolving modules, not of embeddings or normalising ones.
+    """Return the names of the weight matrices of linear and convolutional modules; embeddings and norms are left out.
 
-    With ``layers``, only those inside the model's stack of layers, where it has one: neither head nor pooler.
+    With ``layers``, only those inside a list of layers if the model has one, so neither head nor pooler.
 
     >>> matrices(nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2), nn.LayerNorm(2)))
     ['1.weight']
     """
-    found = {name for name, role in roles(model).items() if role == "weight" and name.rpartition(".")[2] == "weight"}
+    weights = {name for name, role in roles(model).items() if role == "weight" and name.rpartition(".")[2] == "weight"}
     for prefix, module in model.named_modules():
         if isinstance(module, nn.Embedding):
-            found.discard(f"{prefix}.weight")
-    chosen = [name for name, param in model.named_parameters() if name in found and param.ndim > 1]
+            weights.discard(f"{prefix}.weight")
+    chosen = [name for name, param in model.named_parameters() if name in weights and param.ndim > 1]
     stacks = [f"{prefix}." for prefix, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     return [name for name in chosen if name.startswith(tuple(stacks))] if layers and stacks else chosen
 
 
 def penalised(model: nn.Module, names: Iterable[str], pattern: Pattern, where: str) -> list[str]:
-    """Return the weights among the names that match a pattern: neither biases nor the gains of normalising modules.
+    """Return the weights among the names that match a pattern: neither biases nor gains.
 
     >>> penalised(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), ["0.weight", "0.bias", "1.weight"], "*", "WeightDecay")
     ['0.weight']
     """
     role = roles(model)
-    found = [name for name in select(names, pattern) if role[name] == "weight"]
-    if not found:
+    weights = [name for name in select(names, pattern) if role[name] == "weight"]
+    if not weights:
         do = "Biases and gains are left alone; choose weights, such as '*.weight'"
         raise argument_error(where, f"pattern {pattern!r}", "match a trainable weight", "none", do)
-    return found
+    return weights
 
 
 def is_conv1d(module: nn.Module) -> bool:
-    """Return whether a module is the linear module of GPT-2, whose weight has the shape (inputs, outputs).
+    """Return whether a module is GPT-2's linear module, whose weight has the shape (inputs, outputs).
 
     >>> is_conv1d(nn.Linear(2, 2))
     False
@@ -155,15 +151,15 @@ def is_conv1d(module: nn.Module) -> bool:
 
 
 def top_mask(tensors: Mapping[str, Tensor], without: float, *, together: bool = True) -> Tensors:
-    """Return masks that are true where the largest entries stand, and false on a share of the smallest.
+    """Return masks that are true for the largest entries, and false for a share of the smallest.
 
     Args:
         tensors: By name.
         without: The share that is not marked, from 0 to 1: of n entries, round(without·n).
-        together: Whether all tensors are one set, or each is one of its own.
+        together: Whether the tensors are ranked together, or each on its own.
 
-    Among equal entries the later ones are marked, NaN counts as the largest. So the number marked is exact, and the same
-    every time.
+    Of equal entries the later ones are marked; NaN counts as the largest. So the number of marked entries is exact, and
+    the masks are reproducible.
 
     >>> top_mask({"a": torch.tensor([3.0, 1.0, 2.0, 1.0])}, 0.25)
     {'a': tensor([ True, False,  True,  True])}
@@ -183,28 +179,32 @@ def top_mask(tensors: Mapping[str, Tensor], without: float, *, together: bool = 
 
 
 def depths(model: nn.Module) -> dict[str, int]:
-    """Tell for each parameter name how far above the input it stands: embeddings 0, layer i is i + 1, the rest L + 1.
+    """Return the depth of each parameter by name: embeddings 0, layer i of L is i + 1, all that follows L + 1.
 
-    The layers are the entries of a ``ModuleList``; of several lists, the one that holds the most parameters. What is
-    registered before it and every embedding outside of it have the depth 0. What is registered after it (pooler, last
-    norm, head) has L + 1. A model without such a list is a chain: its parts that have parameters count 0, 1, 2, ...
+    The layers are the entries of a ``ModuleList``; of several lists, the one with the most parameters. Modules that are
+    registered before it and all embeddings outside it have depth 0. Modules after it (pooler, last norm, head) have
+    L + 1. In a model without such a list, the parts that have parameters have depth 0, 1, 2, ...
 
     >>> depths(nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1, bias=False)))
     {'0.weight': 0, '1.weight': 1, '1.bias': 1, '3.weight': 2}
     """
-    lists = [(prefix, one) for prefix, one in model.named_modules() if isinstance(one, nn.ModuleList) and _size(one)]
+    lists = [
+        (prefix, module)
+        for prefix, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and _size(module)
+    ]
     if not lists:
         return _chain(model)
-    prefix, layers = max(lists, key=lambda pair: _size(pair[1]))  # the outermost of equal ones, which comes first
-    embedded = {f"{name}.weight" for name, one in model.named_modules() if isinstance(one, nn.Embedding)}
-    found, below = {}, 0
+    prefix, layers = max(lists, key=lambda pair: _size(pair[1]))  # of equal ones the outermost, which comes first
+    embedded = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    by_name, outside = {}, 0
     for name, _ in model.named_parameters():
         if name.startswith(f"{prefix}."):
-            found[name] = int(name.removeprefix(f"{prefix}.").partition(".")[0]) + 1
-            below = len(layers) + 1
+            by_name[name] = int(name.removeprefix(f"{prefix}.").partition(".")[0]) + 1
+            outside = len(layers) + 1
         else:
-            found[name] = 0 if name in embedded else below
-    return found
+            by_name[name] = 0 if name in embedded else outside
+    return by_name
 
 
 def _size(module: nn.Module) -> int:
@@ -212,8 +212,8 @@ def _size(module: nn.Module) -> int:
 
 
 def _chain(model: nn.Module, prefix: str = "") -> dict[str, int]:
-    """Return the depths of a model without a list of layers; a part that holds everything is the chain itself."""
-    parts = [(name, one) for name, one in model.named_children() if _size(one)]
+    """Return the depths in a model without a list of layers; a single part that holds all parameters is unwrapped."""
+    parts = [(name, part) for name, part in model.named_children() if _size(part)]
     own = len(list(model.named_parameters(recurse=False)))
     if len(parts) == 1 and not own:
         return _chain(parts[0][1], f"{prefix}{parts[0][0]}.")
@@ -222,7 +222,7 @@ def _chain(model: nn.Module, prefix: str = "") -> dict[str, int]:
 
 
 def layer_stack(model: nn.Module, where: str = "layer_stack") -> tuple[str, nn.ModuleList]:
-    """Return a transformer's layers with the name of their list.
+    """Return the name of a transformer's list of layers, and the list.
 
     >>> layer_stack(nn.Linear(2, 2))
     Traceback (most recent call last):
@@ -237,7 +237,7 @@ def layer_stack(model: nn.Module, where: str = "layer_stack") -> tuple[str, nn.M
 
 
 def outside_base(model: nn.Module, names: Iterable[str]) -> list[str]:
-    """Return the names outside the base model of a ``transformers`` model; none in a model without a base.
+    """Return the names outside the base model of a ``transformers`` model; an empty list if there is no base model.
 
     >>> outside_base(nn.Linear(2, 2), ["weight", "bias"])
     []
@@ -247,11 +247,11 @@ def outside_base(model: nn.Module, names: Iterable[str]) -> list[str]:
 
 
 def head_names(model: nn.Module, names: Iterable[str], origin: Collection[str]) -> list[str]:
-    """Return the names of the head: what was not in the checkpoint; if all was, what is outside the base model.
+    """Return the names of the head: parameters that were not in the checkpoint, or else those outside the base model.
 
     Args:
         model: A ``transformers`` model, or any other.
-        names: The names to choose from.
+        names: The names to select from.
         origin: The names that were in the checkpoint.
 
     Example:
@@ -264,7 +264,7 @@ def head_names(model: nn.Module, names: Iterable[str], origin: Collection[str]) 
 
 @contextmanager
 def eval_mode(*modules: nn.Module) -> Iterator[None]:
-    """Put modules into evaluation mode, without dropout, while the context lasts; then give each part its own mode back.
+    """Put modules into evaluation mode while the context lasts; then restore the mode of each submodule.
 
     >>> net = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
     >>> with eval_mode(net):
@@ -273,11 +273,11 @@ def eval_mode(*modules: nn.Module) -> Iterator[None]:
     >>> [part.training for part in net]
     [True, False]
     """
-    modes = {part: part.training for module in modules for part in module.modules()}
-    for part in modes:
-        part.training = False
+    modes = {submodule: submodule.training for module in modules for submodule in module.modules()}
+    for submodule in modes:
+        submodule.training = False
     try:
         yield
     finally:
-        for part, mode in modes.items():
-            part.training = mode
+        for submodule, mode in modes.items():
+            submodule.training = mode

@@ -1,4 +1,4 @@
-"""An engine says how a pass is computed. The reference engine is the plain way; ``fast/`` holds the fast one."""
+"""The protocol of an engine, which computes forward and backward passes, and the reference engine; ``fast/`` is the other."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -11,38 +11,38 @@ from ftlab.errors import argument_error, check_choice
 from ftlab.rule import GradientRule, Loss, Memory, Now, Penalty, Shape
 
 ENGINES = ("auto", "reference", "fast", "fast-fp32")
-"""The names of the engines, and ``"auto"``, which chooses one."""
+"""The names of the engines, and ``"auto"``, which chooses between them."""
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """How a pass is computed. Every engine computes the same mathematics."""
+    """Computes forward and backward passes. All engines compute the same mathematics."""
 
     @property
     def name(self) -> str:
         """One of :data:`ENGINES`."""
 
     def session(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Keep what helps from step to step while a training of the model lasts, and free it afterwards."""
+        """Keep memory and caches from step to step while a training of the model lasts, and free them afterwards."""
 
     def to_device(self, batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
         """Return a batch on a device."""
 
     def forward(self, model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextManager[None]:
-        """Run the forward passes of the model on this batch in the engine's way while the context lasts."""
+        """Let the engine compute the model's forward passes on this batch while the context lasts."""
 
     def backward(self, model: nn.Module, loss: Loss, batch: dict[str, Tensor], share: float) -> float:
-        """Add the gradient of ``share · loss`` to those in the parameters, and return ``share · loss``."""
+        """Add the gradient of ``share · loss`` to the parameters' gradients, and return ``share · loss``."""
 
     def penalty(self, rule: Penalty, params: Mapping[str, nn.Parameter], memory: Memory, now: Now) -> Tensor:
-        """Add the gradient of a rule's penalty to those in the parameters, and return the penalty."""
+        """Add the gradient of a rule's penalty to the parameters' gradients, and return the penalty."""
 
     def transform(self, rule: GradientRule) -> Shape:
-        """Return how the first gradient rule of a recipe acts; it may change the gradients in place."""
+        """Return the function of a recipe's first gradient rule; it may change the gradients in place."""
 
 
 class Reference:
-    """Every text padded to the longest of its batch, in fp32, one operation after the other."""
+    """Computes in fp32, with every text padded to the longest of its batch."""
 
     name = "reference"
 
@@ -77,21 +77,22 @@ class Reference:
 
 
 def choose_engine(asked: "str | Engine", device: str, *, emulated: bool = False) -> Engine:
-    """Return the engine to use: the one asked for; or the fast one, in bf16 where the hardware has it, else in fp32.
+    """Return the engine to use: the requested one; for ``"auto"`` the fast one, in bf16 where the hardware has it.
 
     ===============  =====================================================================
     ``"reference"``  fp32, every text padded to the longest of its batch
-    ``"fast"``       products in bf16, texts packed, cheap dropout
+    ``"fast"``       bf16 products, packed texts, cheap dropout masks
     ``"fast-fp32"``  the same in fp32; without dropout it equals the reference
     ===============  =====================================================================
 
     Args:
-        asked: One of these, ``"auto"``, or an engine.
+        asked: One of these names, ``"auto"``, or an engine, which is returned. ``"auto"`` is the reference on MPS, and
+            if the folder of the fast engine is missing.
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        emulated: Whether to allow ``"fast"`` where bf16 has to be emulated, which is many times slower.
+        emulated: Whether to allow ``"fast"`` on a device that emulates bf16, which is many times slower.
 
     Raises:
-        ArgumentError: If the engine is unknown or not there, or the device does not have it.
+        ArgumentError: If the engine is unknown or not installed, or the device does not support it.
 
     Example:
         >>> choose_engine("reference", "cpu").name

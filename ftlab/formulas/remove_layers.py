@@ -1,4 +1,4 @@
-"""Remove layers: a transformer with fewer layers, made of one that has more."""
+"""Remove layers from a transformer."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -6,17 +6,16 @@ from typing import Any, ClassVar, final
 from torch import nn
 
 from ftlab.errors import argument_error, check_choice, check_int, note
+from ftlab.formulas._architectures import LAYERS_DIFFER
 from ftlab.parameters import layer_stack
 from ftlab.rule import Now, Prepare
 
 WHICH = {"top": "the lowest", "bottom": "the highest", "even": "evenly spaced"}
-"""Those that stay, by what is dropped."""
-UNLIKE = ("is_encoder_decoder", "layer_types", "scale_attn_by_inverse_layer_idx")
-"""Fields of configs whose layers depend on their number, so that a shorter list would open as another model."""
+"""The layers that are kept, by what is dropped."""
 
 
 def layers_to_keep(layers: int, keep: int, drop: str = "top") -> list[int]:
-    r"""Choose the layers that stay: the lowest, the highest, or evenly spaced ones.
+    r"""Choose the layers to keep: the lowest, the highest, or evenly spaced ones.
 
     .. math:: K = \{0,\dots,k-1\},\quad \{n-k,\dots,n-1\},\quad\text{or}\quad
               \{\mathrm{round}(i\,\tfrac{n-1}{k-1})\}_{i=0}^{k-1}
@@ -24,18 +23,19 @@ def layers_to_keep(layers: int, keep: int, drop: str = "top") -> list[int]:
     =============  ============  ====================================
     symbol         code          meaning
     =============  ============  ====================================
-    :math:`n`      ``layers``    how many there are
-    :math:`k`      ``keep``      how many stay
-    :math:`K`                    their numbers, from 0
+    :math:`n`      ``layers``    the number of layers
+    :math:`k`      ``keep``      the number to keep
+    :math:`K`                    the indices to keep, from 0
     =============  ============  ====================================
 
     Args:
         layers: At least 1.
-        keep: At least 1; as many as there are, or more, keeps all.
-        drop: Which go: ``"top"``, ``"bottom"``, or ``"even"``, which keeps the first and the last (of one, the first).
+        keep: At least 1; ``layers`` or more keeps all.
+        drop: Which layers are dropped: ``"top"``, ``"bottom"``, or ``"even"``, which keeps the first and the last, and
+            with ``keep`` = 1 the first.
 
     Returns:
-        The numbers of those that stay, in rising order.
+        The indices to keep, in ascending order.
 
     Raises:
         ArgumentError: If a number is outside its range, or ``drop`` is unknown.
@@ -65,15 +65,15 @@ def _check(where: str, keep: Any, drop: Any) -> None:
 
 
 def remove_layers(net: nn.Module, keep: int, drop: str = "top") -> None:
-    """Remove layers of a transformer, in place. Its config then has the number that is left.
+    """Remove layers from a transformer, in place, and update the number of layers in its config.
 
     Args:
         net: A ``transformers`` model whose layers form one stack and are all alike: BERT, RoBERTa, DistilBERT, GPT-2.
-        keep: How many stay, at least 1. As many as there are, or more, keeps all.
-        drop: Which ones go: ``"top"``, ``"bottom"`` or ``"even"``. See :func:`layers_to_keep`.
+        keep: The number of layers to keep, at least 1; the number of layers or more keeps all.
+        drop: Which layers are dropped: ``"top"``, ``"bottom"`` or ``"even"``. See :func:`layers_to_keep`.
 
     Raises:
-        ArgumentError: If an argument is outside its range, or the model is of another kind.
+        ArgumentError: If an argument is outside its range, or the model's layers are not alike.
     """
     name, layers = layer_stack(net, "RemoveLayers")
     kept: list[Any] = [layers[index] for index in layers_to_keep(len(layers), keep, drop)]
@@ -81,7 +81,7 @@ def remove_layers(net: nn.Module, keep: int, drop: str = "top") -> None:
         note("RemoveLayers", f"the model has {len(layers)} layers, so none is removed.")
         return
     config: Any = net.config
-    unlike = [field for field in UNLIKE if getattr(config, field, None)]
+    unlike = [field for field in LAYERS_DIFFER if getattr(config, field, None)]
     if unlike:
         do = "BERT, RoBERTa, DistilBERT and GPT-2 have such"
         got = f"{type(net).__name__} with {unlike[0]}"
@@ -98,15 +98,15 @@ def remove_layers(net: nn.Module, keep: int, drop: str = "top") -> None:
 @final
 @dataclass(frozen=True)
 class RemoveLayers(Prepare):
-    """Take whole layers out of a transformer, before the training. See :func:`layers_to_keep`.
+    """Remove whole layers from a transformer before training. See :func:`layers_to_keep`.
 
-    The model that is saved is smaller, faster, and an ordinary one.
+    The saved model is an ordinary one, smaller and faster.
     """
 
     example: ClassVar[str] = "RemoveLayers(4)"
     neutral: ClassVar[str] = "RemoveLayers(1000)"
-    removes_parameters: ClassVar[str] = "A layer that is taken out takes its names with it."
-    """Why the saved names are fewer than those that were loaded."""
+    removes_parameters: ClassVar[str] = "A removed layer has no parameters to save."
+    """Why fewer parameters are saved than were loaded."""
 
     keep: int = 4
     drop: str = "top"

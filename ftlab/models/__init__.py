@@ -1,1 +1,1 @@
-"""Models: load a pretrained network, cut it, save adapters of it."""
+"""Models: load a pretrained network, prune it, save its adapters."""

@@ -1,4 +1,4 @@
-"""Load a pretrained model: the embedded MiniLM, a folder, or a hub id; safetensors only, never a model's own code."""
+"""Load a pretrained model: the embedded MiniLM, a folder, or a hub id; from safetensors only, without remote code."""
 
 import copy
 import hashlib
@@ -17,6 +17,7 @@ from ftlab.data.hub import reachable
 from ftlab.data.labels import Task
 from ftlab.data.load import task_of
 from ftlab.errors import argument_error, input_error, note
+from ftlab.formulas._architectures import first_position
 from ftlab.formulas.redraw import redraw_in
 from ftlab.parameters import outside_base
 from ftlab.seeding import derive_seed
@@ -33,16 +34,16 @@ PROBLEM_TYPES = {
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model, the processor that feeds it, and what it is for."""
+    """A model, its processor, and its task."""
 
     net: Any
-    """The ``transformers`` model, in fp32, on the CPU when just loaded."""
+    """The ``transformers`` model, in fp32; on the CPU after loading."""
     processor: Any
     """Its tokenizer, or its image processor."""
     name: str
     task: Task
     fresh: frozenset[str] = frozenset()
-    """Parameters that were not in the checkpoint: mostly the new classification head."""
+    """Names of the parameters that were not in the checkpoint, usually a new classification head."""
 
     def __repr__(self) -> str:
         kind = type(self.net).__name__
@@ -53,17 +54,15 @@ class Pretrained:
 
     @property
     def max_length(self) -> int:
-        """The most tokens that a text can have for this model."""
+        """The largest number of tokens that the model accepts."""
         limit = min(getattr(self.processor, "model_max_length", 10**9), 10**9)
         positions = getattr(self.net.config, "max_position_embeddings", None)
         if positions:
-            embeddings = getattr(self.net.base_model, "embeddings", None)
-            padding = getattr(getattr(embeddings, "position_embeddings", None), "padding_idx", None)
-            limit = min(limit, positions - (padding + 1 if padding is not None else 0))
+            limit = min(limit, positions - first_position(self.net.base_model))
         return int(limit)
 
     def copy(self, head_seed: int | None = None) -> "Pretrained":
-        """Return an independent copy; with a seed, its new parameters are redrawn from that seed."""
+        """Return an independent copy; with a seed, its new parameters are re-initialised from that seed."""
         net = copy.deepcopy(self.net)
         if head_seed is not None:
             _init_new_params(net, self.fresh, head_seed)
@@ -83,8 +82,8 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
 
     Args:
         name: As in the table.
-        data: What :func:`ftlab.load_data` gave; it tells the task and the labels. Left out, the checkpoint does.
-        new_head: Whether a classification head that is in the checkpoint may give way to a new one.
+        data: The result of :func:`ftlab.load_data`, which defines the task and the labels; left out, the checkpoint does.
+        new_head: Whether a classification head in the checkpoint may be replaced by a new one.
 
     Raises:
         InputError: If the model cannot be found, read, or used for this task.
@@ -118,21 +117,21 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-        except Exception as error:  # of transformers, safetensors, the file system: each means that it cannot be loaded
+        except Exception as error:  # from transformers, safetensors or the file system: the model cannot be loaded
             raise _unreadable(source, error) from error
     fresh = _fresh(net, info, before, task, str(name), new_head)
     processor = _processor(source, modality)
     if modality == "text":
         _set_padding(net, processor, source)
-    found = task or Task(_kind_of(net.config), tuple(net.config.id2label[i] for i in sorted(before)), modality)
-    if found.kind == "regression":
-        found = replace(found, names=())
+    task = task or Task(_kind_of(net.config), tuple(net.config.id2label[i] for i in sorted(before)), modality)
+    if task.kind == "regression":
+        task = replace(task, names=())
     _init_new_params(net, fresh, 0)
-    return Pretrained(net.eval(), processor, str(name), found, fresh)
+    return Pretrained(net.eval(), processor, str(name), task, fresh)
 
 
 def _find(name: str) -> str:
-    """Return the folder or the hub id that a name stands for."""
+    """Return the folder or the hub id for a name."""
     if name == "minilm":
         spec = importlib.util.find_spec(MINILM_PACKAGE)
         if spec is None or spec.origin is None:
@@ -141,9 +140,9 @@ def _find(name: str) -> str:
                 raise input_error("load_model", "minilm", "be installed", f"no package {MINILM_PACKAGE}", do)
             return MINILM_HUB
         folder = Path(spec.origin).parent / "model"
-        found = next(folder.rglob("model.safetensors"), folder / "model.safetensors")
-        _check_hash(found)
-        return str(found.parent)
+        weights = next(folder.rglob("model.safetensors"), folder / "model.safetensors")
+        _check_hash(weights)
+        return str(weights.parent)
     path = Path(name)
     if os.path.isdir(path):
         folder = path if (path / "config.json").is_file() else path / "model"
@@ -163,10 +162,10 @@ def _find(name: str) -> str:
 
 def _check_hash(weights: Path) -> None:
     with open(weights, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != MINILM_SHA256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != MINILM_SHA256:
         do = f"Install {MINILM_PACKAGE} again"
-        raise input_error("load_model", "minilm", f"have the SHA-256 {MINILM_SHA256[:12]}...", f"{found[:12]}...", do)
+        raise input_error("load_model", "minilm", f"have the SHA-256 {MINILM_SHA256[:12]}...", f"{digest[:12]}...", do)
 
 
 def _config(source: str) -> Any:
@@ -181,10 +180,10 @@ def _config(source: str) -> Any:
 
 
 def _unreadable(source: str, error: Exception) -> Exception:
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
+    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
     if os.path.isdir(source):
         do = "The folder may be damaged, of another kind, or of a newer transformers"
-        return input_error("load_model", "model folder", "be one that transformers can open", f"{source}: {said}", do)
+        return input_error("load_model", "model folder", "be one that transformers can open", f"{source}: {reason}", do)
     offline = "" if reachable() else " (the hub cannot be reached from here)"
     do = f"Embedded is 'minilm'; a folder needs its path, a hub id a network or a filled cache{offline}"
     return input_error("load_model", "name", "be a model that can be found", repr(source)[:120], do)
@@ -208,7 +207,7 @@ def _kind_of(config: Any) -> str:
 def _fresh(
     net: Any, info: dict[str, Any], before: dict[int, str], task: Task | None, name: str, new_head: bool
 ) -> frozenset[str]:
-    """Return the parameters to initialise, or refuse where the checkpoint does not fit the task."""
+    """Return the names of the parameters to initialise; raise if the checkpoint does not fit the task."""
     names = [key for key, _ in net.named_parameters()]
     head = set(outside_base(net, names))
     mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
@@ -248,11 +247,11 @@ def _processor(source: str, modality: str) -> Any:
         try:
             processor = kind.from_pretrained(source, trust_remote_code=False, local_files_only=local)
             if modality == "text" and len(processor) <= len(processor.all_special_ids):
-                raise ValueError("a tokenizer without words, which stands in for one that is not there")
+                raise ValueError("an empty tokenizer, which transformers returns if the files are missing")
         except ImportError as error:
-            said = " ".join(str(error).split()).partition(". ")[0]
+            reason = " ".join(str(error).split()).partition(". ")[0]
             do = "Install that package beside this torch (for Torchvision: pip install torchvision)"
-            raise input_error("load_model", "model", f"have the package that its {what} needs", said, do) from error
+            raise input_error("load_model", "model", f"have the package that its {what} needs", reason, do) from error
         except Exception as error:
             do = f"Save the {what} beside the weights with save_pretrained"
             raise input_error("load_model", "model", f"come with its {what}", f"none in {source}", do) from error
@@ -260,7 +259,7 @@ def _processor(source: str, modality: str) -> Any:
 
 
 def _set_padding(net: Any, tokenizer: Any, source: str) -> None:
-    """Give a GPT-type tokenizer a padding token, and see that every token has a row in the embedding."""
+    """Give a GPT-type tokenizer a padding token, and check that every token has a row in the embedding."""
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
@@ -275,6 +274,7 @@ def _set_padding(net: Any, tokenizer: Any, source: str) -> None:
 
 
 def _init_new_params(net: nn.Module, names: frozenset[str], seed: int) -> None:
+    """Initialise parameters that are not in the checkpoint."""
     std = getattr(net.config, "initializer_range", 0.02)
     generator = torch.Generator().manual_seed(derive_seed(seed))
     redraw_in(net, names, std if isinstance(std, float) else 0.02, generator)
@@ -282,7 +282,7 @@ def _init_new_params(net: nn.Module, names: frozenset[str], seed: int) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the load report and the progress bars of transformers off the screen; what matters is checked here."""
+    """Hide the load report and the progress bars of transformers; this module checks what it loads."""
     from transformers.utils import logging
 
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,4 @@
-"""Cut the least important neurons out of a model, judged by their weights or by gradients on data.
+"""Remove the least important neurons from a model, judged by their weights or by gradients on data.
 
 Zeros in a matrix save neither memory nor time. A smaller matrix saves both, and the model stays an ordinary one.
 """
@@ -16,18 +16,18 @@ from ftlab.rule import Loss, microbatches
 
 
 def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None, loss: Loss | None = None) -> None:
-    """Cut a share of the feed-forward neurons out of every layer, in place. See :func:`ftlab.formulas.remove_neurons.neuron_importance`.
+    """Remove a share of the feed-forward neurons from every layer, in place. See :func:`ftlab.formulas.remove_neurons.neuron_importance`.
 
     Args:
-        net: A ``transformers`` model: BERT, RoBERTa, DistilBERT, GPT-2.
+        net: A ``transformers`` model such as BERT, RoBERTa, DistilBERT or GPT-2.
         share: At least 0 and less than 1; 0 removes nothing.
-        batches: Left out, the weights alone say what a neuron is worth; else their gradients on these batches too,
-            the mean over the batches, without dropout.
-        loss: ``loss(model, batch)``, which comes with ``batches``.
+        batches: Data for the gradients: the importance of a neuron is its mean over these batches, without dropout. Left
+            out, it is computed from the weights alone.
+        loss: ``loss(model, batch)``, required with ``batches``.
 
     Raises:
-        ArgumentError: If the share is outside its range, the model is of another kind, one of the two is missing, or there is
-            no batch.
+        ArgumentError: If the share is outside its range, the model is of another kind, only one of ``batches`` and ``loss``
+            is given, or there is no batch.
     """
     if (batches is None) != (loss is None):
         raise argument_error(
@@ -38,39 +38,41 @@ def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None,
 
 
 def _by_gradients(net: Any, batches: Iterable[Any], loss: Loss) -> list[Tensor]:
+    """Return the importance of each layer's neurons, summed over the batches."""
     pairs = feed_forwards(net, "remove_neurons")
     weights = [(into.weight, *([into.bias] if into.bias is not None else []), out.weight) for into, out in pairs]
-    chosen = [one for some in weights for one in some]
+    params = [param for layer in weights for param in layer]
     total = [torch.zeros(as_linear(into, into.weight).shape[0], device=into.weight.device) for into, _ in pairs]
-    frozen = [one for one in chosen if not one.requires_grad]
+    frozen = [param for param in params if not param.requires_grad]
     with eval_mode(net):
         try:
-            for one in frozen:
-                one.requires_grad_(True)
-            for batch in _all(batches, net, "remove_neurons"):
+            for param in frozen:
+                param.requires_grad_(True)
+            for batch in _on_device(batches, net, "remove_neurons"):
                 with torch.enable_grad():
-                    found = iter(torch.autograd.grad(loss(net, batch), chosen))
-                for index, ((into, out), some) in enumerate(zip(pairs, weights, strict=True)):
-                    grads = [next(found) for _ in some]
-                    rows, slopes = (_rows(into, those[:-1]) for those in (some, grads))
-                    columns, heights = (as_linear(out, those[-1].detach()) for those in (some, grads))
-                    total[index] += neuron_importance(rows, columns, (slopes, heights))
+                    remaining = iter(torch.autograd.grad(loss(net, batch), params))
+                for index, ((into, out), layer) in enumerate(zip(pairs, weights, strict=True)):
+                    grads = [next(remaining) for _ in layer]
+                    rows, row_grads = (_rows(into, tensors[:-1]) for tensors in (layer, grads))
+                    columns, column_grads = (as_linear(out, tensors[-1].detach()) for tensors in (layer, grads))
+                    total[index] += neuron_importance(rows, columns, (row_grads, column_grads))
         finally:
-            for one in frozen:
-                one.requires_grad_(False)
+            for param in frozen:
+                param.requires_grad_(False)
     return total
 
 
-def _rows(into: Any, those: Sequence[Tensor]) -> Tensor:
+def _rows(into: Any, tensors: Sequence[Tensor]) -> Tensor:
     """Return weight and bias, or their gradients, as one matrix with a row for each neuron."""
-    return torch.cat([as_linear(into, one.detach()) if one.ndim > 1 else one.detach()[:, None] for one in those], 1)
+    columns = [as_linear(into, tensor.detach()) if tensor.ndim > 1 else tensor.detach()[:, None] for tensor in tensors]
+    return torch.cat(columns, 1)
 
 
-def _all(batches: Iterable[Any], net: Any, where: str) -> Iterator[dict[str, Tensor]]:
-    """Yield the parts of the batches where the model is; none at all is refused."""
-    device, none = next(net.parameters()).device, True
-    for part in microbatches(batches):
-        yield {name: tensor.to(device) for name, tensor in part.items()}
-        none = False
-    if none:
+def _on_device(batches: Iterable[Any], net: Any, where: str) -> Iterator[dict[str, Tensor]]:
+    """Yield the micro-batches on the model's device; raise if there is none."""
+    device, empty = next(net.parameters()).device, True
+    for batch in microbatches(batches):
+        yield {name: tensor.to(device) for name, tensor in batch.items()}
+        empty = False
+    if empty:
         raise argument_error(where, "batches", "hold at least one batch", "none", "Give some of the training rows")

@@ -1,4 +1,4 @@
-"""The loop: ``begin``, then ``step`` for each batch. It names no formula; the rules of the recipe bring them."""
+"""The training loop: ``begin``, then ``step`` for each batch, then ``finish``. The formulas are in the recipe's rules."""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.data.batches import Batch
+from ftlab.engines.devices import seeded
 from ftlab.engines.engine import Engine, Reference, choose_engine
 from ftlab.errors import DivergenceError, argument_error, check_number, format_error
 from ftlab.losses.classification import CrossEntropy
@@ -19,21 +20,24 @@ from ftlab.seeding import derive_seed
 from ftlab.training.optimizers import MakeOptimizer, make_optimizer, set_rates
 
 Record = dict[str, Any]
+Loaded = dict[int, tuple[nn.Parameter, Tensor]]
+"""By the id of a parameter: the parameter, held so that no other gets its id, and a copy of its loaded value."""
 
 
 @dataclass
 class State:
-    """A training between two steps: everything that the next step needs."""
+    """The state of a training between two steps."""
 
     model: nn.Module
     recipe: tuple[Rule, ...]
     loss: Loss
     optimizer: torch.optim.Optimizer
     params: dict[str, nn.Parameter]
-    """Trainable parameters by name, tied ones once."""
+    """Trainable parameters by name; tied parameters appear once."""
     origin: Tensors
+    """θ₀: the parameters as they were loaded, if a rule needs them."""
     memory: list[Memory]
-    """What each rule remembers, by its index in the recipe."""
+    """The memory of each rule, by its index in the recipe."""
     lr: float
     seed: int
     steps: int
@@ -45,11 +49,11 @@ class State:
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(iter(self.params.values())).device
 
     def now(self, index: int, grads: Tensors | None = None, rates: Rates | None = None) -> Now:
-        """Return the view that a rule of the recipe may have of this moment."""
+        """Return what the rule with this index in the recipe may read of the state."""
         return Now(
             step=self.step,
             steps=self.steps,
@@ -80,22 +84,22 @@ def begin(
     optimizer: str | MakeOptimizer = "adamw",
     engine: str | Engine = "reference",
 ) -> State:
-    """Prepare a training: let the recipe change the model, then make the optimizer.
+    """Prepare a training: apply the recipe's ``Prepare`` rules to the model, then create the optimizer.
 
     Args:
         model: A ``torch.nn.Module``, which is trained in place, or a :class:`~ftlab.models.load.Pretrained`.
-        batches: Anything with a length, the number of updates in an epoch.
-        recipe: Rules. An empty recipe is a hand-written loop, exactly: constant learning rate, nothing else.
-        epochs: How often the batches will be gone through; with their number it gives the steps of the run.
+        batches: Anything with a length: the number of updates per epoch.
+        recipe: Rules. An empty recipe equals a hand-written loop exactly: constant learning rate, nothing else.
+        epochs: The number of passes over the batches; it sets the number of steps.
         lr: The learning rate before any schedule, greater than 0.
-        seed: Of dropout and of the rules' own draws.
-        loss: ``loss(model, batch)``, the mean over the batch; cross-entropy where it is left out.
+        seed: The seed of dropout and of the rules' random numbers.
+        loss: ``loss(model, batch)``, the mean over the batch; left out, cross-entropy.
         optimizer: ``"adamw"``, ``"sgd"``, ``"signsgd"``, ``"signum"``, ``"lion"``, ``"adabound"``, or a function from
             parameter groups to a torch optimizer.
-        engine: ``"reference"``, ``"fast"``, ``"fast-fp32"`` or ``"auto"``; see :func:`ftlab.engines.engine.choose_engine`.
+        engine: How passes are computed: a name that :func:`ftlab.engines.engine.choose_engine` knows, or an engine.
 
     Raises:
-        ArgumentError: If a number is outside its range, or nothing is left to train.
+        ArgumentError: If a number is outside its range, or no parameter is trainable.
 
     Example:
         >>> state = begin(nn.Linear(2, 2), batches=[0, 1], epochs=3)
@@ -105,11 +109,11 @@ def begin(
     check_number("begin", "lr", lr, "5e-5 is usual for fine-tuning", above=0)
     fresh = model.fresh if isinstance(model, Pretrained) else frozenset()
     net: nn.Module = model.net if isinstance(model, Pretrained) else model
-    loaded = _origin(net, fresh) if any(rule.needs_origin for rule in recipe) else {}
-    seen = Now(seed=seed, steps=epochs * len(batches), steps_per_epoch=len(batches))
+    loaded = _copy_loaded(net, fresh) if any(rule.needs_origin for rule in recipe) else {}
+    now = Now(seed=seed, steps=epochs * len(batches), steps_per_epoch=len(batches))
     for index, rule in enumerate(recipe):
         if isinstance(rule, Prepare):
-            net = rule.prepare(net, replace(seen, index=index, origin=_named(net, loaded)))
+            net = rule.prepare(net, replace(now, index=index, origin=_origin(net, loaded)))
     params = {name: param for name, param in net.named_parameters() if param.requires_grad}
     if not params:
         do = "A rule froze everything; leave it out or narrow its pattern"
@@ -120,7 +124,7 @@ def begin(
         loss=loss or CrossEntropy(),
         optimizer=make_optimizer(optimizer, net, params, lr),
         params=params,
-        origin=_named(net, loaded),
+        origin=_origin(net, loaded),
         memory=[],
         lr=lr,
         seed=seed,
@@ -133,37 +137,35 @@ def begin(
 
 
 def step(state: State, batch: Batch | list[Batch]) -> Record:
-    """Make one update: loss, gradient, the rules in their order, optimizer.
+    """Make one update: loss, gradients, the rules in their order, optimizer.
 
     Args:
-        state: From :func:`begin`; it is changed.
-        batch: Tensors by name with ``labels``; or a list of such parts, whose gradients add up to that of the whole.
+        state: The state from :func:`begin`, which is updated.
+        batch: Tensors by name, with ``labels``; or a list of such micro-batches for gradient accumulation.
 
     Returns:
-        ``step`` (from 1), ``epoch``, ``loss`` (of the task), ``penalty``, ``lr`` (the greatest), ``samples``.
+        ``step`` (from 1), ``epoch`` (from 0), ``loss`` (of the task), ``penalty``, ``lr`` (the largest), ``samples``.
 
     Raises:
-        DivergenceError: If the loss is NaN or infinite; the parameters are then as they were before.
+        DivergenceError: If the loss is NaN or infinite; the parameters are not changed then.
     """
     task, samples = task_gradients(state, batch)
     return update(state, task, penalty_gradients(state), samples)
 
 
 def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int]:
-    """Put the gradients of the task's loss into the parameters, in place of what stood there.
+    """Compute the gradients of the task loss, which replace those of the last step; return the loss and the sample count.
 
-    Each part of the batch counts by its share of the samples. The draws of dropout are those of the step, so that a
-    second call in the same step has the same. Returns the loss and the number of samples.
+    Each micro-batch counts by its share of the samples. Dropout is seeded by the step, so a second call in the same step
+    drops the same elements.
     """
     parts = batch if isinstance(batch, list) else [batch]
     parts = [state.engine.to_device(part, state.device) for part in parts]
     samples = sum(len(part["labels"]) for part in parts)
     state.optimizer.zero_grad(set_to_none=True)
     state.model.train()
-    devices = [state.device] if state.device.type == "cuda" else []
     task = 0.0
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(derive_seed(state.seed, state.step))  # no stored state, so a resumed run has the same dropout
+    with seeded(derive_seed(state.seed, state.step), state.device):  # so a resumed run has the same dropout
         for part in parts:
             task += state.engine.backward(state.model, state.loss, part, len(part["labels"]) / samples)
     _check_finite(state, task)
@@ -171,7 +173,7 @@ def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int
 
 
 def penalty_gradients(state: State) -> float:
-    """Add the gradients of the penalties to those in the parameters; return Ω."""
+    """Add the gradients of the penalties to those of the task loss; return Ω, the sum of the penalties."""
     return float(
         sum(
             state.engine.penalty(rule, state.params, state.memory[index], state.now(index))
@@ -181,14 +183,14 @@ def penalty_gradients(state: State) -> float:
 
 
 def update(state: State, task: float, penalty: float, samples: int) -> Record:
-    """Let the rules and the optimizer act on the gradients that stand in the parameters; return the step's record.
+    """Update the parameters from their gradients: gradient rules, schedules, optimizer, projections; return the record.
 
-    They are then the update's own: a fast engine may change them in place.
+    The gradients may be changed in place.
     """
     _check_finite(state, task + penalty)
     state.last_loss = task
     with torch.no_grad():
-        grads = _shape(state)
+        grads = _transform(state)
         rates = _schedule(state, grads)
         state.optimizer.step()
         _project(state, grads, rates)
@@ -204,19 +206,19 @@ def update(state: State, task: float, penalty: float, samples: int) -> Record:
 
 
 def finish(state: State) -> nn.Module:
-    """Let the rules give the model back, in reverse order; it is then as it is to be evaluated and saved."""
+    """Call every rule's ``finish``, in reverse order; return the model to evaluate and save."""
     for index, rule in reversed(list(enumerate(state.recipe))):
         state.model = rule.finish(state.model, state.memory[index])
     return state.model
 
 
-def _shape(state: State) -> Tensors:
-    """Let the gradient rules act; return the gradients as the optimizer sees them."""
+def _transform(state: State) -> Tensors:
+    """Apply the gradient rules; return the gradients that the optimizer uses."""
     grads: Tensors = {name: param.grad for name, param in state.params.items() if param.grad is not None}
     rules = state.rules(GradientRule)
-    for number, (index, rule) in enumerate(rules):
-        shape = rule.shape if number else state.engine.transform(rule)
-        grads, state.memory[index] = shape(grads, state.memory[index], state.now(index, grads))
+    for position, (index, rule) in enumerate(rules):
+        transform = state.engine.transform(rule) if position == 0 else rule.shape
+        grads, state.memory[index] = transform(grads, state.memory[index], state.now(index, grads))
     if rules:
         for name, param in state.params.items():
             param.grad = grads.get(name)
@@ -224,7 +226,7 @@ def _shape(state: State) -> Tensors:
 
 
 def _schedule(state: State, grads: Tensors) -> Rates:
-    """Let the schedules act, and give every parameter its rate."""
+    """Apply the schedules; set and return the learning rate of every parameter."""
     rates = dict.fromkeys(state.params, state.lr)
     for index, rule in state.rules(Schedule):
         rates, state.memory[index] = rule.schedule(rates, state.memory[index], state.now(index, grads, rates))
@@ -233,6 +235,7 @@ def _schedule(state: State, grads: Tensors) -> Rates:
 
 
 def _project(state: State, grads: Tensors, rates: Rates) -> None:
+    """Apply the projections to the updated parameters."""
     for index, rule in state.rules(Project):
         old: Tensors = {name: param.detach() for name, param in state.params.items()}
         new, state.memory[index] = rule.project(old, state.memory[index], state.now(index, grads, rates))
@@ -240,17 +243,19 @@ def _project(state: State, grads: Tensors, rates: Rates) -> None:
             state.params[name].copy_(tensor)
 
 
-def _origin(net: nn.Module, fresh: frozenset[str]) -> dict[int, tuple[nn.Parameter, Tensor]]:
-    """Keep θ₀ by tensor, so that a rule that renames parameters cannot lose it."""
-    kept = {name: param for name, param in net.named_parameters() if name not in fresh}
-    return {id(param): (param, param.detach().clone()) for param in kept.values()}
+def _copy_loaded(net: nn.Module, fresh: frozenset[str]) -> Loaded:
+    """Copy all parameters but the new ones. The key is the parameter itself, since a rule may change its name."""
+    loaded = [param for name, param in net.named_parameters() if name not in fresh]
+    return {id(param): (param, param.detach().clone()) for param in loaded}
 
 
-def _named(net: nn.Module, loaded: dict[int, tuple[nn.Parameter, Tensor]]) -> Tensors:
+def _origin(net: nn.Module, loaded: Loaded) -> Tensors:
+    """Return θ₀ by the present names of the parameters."""
     return {name: loaded[id(param)][1] for name, param in net.named_parameters() if id(param) in loaded}
 
 
 def _check_finite(state: State, value: float) -> None:
+    """Raise if a loss is NaN or infinite."""
     if math.isfinite(value):
         return
     last = f"last finite loss {state.last_loss:.4g} at step {state.step}" if state.step else "at the first step"

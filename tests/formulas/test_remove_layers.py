@@ -168,6 +168,6 @@ MUTANTS = (
     ("config.num_hidden_layers = len(kept)", "pass"),
     ("module.layer_idx = index", "pass"),
     ("    if unlike:", "    if not net:"),
-    ('"is_encoder_decoder", "layer_types", "scale', '"is_encoder_decoder", "scale'),
+    ("in LAYERS_DIFFER if", "in LAYERS_DIFFER[:1] if"),
     ('if drop == "even" and keep > 1:', 'if drop == "even" and keep > 2:'),
 )

@@ -1,8 +1,8 @@
-r"""Dropout with cheap masks: 16 random bits an element, compared as whole numbers and applied bit by bit.
+"""Dropout with cheap masks: 16 random bits per element, compared as integers and applied bitwise.
 
-``torch``'s own mask takes a Bernoulli draw an element, one after another, which is most of what dropout costs on a CPU.
-Here four elements share one draw of 64 bits. An element is dropped with probability p to the nearest 1/65536, and what is
-kept is divided by exactly the probability with which it is kept, so that its mean stays.
+``torch`` makes one Bernoulli draw per element, which is most of the cost of dropout on a CPU. Here four elements share one
+draw of 64 bits. The drop probability is p rounded to the nearest 1/65536. Kept elements are divided by their exact keep
+probability, so the mean does not change.
 """
 
 import math
@@ -14,20 +14,20 @@ import torch
 from torch import Tensor, nn
 
 LEVELS = 1 << 16
-WHOLE = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
-"""By the type of an element, the whole number of the same width."""
+INTEGER = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
+"""By dtype, the integer dtype of the same width."""
 
 
 def keep_mask(
     shape: Sequence[int], p: float, device: torch.device | None = None, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw which elements are kept: int16, -1 (all bits set) to keep and 0 to drop.
+    """Draw a dropout mask: int16, -1 (all bits set) to keep an element and 0 to drop it.
 
     Args:
-        shape: Of the tensor that the mask is for.
-        p: The probability of being dropped, from 0 to less than 1.
-        device: Where to draw.
-        generator: On the CPU; left out, torch's own.
+        shape: The shape of the tensor to mask.
+        p: The drop probability, from 0 to less than 1.
+        device: The device of the mask; left out, the CPU.
+        generator: A CPU generator; left out, torch's default.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -36,51 +36,51 @@ def keep_mask(
         ([-1, 0], True)
     """
     count = math.prod(shape)
-    bits = _drawn(-(-count // 4), device, generator).view(torch.int16)[:count].view(tuple(shape))
+    bits = _random_int64(-(-count // 4), device, generator).view(torch.int16)[:count].view(tuple(shape))
     return bits.ge_(round(LEVELS * p) - LEVELS // 2).neg_()
 
 
-def _drawn(count: int, device: torch.device | None, generator: torch.Generator | None) -> Tensor:
-    """Draw numbers of 64 bits; on a CPU by SFC64, which takes half the time of torch's and is seeded by it."""
+def _random_int64(count: int, device: torch.device | None, generator: torch.Generator | None) -> Tensor:
+    """Draw 64-bit integers; on a CPU with SFC64, seeded from torch: it takes half the time of torch's generator."""
     if device is not None and device.type != "cpu" and generator is None:
         return torch.empty(count, dtype=torch.int64, device=device).random_(-(2**63), None)
     seed = int(torch.randint(2**62, (), generator=generator))
     if device is not None and device.type != "cpu":
-        there = torch.Generator(device).manual_seed(seed)
-        return torch.empty(count, dtype=torch.int64, device=device).random_(-(2**63), None, generator=there)
+        on_device = torch.Generator(device).manual_seed(seed)
+        return torch.empty(count, dtype=torch.int64, device=device).random_(-(2**63), None, generator=on_device)
     return torch.from_numpy(np.random.SFC64(seed).random_raw(count).view(np.int64))
 
 
-def kept(p: float) -> float:
-    """Return the exact probability with which an element is kept.
+def keep_probability(p: float) -> float:
+    """Return the exact probability of keeping an element.
 
-    >>> kept(0.5)
+    >>> keep_probability(0.5)
     0.5
     """
     return 1 - round(LEVELS * p) / LEVELS
 
 
 def drop(tensor: Tensor, mask: Tensor) -> Tensor:
-    """Return a tensor with 0 for what is dropped; nothing is scaled.
+    """Return a tensor with its dropped elements set to 0, without scaling.
 
     >>> drop(torch.tensor([1.0, 2.0]), torch.tensor([-1, 0], dtype=torch.int16))
     tensor([1., 0.])
     """
-    return torch.bitwise_and(tensor.view(WHOLE[tensor.dtype]), mask).view(tensor.dtype)
+    return torch.bitwise_and(tensor.view(INTEGER[tensor.dtype]), mask).view(tensor.dtype)
 
 
 def drop_(tensor: Tensor, mask: Tensor) -> Tensor:
-    """Do what :func:`drop` does in place.
+    """Drop as :func:`drop` does, in place.
 
     >>> drop_(torch.tensor([1.0, 2.0]), torch.tensor([-1, 0], dtype=torch.int16))
     tensor([1., 0.])
     """
-    tensor.view(WHOLE[tensor.dtype]).bitwise_and_(mask)
+    tensor.view(INTEGER[tensor.dtype]).bitwise_and_(mask)
     return tensor
 
 
 def drop_some_(tensor: Tensor, p: float) -> tuple[Tensor, Tensor | None]:
-    """Drop in place, without scaling; return what is left and the mask."""
+    """Draw a mask and drop in place, without scaling; return the tensor and the mask, None at p = 0."""
     if p == 0:
         return tensor, None
     mask = keep_mask(tensor.shape, p, tensor.device)
@@ -94,7 +94,7 @@ class Dropped(torch.autograd.Function):
     def forward(ctx: Any, tensor: Tensor, p: float) -> Tensor:
         mask = keep_mask(tensor.shape, p, tensor.device)
         ctx.save_for_backward(mask)
-        ctx.scale = 1 / kept(p)
+        ctx.scale = 1 / keep_probability(p)
         return drop_(tensor * ctx.scale, mask)
 
     @staticmethod
@@ -105,14 +105,14 @@ class Dropped(torch.autograd.Function):
 
 
 def dropout(tensor: Tensor, p: float, training: bool = True) -> Tensor:
-    """Drop elements with probability p while training, and scale the others up so that the mean stays.
+    """Drop elements with probability p in training and scale the others up, so that the mean does not change.
 
     >>> dropout(torch.ones(3), 0.0)
     tensor([1., 1., 1.])
     """
     if not training or p == 0 or tensor.numel() == 0:
         return tensor
-    if p > 1 - 1 / LEVELS or tensor.dtype not in WHOLE:
+    if p > 1 - 1 / LEVELS or tensor.dtype not in INTEGER:
         return nn.functional.dropout(tensor, p)
     dropped: Tensor = Dropped.apply(tensor, p)  # type: ignore[no-untyped-call]
     return dropped

@@ -14,136 +14,103 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.engines.fast.attention import LONG_ENOUGH, attend, attend_backward, attend_once
-from ftlab.engines.fast.dropout import drop_, drop_some_, kept
-from ftlab.engines.fast.flash import attend_long, attend_long_backward, suits
+from ftlab.engines.fast.attention import LONG_ENOUGH, attend, attend_backward, attend_no_grad
+from ftlab.engines.fast.dropout import drop_, drop_some_, keep_probability
+from ftlab.engines.fast.flash import attend_long, attend_long_backward, use_flash
 from ftlab.engines.fast.packed_batch import PackedBatch
+from ftlab.formulas._architectures import architecture_of
 
-BERT = {
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "out": "attention.output.dense",
-    "norm": "attention.output.LayerNorm",
-    "inner": "intermediate.dense",
-    "outer": "output.dense",
-    "last_norm": "output.LayerNorm",
-    "attention_dropout": "attention.self.dropout",
-    "out_dropout": "attention.output.dropout",
-    "outer_dropout": "output.dropout",
-    "activation": "intermediate.intermediate_act_fn",
-}
-DISTILBERT = {
-    "query": "attention.q_lin",
-    "key": "attention.k_lin",
-    "value": "attention.v_lin",
-    "out": "attention.out_lin",
-    "norm": "sa_layer_norm",
-    "inner": "ffn.lin1",
-    "outer": "ffn.lin2",
-    "last_norm": "output_layer_norm",
-    "attention_dropout": "attention.dropout",
-    "outer_dropout": "ffn.dropout",
-    "activation": "ffn.activation",
-}
-KINDS = {
-    "BertLayer": BERT,
-    "RobertaLayer": BERT,
-    "ElectraLayer": BERT,
-    "XLMRobertaLayer": BERT,
-    "TransformerBlock": DISTILBERT,
-}
-"""By the class of a layer in ``transformers``, where its modules are."""
-WEIGHTS = ("query", "key", "value", "out", "norm", "inner", "outer", "last_norm")
+WEIGHTS = ("query", "key", "value", "out", "attention_norm", "inner", "outer", "feed_forward_norm")
+"""The modules whose weight and bias :class:`Layer` takes, in this order."""
+Gradients = tuple[Tensor | None, Tensor | None]
+"""Those of a weight and a bias; None where they are not needed."""
 
 
 @dataclass(frozen=True)
-class How:
-    """What a layer is besides its weights."""
+class LayerSpec:
+    """What defines the computation of a layer besides its weights."""
 
     heads: int
     dropout: tuple[float, float, float]
-    """Of the attention's shares, behind the attention, behind the feed-forward block."""
+    """Of the attention probabilities, after attention, after the feed-forward block."""
     eps: tuple[float, float]
     first_only: bool
-    """Whether only the first token of each text is asked for."""
+    """Whether only the first token of each text is needed."""
     precision: torch.dtype
-    long: bool = False
-    """Whether attention is by the kernel for long texts."""
-    once: bool = False
+    flash: bool = False
+    """Whether attention uses the kernel for long texts."""
+    no_grad: bool = False
     """Whether no backward pass follows."""
 
 
-def understood(layer: nn.Module) -> bool:
-    """Say whether a layer is one whose modules and activation are known here, and every part of it is as it came."""
-    names = KINDS.get(type(layer).__name__)
-    if names is None or not type(layer).__module__.startswith("transformers."):
+def is_supported(layer: nn.Module) -> bool:
+    """Return whether :func:`forward_layer` computes what the layer computes: a known class with its original modules."""
+    architecture = architecture_of(layer)
+    if architecture is None or architecture.pre_norm:
         return False
     if getattr(layer, "is_decoder", False) or getattr(layer, "add_cross_attention", False):
         return False
     try:
-        parts = {part: layer.get_submodule(name) for part, name in names.items()}
+        parts = {part: layer.get_submodule(path) for part, path in architecture.modules.items()}
     except AttributeError:
         return False
     linear = [parts[name] for name in ("query", "key", "value", "out", "inner", "outer")]
-    norms = [parts["norm"], parts["last_norm"]]
-    drops = [parts[name] for name in parts if name.endswith("dropout")]
+    norms = [parts["attention_norm"], parts["feed_forward_norm"]]
+    dropouts = [parts[name] for name in parts if name.endswith("dropout")]
     return (
-        all(type(one) is nn.Linear and one.bias is not None for one in linear)
-        and all(type(one) is nn.LayerNorm and one.bias is not None for one in norms)
-        and all(type(one) is nn.Dropout and one.p < 0.99 for one in drops)
+        all(type(module) is nn.Linear and module.bias is not None for module in linear)
+        and all(type(module) is nn.LayerNorm and module.bias is not None for module in norms)
+        and all(type(module) is nn.Dropout and module.p < 0.99 for module in dropouts)
         and type(parts["activation"]).__name__ == "GELUActivation"
         and parts["query"].out_features == parts["key"].out_features == parts["value"].out_features
     )
 
 
-def run_layer(layer: nn.Module, hidden: Tensor, texts: PackedBatch, *, first_only: bool = False) -> Tensor:
-    """Run a layer that is :func:`understood` on tokens without padding.
+def forward_layer(layer: nn.Module, hidden: Tensor, packed: PackedBatch, *, first_only: bool = False) -> Tensor:
+    """Run a layer that :func:`is_supported` on tokens without padding.
 
     Args:
-        layer: Of ``transformers``.
+        layer: A layer of ``transformers``.
         hidden: Shape (tokens + tail, width).
-        texts: Where the texts begin.
-        first_only: Whether only the first token of each text is asked for.
+        packed: Where the texts begin.
+        first_only: Whether only the first token of each text is needed.
 
     Returns:
         Shape (tokens + tail, width), or (texts, width), in fp32.
     """
-    names = KINDS[type(layer).__name__]
-    parts: dict[str, Any] = {part: layer.get_submodule(name) for part, name in names.items()}
-    attention: Any = layer.get_submodule(names["query"].rpartition(".")[0])
+    architecture = architecture_of(layer)
+    assert architecture is not None
+    parts: dict[str, Any] = {part: layer.get_submodule(path) for part, path in architecture.modules.items()}
+    attention = layer.get_submodule(architecture.modules["query"].rpartition(".")[0])
     device = hidden.device.type
-    heads, precision = (
-        attention.num_attention_heads if names is BERT else attention.n_heads,
-        precision_of_products(device),
-    )
-    how = How(
+    heads, precision = int(getattr(attention, architecture.heads)), precision_of_products(device)
+    spec = LayerSpec(
         heads=heads,
         dropout=tuple(  # type: ignore[arg-type]
-            parts[one].p if one in parts and parts[one].training else 0.0
-            for one in ("attention_dropout", "out_dropout", "outer_dropout")
+            parts[name].p if name in parts and parts[name].training else 0.0
+            for name in ("attention_dropout", "out_dropout", "outer_dropout")
         ),
-        eps=(parts["norm"].eps, parts["last_norm"].eps),
+        eps=(parts["attention_norm"].eps, parts["feed_forward_norm"].eps),
         first_only=first_only,
         precision=precision,
-        long=not first_only and suits(texts, hidden.device, precision, hidden.shape[-1] // heads),
-        once=precision == torch.float32 and not torch.is_grad_enabled(),
+        flash=not first_only and use_flash(packed, hidden.device, precision, hidden.shape[-1] // heads),
+        no_grad=precision == torch.float32 and not torch.is_grad_enabled(),
     )
-    weights = [weight for part in WEIGHTS for weight in (weight_of(parts[part]), parts[part].bias)]
+    weights = [tensor for name in WEIGHTS for tensor in (weight_of(parts[name]), parts[name].bias)]
     with torch.autocast(device, enabled=False):
-        made: Tensor = Layer.apply(hidden.float(), texts, how, *weights)  # type: ignore[no-untyped-call]
-    return made
+        output: Tensor = Layer.apply(hidden.float(), packed, spec, *weights)  # type: ignore[no-untyped-call]
+    return output
 
 
 def weight_of(module: nn.Module) -> Tensor:
-    """Return the weight with which a module computes this pass: its own, or what a rule has in its place."""
+    """Return the weight that a module uses in this pass: its own, or the one that a rule has put in its place."""
     of_pass = getattr(module.__dict__.get("forward"), "weight_of_pass", None)
     weight: Any = of_pass() if of_pass else module.weight
     return weight  # type: ignore[no-any-return]
 
 
 def precision_of_products(device: str) -> torch.dtype:
-    """Return the precision that autocast has for a device now, fp32 where it is off.
+    """Return the dtype to which autocast casts on a device now; fp32 where it is off.
 
     >>> precision_of_products("cpu")
     torch.float32
@@ -152,120 +119,123 @@ def precision_of_products(device: str) -> torch.dtype:
 
 
 class Layer(torch.autograd.Function):
-    """The layer, forward and backward."""
+    """The layer's forward and backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, texts: PackedBatch, how: How, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, packed: PackedBatch, spec: LayerSpec, *weights: Tensor) -> Tensor:
         wq, bq, wk, bk, wv, bv, wo, bo, g1, b1, w1, c1, w2, c2, g2, b2 = weights
-        exact, kind, first_only = hidden, how.precision, how.first_only
+        exact, kind, first_only = hidden, spec.precision, spec.first_only
         x = hidden.to(kind)
         weight, bias = _joined((wq, wk, wv), kind), _joined((bq, bk, bv), kind)
         rows = x
         if first_only:
-            exact, rows, width = exact[texts.first], x[texts.first], len(wq)
+            exact, rows, width = exact[packed.first], x[packed.first], len(wq)
             query = nn.functional.linear(rows, weight[:width], bias[:width])
             joined = nn.functional.linear(x, weight[width:], bias[width:])
-            context, attention = attend(joined, how.heads, texts, how.dropout[0], query)
+            context, attention = attend(joined, spec.heads, packed, spec.dropout[0], query)
         else:
             joined = nn.functional.linear(x, weight, bias)
-            if how.long:
-                context, attention = attend_long(joined, how.heads, texts, how.dropout[0])
-            elif how.once and not how.dropout[0] and texts.max_seqlen >= LONG_ENOUGH:
-                context, attention = attend_once(joined, how.heads, texts), ()
+            if spec.flash:
+                context, attention = attend_long(joined, spec.heads, packed, spec.dropout[0])
+            elif spec.no_grad and not spec.dropout[0] and packed.max_seqlen >= LONG_ENOUGH:
+                context, attention = attend_no_grad(joined, spec.heads, packed), ()
             else:
-                context, attention = attend(joined, how.heads, texts, how.dropout[0])
+                context, attention = attend(joined, spec.heads, packed, spec.dropout[0])
 
         wo_, w1_, w2_ = wo.to(kind), w1.to(kind), w2.to(kind)
-        moved, out_mask = drop_some_(nn.functional.linear(context, wo_, bo.to(kind)), how.dropout[1])
-        before = exact.add(moved, alpha=1 / kept(how.dropout[1]))
-        middle, mean, spread = torch.native_layer_norm(before, g1.shape, g1, b1, how.eps[0])
+        projected, out_mask = drop_some_(nn.functional.linear(context, wo_, bo.to(kind)), spec.dropout[1])
+        before = exact.add(projected, alpha=1 / keep_probability(spec.dropout[1]))
+        middle, mean, rstd = torch.native_layer_norm(before, g1.shape, g1, b1, spec.eps[0])
         y = middle.to(kind)
         inner = nn.functional.linear(y, w1_, c1.to(kind))
         active = nn.functional.gelu(inner)
-        moved, outer_mask = drop_some_(nn.functional.linear(active, w2_, c2.to(kind)), how.dropout[2])
-        behind = middle.add(moved, alpha=1 / kept(how.dropout[2]))
-        made, last_mean, last_spread = torch.native_layer_norm(behind, g2.shape, g2, b2, how.eps[1])
+        projected, outer_mask = drop_some_(nn.functional.linear(active, w2_, c2.to(kind)), spec.dropout[2])
+        behind = middle.add(projected, alpha=1 / keep_probability(spec.dropout[2]))
+        output, last_mean, last_rstd = torch.native_layer_norm(behind, g2.shape, g2, b2, spec.eps[1])
         ctx.save_for_backward(
-            *(x, rows, context, out_mask, before, mean, spread),
-            *(y, inner, active, outer_mask, behind, last_mean, last_spread),
+            *(x, rows, context, out_mask, before, mean, rstd),
+            *(y, inner, active, outer_mask, behind, last_mean, last_rstd),
             *(weight, wo_, w1_, w2_, g1, b1, g2, b2, *attention),
         )
-        ctx.texts, ctx.how = texts, how
-        return made
+        ctx.packed, ctx.spec = packed, spec
+        return output
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(grad.device.type, enabled=False):
-            return _backward(ctx, grad)
+            d_hidden, gradients = _backward(ctx, grad)
+        flat = [gradient for name in WEIGHTS for gradient in gradients.get(name, (None, None))]
+        return d_hidden, None, None, *flat
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    (x, rows, context, out_mask, before, mean, spread, y, inner, active, outer_mask, behind, last_mean, last_spread) = (
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, dict[str, Gradients]]:
+    """Return the gradient of the layer's input, and those of weight and bias by module."""
+    (x, rows, context, out_mask, before, mean, rstd, y, inner, active, outer_mask, behind, last_mean, last_rstd) = (
         ctx.saved_tensors[:14]
     )
     (weight, wo, w1, w2, g1, b1, g2, b2), attention = ctx.saved_tensors[14:22], ctx.saved_tensors[22:]
-    texts, how, kind = ctx.texts, ctx.how, ctx.how.precision
-    wanted = ctx.needs_input_grad[3:]
-    gradients: list[Tensor | None] = [None] * len(wanted)
+    packed, spec, kind = ctx.packed, ctx.spec, ctx.spec.precision
+    flags = ctx.needs_input_grad[3:]
+    needs = dict(zip(WEIGHTS, zip(flags[::2], flags[1::2], strict=True), strict=True))
+    gradients: dict[str, Gradients] = {}
 
-    d_behind, *of_norm = _norm_backward(grad, behind, last_mean, last_spread, g2, b2)
-    gradients[14:16] = of_norm
-    d_moved = _undrop(d_behind, outer_mask, how.dropout[2], kind)
-    gradients[12:14] = _of_linear(d_moved, active, wanted[12:14])
-    d_inner = torch.ops.aten.gelu_backward(d_moved @ w2, inner)
-    gradients[10:12] = _of_linear(d_inner, y, wanted[10:12])
-    d_before, *of_norm = _norm_backward(d_behind.add_(d_inner @ w1), before, mean, spread, g1, b1)
-    gradients[8:10] = of_norm
-    d_moved = _undrop(d_before, out_mask, how.dropout[1], kind)
-    gradients[6:8] = _of_linear(d_moved, context, wanted[6:8])
-    if not (any(wanted[:6]) or ctx.needs_input_grad[0]):
-        return None, None, None, *gradients
+    d_behind, *gradients["feed_forward_norm"] = _norm_backward(grad, behind, last_mean, last_rstd, g2, b2)
+    d_projected = _undrop(d_behind, outer_mask, spec.dropout[2], kind)
+    gradients["outer"] = _of_linear(d_projected, active, needs["outer"])
+    d_inner = torch.ops.aten.gelu_backward(d_projected @ w2, inner)
+    gradients["inner"] = _of_linear(d_inner, y, needs["inner"])
+    d_before, *gradients["attention_norm"] = _norm_backward(d_behind.add_(d_inner @ w1), before, mean, rstd, g1, b1)
+    d_projected = _undrop(d_before, out_mask, spec.dropout[1], kind)
+    gradients["out"] = _of_linear(d_projected, context, needs["out"])
+    if not (any(flags[:6]) or ctx.needs_input_grad[0]):
+        return None, gradients
 
-    d_context, width = d_moved @ wo, len(weight) // 3
-    if how.first_only:
-        d_joined, d_query = attend_backward(d_context, attention, how.heads, texts, how.dropout[0], first=True)
+    d_context, width = d_projected @ wo, len(weight) // 3
+    if spec.first_only:
+        d_joined, d_query = attend_backward(d_context, attention, spec.heads, packed, spec.dropout[0], first=True)
         assert d_query is not None
-        gradients[0:2] = _of_linear(d_query, rows, wanted[0:2])
-        gradients[2:6] = _split(_of_linear(d_joined, x, (any(wanted[2:6]),) * 2), 2)
+        gradients["query"] = _of_linear(d_query, rows, needs["query"])
+        gradients |= _split(_of_linear(d_joined, x, (any(flags[2:6]),) * 2), ("key", "value"))
         d_before.add_(d_query @ weight[:width])
-        return (d_joined @ weight[width:]).float().index_add_(0, texts.first, d_before), None, None, *gradients
-    if how.long:
-        d_joined = attend_long_backward(d_context, attention, how.heads, texts, how.dropout[0])
+        return (d_joined @ weight[width:]).float().index_add_(0, packed.first, d_before), gradients
+    if spec.flash:
+        d_joined = attend_long_backward(d_context, attention, spec.heads, packed, spec.dropout[0])
     else:
-        d_joined, _ = attend_backward(d_context, attention, how.heads, texts, how.dropout[0])
-    gradients[0:6] = _split(_of_linear(d_joined, x, (any(wanted[0:6]),) * 2), 3)
-    return d_before.add_(d_joined @ weight), None, None, *gradients
+        d_joined, _ = attend_backward(d_context, attention, spec.heads, packed, spec.dropout[0])
+    gradients |= _split(_of_linear(d_joined, x, (any(flags[:6]),) * 2), ("query", "key", "value"))
+    return d_before.add_(d_joined @ weight), gradients
 
 
 def _joined(tensors: tuple[Tensor, ...], kind: torch.dtype) -> Tensor:
-    """Put weights one below the other, in the precision of the products."""
-    whole = torch.empty(sum(map(len, tensors)), *tensors[0].shape[1:], dtype=kind, device=tensors[0].device)
-    for part, tensor in zip(whole.chunk(len(tensors)), tensors, strict=True):
+    """Concatenate tensors along the first dimension, in the precision of the products."""
+    joined = torch.empty(sum(map(len, tensors)), *tensors[0].shape[1:], dtype=kind, device=tensors[0].device)
+    for part, tensor in zip(joined.chunk(len(tensors)), tensors, strict=True):
         part.copy_(tensor)
-    return whole
+    return joined
 
 
 def _undrop(grad: Tensor, mask: Tensor | None, p: float, kind: torch.dtype) -> Tensor:
-    scaled = grad.mul(1 / kept(p)).to(kind)
+    """Return the gradient before dropout."""
+    scaled = grad.mul(1 / keep_probability(p)).to(kind)
     return scaled if mask is None else drop_(scaled, mask)
 
 
-def _norm_backward(grad: Tensor, given: Tensor, mean: Tensor, spread: Tensor, gain: Tensor, bias: Tensor) -> Any:
+def _norm_backward(grad: Tensor, inputs: Tensor, mean: Tensor, rstd: Tensor, gain: Tensor, bias: Tensor) -> Any:
     return torch.ops.aten.native_layer_norm_backward(
-        grad.contiguous(), given, gain.shape, mean, spread, gain, bias, [True, True, True]
+        grad.contiguous(), inputs, gain.shape, mean, rstd, gain, bias, [True, True, True]
     )
 
 
-def _of_linear(grad: Tensor, given: Tensor, wanted: tuple[bool, ...]) -> list[Tensor | None]:
-    """Return the gradients of a weight and a bias, in fp32, where they are wanted."""
-    weight = (grad.t() @ given).float() if wanted[0] else None
-    return [weight, grad.sum(0).float() if wanted[1] else None]
+def _of_linear(grad: Tensor, inputs: Tensor, needs: tuple[bool, ...]) -> Gradients:
+    """Return the gradients of a weight and a bias, in fp32, where they are needed."""
+    weight = (grad.t() @ inputs).float() if needs[0] else None
+    return weight, grad.sum(0).float() if needs[1] else None
 
 
-def _split(pair: list[Tensor | None], parts: int) -> list[Tensor | None]:
-    """Take the gradients of joined weights apart: weight, bias, weight, bias ..."""
-    weight, bias = pair
+def _split(joined: Gradients, names: tuple[str, ...]) -> dict[str, Gradients]:
+    """Split the gradients of a joined weight and bias by module."""
+    weight, bias = joined
     if weight is None or bias is None:
-        return [None] * (2 * parts)
-    return [one for both in zip(weight.chunk(parts), bias.chunk(parts), strict=True) for one in both]
+        return {}
+    return dict(zip(names, zip(weight.chunk(len(names)), bias.chunk(len(names)), strict=True), strict=True))

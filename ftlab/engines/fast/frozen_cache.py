@@ -1,111 +1,120 @@
-"""Compute what the frozen lower layers of an encoder make of a text once, and keep it for the epochs that follow.
+"""Compute the outputs of an encoder's frozen lower layers once per text, and cache them for the following epochs.
 
-Frozen layers give the same for a text in every epoch, but for dropout; so they run without it, and only what is trained
-has dropout. A text is known by its tokens, and what is kept is thrown away when a frozen weight has another value.
+Without dropout, frozen layers map a text to the same output in every epoch. So dropout is turned off there and the outputs
+are cached; only trained layers have dropout. The key of a text is its tokens. A changed frozen parameter clears the cache.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ftlab.engines.fast.encoder_layer import precision_of_products, run_layer
+from ftlab.engines.fast.encoder_layer import forward_layer, precision_of_products
 from ftlab.engines.fast.packed_batch import PackedBatch
-from ftlab.engines.fast.transfer import on_host
+from ftlab.engines.fast.transfer import host_copy
 from ftlab.parameters import eval_mode
 
 LIMIT = 1 << 30
-"""The size of a model's cache in bytes; texts beyond it are recomputed each time."""
+"""The maximum size of a cache in bytes; texts beyond it are recomputed each time."""
 
 
 @dataclass
-class Kept:
-    """What is kept for a model."""
+class FrozenCache:
+    """The outputs of one encoder's frozen layers."""
 
-    state: Any
-    """Of what it was computed: each frozen weight, its version and its place in memory."""
-    frozen: Sequence[Tensor]
+    state: Any = None
+    """The frozen parameters that the outputs were computed with: identity, version and address of each."""
+    frozen: Sequence[Tensor] = ()
+    """These parameters, held so that no other tensor gets their identity."""
     outputs: dict[Any, Tensor] = field(default_factory=dict)
-    """By number of layers, whether for first tokens alone, precision, and the text's tokens."""
+    """Keys: number of layers, whether first tokens only, precision, and the text's tokens."""
     bytes: int = 0
 
-
-_kept: "WeakKeyDictionary[nn.Module, Kept]" = WeakKeyDictionary()
+    def clear(self) -> None:
+        """Drop all outputs."""
+        self.outputs, self.bytes = {}, 0
 
 
 def frozen_layers(body: Any, layers: list[nn.Module]) -> int:
-    """Return how many layers, counted from below, stand beneath everything in the body that is trained.
+    """Return the number of layers below every trained parameter of the body.
 
     >>> frozen_layers(nn.Linear(1, 1), [])
     0
     """
-    if not layers or any(param.requires_grad for below in entrance(body) for param in below.parameters()):
+    if not layers or any(param.requires_grad for module in input_modules(body) for param in module.parameters()):
         return 0
     trained = (any(param.requires_grad for param in layer.parameters()) for layer in layers)
-    return next((number for number, one in enumerate(trained) if one), len(layers))
+    return next((index for index, is_trained in enumerate(trained) if is_trained), len(layers))
 
 
-def kept_outputs(
-    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: PackedBatch, *, first_only: bool, position: int
+def cached_outputs(
+    cache: FrozenCache,
+    body: Any,
+    layers: list[nn.Module],
+    input_ids: Tensor,
+    packed: PackedBatch,
+    *,
+    first_only: bool,
+    position: int,
 ) -> Tensor:
-    """Return what the frozen layers make of some texts: (tokens + tail, width), or (texts, width) where first tokens are enough.
+    """Return the outputs of the frozen layers for the texts of a batch, computing those that are not in the cache.
 
     Args:
+        cache: Outputs so far; it is cleared if a frozen parameter has changed.
         body: The encoder.
         layers: Its frozen layers, from below.
         input_ids: Padded rows.
-        texts: Where they have tokens.
-        first_only: Whether only the first token of each text is asked for.
-        position: The number of a text's first position.
+        packed: Where the texts begin.
+        first_only: Whether only the first token of each text is needed.
+        position: The index of a text's first position.
+
+    Returns:
+        Shape (tokens + tail, width), or (texts, width) with ``first_only``.
     """
-    frozen = [param for module in (*entrance(body), *layers) for param in module.parameters()]
+    frozen = [param for module in (*input_modules(body), *layers) for param in module.parameters()]
     precision = precision_of_products(input_ids.device.type)
     state = [(id(param), param._version, param.data_ptr()) for param in frozen]
-    kept = _kept.get(body)
-    if kept is None or kept.state != state:
-        kept = _kept[body] = Kept(state, frozen)
+    if cache.state != state:
+        cache.clear()
+        cache.state, cache.frozen = state, frozen
     outputs = []
-    numbers = on_host(input_ids).numpy()
-    for row, length in enumerate(texts.lengths.tolist()):
+    rows = host_copy(input_ids).numpy()
+    for row, length in enumerate(packed.lengths.tolist()):
         ids = input_ids[row, :length]
-        key = len(layers), first_only, precision, numbers[row, :length].tobytes()
-        output = kept.outputs.get(key)
+        key = len(layers), first_only, precision, rows[row, :length].tobytes()
+        output = cache.outputs.get(key)
         if output is None:
-            output = _computed(body, layers, ids, first_only, position)
-            if kept.bytes + output.nbytes <= LIMIT:
-                kept.outputs[key] = output
-                kept.bytes += output.nbytes
+            output = _compute(body, layers, ids, first_only, position)
+            if cache.bytes + output.nbytes <= LIMIT:
+                cache.outputs[key] = output
+                cache.bytes += output.nbytes
         outputs.append(output)
-    found = torch.cat(outputs)
-    return found if first_only else nn.functional.pad(found, (0, 0, 0, texts.pad_tail))
+    joined = torch.cat(outputs)
+    return joined if first_only else nn.functional.pad(joined, (0, 0, 0, packed.pad_tail))
 
 
-def _computed(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool, position: int) -> Tensor:
+def _compute(body: Any, layers: list[nn.Module], ids: Tensor, first_only: bool, position: int) -> Tensor:
     """Run the frozen layers on one text, without dropout.
 
-    One at a time, so that what is kept does not depend on the other texts of a batch: a run that is resumed goes on with
-    the same numbers, bit for bit.
+    One text at a time, so that an output does not depend on the other texts of its batch: a resumed run computes the
+    same outputs, bit for bit.
     """
-    text = PackedBatch(torch.ones(1, len(ids))).to(ids.device)
-    with torch.no_grad(), eval_mode(*entrance(body), *layers):
-        hidden = body.embeddings(input_ids=text.pack(ids[None])[None], position_ids=(text.positions + position)[None])
-        for widen in entrance(body)[1:]:
-            hidden = widen(hidden)
+    packed = PackedBatch(torch.ones(1, len(ids))).to(ids.device)
+    with torch.no_grad(), eval_mode(*input_modules(body), *layers):
+        hidden = body.embeddings(
+            input_ids=packed.pack(ids[None])[None], position_ids=(packed.positions + position)[None]
+        )
+        for module in input_modules(body)[1:]:
+            hidden = module(hidden)
         tokens: Tensor = hidden[0]
         for layer in layers:
-            tokens = run_layer(layer, tokens, text, first_only=first_only and layer is layers[-1])
-    return tokens[: 1 if first_only else text.tokens]
+            tokens = forward_layer(layer, tokens, packed, first_only=first_only and layer is layers[-1])
+    return tokens[: 1 if first_only else packed.tokens]
 
 
-def forget(model: nn.Module) -> None:
-    """Throw away what is kept for a model."""
-    _kept.pop(getattr(model, "base_model", model), None)
-
-
-def entrance(body: Any) -> list[nn.Module]:
-    """Return what makes the first layer's input: the embeddings and, in ELECTRA, what widens them."""
-    parts = (getattr(body, name, None) for name in ("embeddings", "embeddings_project"))
-    return [part for part in parts if isinstance(part, nn.Module)]
+def input_modules(body: Any) -> list[nn.Module]:
+    """Return the modules that compute the first layer's input: the embeddings and, in ELECTRA, their projection."""
+    modules = (getattr(body, name, None) for name in ("embeddings", "embeddings_project"))
+    return [module for module in modules if isinstance(module, nn.Module)]

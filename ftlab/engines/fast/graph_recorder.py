@@ -1,4 +1,4 @@
-"""Record what a GPU is asked for, as a CUDA graph, and ask for all of it again at once."""
+"""Record the kernels of a run as a CUDA graph, and launch them all at once."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,32 +10,30 @@ Run = Callable[[], None]
 
 
 class Recorder:
-    """Records what a GPU is asked for, in memory that all recordings of a training share: they never run at once."""
+    """Records runs as CUDA graphs. All graphs share one memory pool, since they never run at the same time."""
 
     def __init__(self) -> None:
         self.stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self.first: Any = None
-        """The first recording; while it lives, so does the memory that the others share."""
+        """The first graph, which keeps the shared memory pool alive."""
 
     def warm(self, run: Run) -> None:
-        """Run something for the first time where it is going to be recorded: what it sets up must not be in a recording."""
-        self._aside(run)
+        """Run once on the recording stream, since one-time initialisation must not be part of a recording."""
+        self._on_own_stream(run)
 
     def record(self, run: Run) -> Run:
-        """Record a run, without the GPU doing anything; return what replays it."""
+        """Record a run without executing it; return the function that replays it."""
         pool = {"pool": self.first.pool()} if self.first else {}
         try:
-            graph = self._captured(run, **pool)
+            graph = self._capture(run, **pool)
         except Exception:
-            with suppress(
-                Exception
-            ):  # a capture that broke off leaves its marks in the generator; a whole one clears them
-                self._captured(lambda: None)
+            with suppress(Exception):  # a failed capture leaves traces in the generator; a complete one clears them
+                self._capture(lambda: None)
             raise
         self.first = self.first or graph
         return graph.replay  # type: ignore[no-any-return]
 
-    def _captured(self, run: Run, **pool: Any) -> Any:
+    def _capture(self, run: Run, **pool: Any) -> Any:
         graph: Any = torch.cuda.CUDAGraph()
 
         def capture() -> None:
@@ -48,10 +46,10 @@ class Recorder:
                 raise
             graph.capture_end()
 
-        self._aside(capture)
+        self._on_own_stream(capture)
         return graph
 
-    def _aside(self, run: Run) -> None:
+    def _on_own_stream(self, run: Run) -> None:
         self.stream.wait_stream(torch.cuda.current_stream())
         try:
             with torch.cuda.stream(self.stream):

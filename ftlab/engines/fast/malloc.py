@@ -1,4 +1,4 @@
-"""Keep the memory that one step frees for the next one, instead of handing it back and getting it again page by page."""
+"""Keep the memory that a step frees for the next step, instead of returning it to the system page by page."""
 
 import ctypes
 import platform
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
-"""The numbers of glibc's settings, from its ``malloc.h``."""
+"""The codes of glibc's settings, from its ``malloc.h``."""
 USUAL = {MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20, TOP_PAD: 0}
-"""Where glibc's own rule takes them in a process that has freed large blocks; once set, they no longer move by it."""
+"""The values that glibc itself adapts to in a process that frees large blocks; once set, they are no longer adapted."""
 SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": 1 << 30,
     "MALLOC_TRIM_THRESHOLD_": 2**31 - 1,
     "MALLOC_TOP_PAD_": 1 << 26,
 }
-"""The same settings as variables of the environment, for a process that is yet to start."""
+"""The same settings as environment variables, for a process that has not started."""
 
 
 def can_keep() -> bool:
-    """Say whether the allocator of this process is glibc's, which can be told to keep memory.
+    """Return whether this process uses glibc's allocator, which can be set to keep memory.
 
     >>> isinstance(can_keep(), bool)
     True
@@ -29,10 +29,10 @@ def can_keep() -> bool:
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Keep freed memory in the process while the context lasts; then give it back, and keep no more than usual.
+    """Keep freed memory in the process while the context lasts; then return it and restore the usual limits.
 
-    A step frees and asks for the same large blocks as the one before. By itself glibc hands such blocks back to the
-    system, which clears every page before it gives it out again. Under another allocator nothing is changed.
+    Each step allocates and frees the same large blocks. By default glibc returns such blocks to the system, which clears
+    every page before the next allocation. With another allocator this does nothing.
     """
     if not can_keep():
         yield

@@ -1,12 +1,12 @@
-"""Run a model on texts packed into one row: no token is padding, and each text sees only itself.
+"""Run a model on packed texts: one row without padding, in which each text attends only to itself.
 
-The model's outside stays as it is: it is given padded rows and gives its scores. Inside, its body is given one row with all
-texts one after another, positions that restart with each, and an attention that keeps them apart. What comes out of the
-body is padded again, or holds only the first token of each text where that is all that is asked for. So heads, pooling and
-losses are those of ``transformers``, and a model may be of any kind that lets attention be chosen.
+The model is still called with padded rows and still returns logits. Its body gets one row with all texts one after another,
+positions that restart with each text, and an attention that keeps texts apart. The body's output is unpacked again, or
+holds the first token of each text if only these are needed. So heads, pooling and losses are those of ``transformers``, and
+any model works whose attention implementation can be chosen.
 
-Layers of the BERT type run as :mod:`ftlab.engines.fast.encoder_layer` has them. Whatever is not understood (a hook, a replaced module, an
-input of another kind) runs padded, as it would have run without this.
+Layers of the BERT type are computed by :mod:`ftlab.engines.fast.encoder_layer`. In all other cases (a hook, a replaced
+module, other inputs) the model runs padded, as usual.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,66 +19,77 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.engines.fast.attention import by_head, by_token
+from ftlab.engines.fast.attention import merge_heads, split_heads
 from ftlab.engines.fast.dropout import dropout as cheap_dropout
-from ftlab.engines.fast.encoder_layer import run_layer, understood
-from ftlab.engines.fast.frozen_cache import entrance, frozen_layers, kept_outputs
-from ftlab.engines.fast.packed_batch import PackedBatch, texts_of
+from ftlab.engines.fast.encoder_layer import forward_layer, is_supported
+from ftlab.engines.fast.frozen_cache import FrozenCache, cached_outputs, frozen_layers, input_modules
+from ftlab.engines.fast.packed_batch import PackedBatch, packed_batch_of
+from ftlab.formulas._architectures import first_position
 from ftlab.losses.logits import SCORES_ONLY
 
 ATTENTION = "ftlab_packed"
 KNOWN = ("position_ids", "use_cache", "cache_position", "is_causal", "return_dict", "output_attentions")
 """Keyword arguments that transformers passes to attention, and that packed attention can ignore."""
-_lock = RLock()
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_replacing = RLock()
+"""Held while forwards are replaced, so that one thread at a time changes modules."""
 
 
 @dataclass
-class Used:
+class Usage:
     """Whether any pass was packed."""
 
     packed: bool = False
 
 
 @contextmanager
-def packed(model: nn.Module, *, first_only: bool = False) -> Iterator[Used]:
-    """Run the passes of a model packed while the context lasts; say whether any was. One thread at a time may.
+def packed_passes(model: nn.Module, *, first_only: bool = False, cache: FrozenCache | None = None) -> Iterator[Usage]:
+    """Pack the passes of a model while the context lasts. Only one thread at a time may do so.
 
     Args:
-        model: Of ``transformers``, with a head for whole texts.
-        first_only: Whether the scores depend on no other than the first token of each text, as with a head of the BERT
-            type. Then the last layer is computed for these alone, in passes that are made for the scores alone.
+        model: A model of ``transformers`` with a head for whole texts.
+        first_only: Whether the logits depend only on the first token of each text, as with a head of the BERT type. Then
+            the last layer is computed for these only, in passes that compute nothing but logits.
+        cache: The outputs of the model's frozen layers so far; left out, they are cached until the context ends.
+
+    Returns:
+        Whether any pass was packed.
     """
     body: Any
-    used, body = Used(), getattr(model, "base_model", None)
-    if not may_be_packed(model) or "forward" in vars(body):
+    usage, body = Usage(), getattr(model, "base_model", None)
+    if not can_be_packed(model) or "forward" in vars(body):
         with cheap_dropouts(model):
-            yield used
+            yield usage
         return
     _register()
-    forward = partial(_forward, body, type(body).forward.__get__(body), first_only, used)
-    with cheap_dropouts(model), stand_ins({body: forward}):
-        yield used
+    original = type(body).forward.__get__(body)
+    forward = partial(_packed_forward, body, original, first_only, cache or FrozenCache(), usage)
+    with cheap_dropouts(model), replaced_forwards({body: forward}):
+        yield usage
 
 
 @contextmanager
 def cheap_dropouts(model: nn.Module) -> Iterator[None]:
-    """Let a model's modules for dropout draw cheap masks while the context lasts.
+    """Let the model's dropout modules draw cheap masks while the context lasts.
 
-    With gradient checkpointing they stay as they are: what is run again in the backward pass is outside the context.
+    With gradient checkpointing they are not changed, since recomputation in the backward pass is outside the context.
     """
-    with _lock:
+    with _replacing:
         modules = list(model.modules())
-        again = any(getattr(module, "gradient_checkpointing", False) for module in modules)
-        drops = [one for one in modules if type(one) is nn.Dropout and _as_it_came(one) and "forward" not in vars(one)]
-        with stand_ins({} if again else {drop: partial(_dropout, drop) for drop in drops}):
+        checkpointing = any(getattr(module, "gradient_checkpointing", False) for module in modules)
+        dropouts = [
+            module
+            for module in modules
+            if type(module) is nn.Dropout and _is_original(module) and "forward" not in vars(module)
+        ]
+        with replaced_forwards({} if checkpointing else {module: partial(_dropout, module) for module in dropouts}):
             yield
 
 
 @contextmanager
-def stand_ins(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """Let other functions stand in for the ``forward`` of some modules while the context lasts; then all is as it was."""
-    with _lock:
+def replaced_forwards(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
+    """Replace the ``forward`` of some modules while the context lasts."""
+    with _replacing:
         before = {module: vars(module)["forward"] for module in forwards if "forward" in vars(module)}
         try:
             for module, forward in forwards.items():
@@ -91,10 +102,10 @@ def stand_ins(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None
                 module.forward = forward
 
 
-def may_be_packed(model: nn.Module) -> bool:
-    """Say whether a model has a body that lets its attention be chosen, and attends to whole texts.
+def can_be_packed(model: nn.Module) -> bool:
+    """Return whether a model has a body whose attention implementation can be chosen, and attends to whole texts.
 
-    A window would stand in a mask that is not there when texts are packed.
+    An attention window would be part of the mask, which packed texts do not have.
     """
     body: Any = getattr(model, "base_model", None)
     if body is model or not getattr(body, "_supports_attention_backend", False):
@@ -116,124 +127,121 @@ def _register() -> None:
     ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
 
 
-def _forward(
+def _packed_forward(
     body: Any,
-    ordinary: Callable[..., Any],
+    original: Callable[..., Any],
     first_only: bool,
-    used: Used,
+    cache: FrozenCache,
+    usage: Usage,
     input_ids: Tensor | None = None,
     attention_mask: Tensor | None = None,
     **more: Any,
 ) -> Any:
-    """Stand in for the body's ``forward``."""
-    given = {name: one for name, one in more.items() if one is not None and one is not False}
+    """Replace the body's ``forward``: pack the rows, run the body, unpack its output."""
+    others = {name for name, value in more.items() if value is not None and value is not False}
     plain = input_ids is not None and attention_mask is not None and attention_mask.ndim == 2
     plain = plain and more.get("return_dict") is not False
-    if not plain or given.keys() - {"use_cache", "return_dict"} or not untouched(body):
-        return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
+    if not plain or others - {"use_cache", "return_dict"} or not is_unmodified(body):
+        return original(input_ids=input_ids, attention_mask=attention_mask, **more)
     assert input_ids is not None
     assert attention_mask is not None
-    texts = texts_of(attention_mask)
-    if not texts.right_padded:
-        return ordinary(input_ids=input_ids, attention_mask=attention_mask, **more)
-    layers = _layers(body)
-    known = bool(layers) and all(map(understood, layers))
-    if known:
-        inside = _layers_stand_in(body, layers, input_ids, texts, first_only and _only_scores(body))
+    packed = packed_batch_of(attention_mask)
+    if not packed.right_padded:
+        return original(input_ids=input_ids, attention_mask=attention_mask, **more)
+    layers = _supported_layers(body)
+    supported = bool(layers) and all(map(is_supported, layers))
+    if supported:
+        inside = _layer_replacements(body, layers, input_ids, packed, cache, first_only and _only_scores(body))
     else:
-        inside = _pooler_stands_in(body, texts)
-    used.packed = True
-    before = body.config._attn_implementation
+        inside = _pooler_replacement(body, packed)
+    usage.packed = True
+    attention = body.config._attn_implementation
     try:
         body.config._attn_implementation = ATTENTION
-        with stand_ins(inside):
-            made = ordinary(
-                input_ids=texts.pack(input_ids)[None],
-                position_ids=(texts.positions + first_position(body))[None],
-                ftlab_texts=texts,
+        with replaced_forwards(inside):
+            output = original(
+                input_ids=packed.pack(input_ids)[None],
+                position_ids=(packed.positions + first_position(body))[None],
+                ftlab_packed=packed,
                 **{name: False for name in more if name == "use_cache"},
             )
     finally:
-        body.config._attn_implementation = before
-    if not known:
-        made.last_hidden_state = texts.unpack(made.last_hidden_state[0])
-    return made
+        body.config._attn_implementation = attention
+    if not supported:
+        output.last_hidden_state = packed.unpack(output.last_hidden_state[0])
+    return output
 
 
 def _only_scores(body: nn.Module) -> bool:
-    """Say whether a pass is made for the scores alone, and nobody listens to what the body gives."""
+    """Return whether only the logits of this pass are used, and no hook sees the body's output."""
     return SCORES_ONLY.get() and not any(getattr(body, hooks) for hooks in HOOKS)
 
 
-def _layers_stand_in(
-    body: Any, layers: list[nn.Module], input_ids: Tensor, texts: PackedBatch, first_only: bool
+def _layer_replacements(
+    body: Any, layers: list[nn.Module], input_ids: Tensor, packed: PackedBatch, cache: FrozenCache, first_only: bool
 ) -> dict[nn.Module, Callable[..., Tensor]]:
-    """Let every layer run as one function; the last gives padded rows, or the first tokens alone.
+    """Return a ``forward`` for every layer; that of the last layer unpacks, or returns the first tokens only.
 
-    Frozen layers below the lowest that is trained give what was kept of them.
+    In training, the frozen layers at the bottom and their inputs are replaced by their cached outputs.
     """
-    below = frozen_layers(body, layers) if body.training and torch.is_grad_enabled() else 0
+    frozen = frozen_layers(body, layers) if body.training and torch.is_grad_enabled() else 0
     last = layers[-1]
-    found: dict[nn.Module, Callable[..., Tensor]] = {}
-    if below:
-        only = first_only and below == len(layers)
-        kept = kept_outputs(body, layers[:below], input_ids, texts, first_only=only, position=first_position(body))
-        found = {part: lambda *_, **__: kept[None] for part in (*entrance(body), *layers[:below])}
-    for layer in layers[below:]:
-        found[layer] = partial(_run, layer, texts, first_only and layer is last)
-    made = found[last]
-    found[last] = lambda *given, **more: (
-        made(*given, **more)[0][:, None] if first_only else texts.unpack(made(*given, **more)[0])
-    )
-    return found
+    forwards: dict[nn.Module, Callable[..., Tensor]] = {}
+    if frozen:
+        only, position = first_only and frozen == len(layers), first_position(body)
+        outputs = cached_outputs(cache, body, layers[:frozen], input_ids, packed, first_only=only, position=position)
+        forwards = {module: lambda *_, **__: outputs[None] for module in (*input_modules(body), *layers[:frozen])}
+    for layer in layers[frozen:]:
+        forwards[layer] = partial(_run_layer, layer, packed, first_only and layer is last)
+    run_last = forwards[last]
+
+    def run_last_and_unpack(*args: Any, **kwargs: Any) -> Tensor:
+        hidden = run_last(*args, **kwargs)[0]
+        return hidden[:, None] if first_only else packed.unpack(hidden)
+
+    forwards[last] = run_last_and_unpack
+    return forwards
 
 
-def _run(layer: nn.Module, texts: PackedBatch, first_only: bool, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
-    return run_layer(layer, hidden[0], texts, first_only=first_only)[None]
+def _run_layer(layer: nn.Module, packed: PackedBatch, first_only: bool, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+    return forward_layer(layer, hidden[0], packed, first_only=first_only)[None]
 
 
-def _pooler_stands_in(body: Any, texts: PackedBatch) -> dict[nn.Module, Callable[..., Tensor]]:
-    """Let a pooler inside the body see padded rows."""
+def _pooler_replacement(body: Any, packed: PackedBatch) -> dict[nn.Module, Callable[..., Tensor]]:
+    """Return a ``forward`` that unpacks the input of a pooler inside the body, if it has one."""
     pooler = getattr(body, "pooler", None)
     if not isinstance(pooler, nn.Module):
         return {}
-    ordinary = type(pooler).forward.__get__(pooler)
-    return {pooler: lambda hidden: ordinary(texts.unpack(hidden[0]))}
+    original = type(pooler).forward.__get__(pooler)
+    return {pooler: lambda hidden: original(packed.unpack(hidden[0]))}
 
 
-def _layers(body: nn.Module) -> list[nn.Module]:
-    """Return the layers of a BERT-type encoder; none where the body has another kind of layer."""
+def _supported_layers(body: nn.Module) -> list[nn.Module]:
+    """Return the body's layers if the first one is supported, else an empty list."""
     for module in body.modules():
-        if isinstance(module, nn.ModuleList) and len(module) and understood(module[0]):
+        if isinstance(module, nn.ModuleList) and len(module) and is_supported(module[0]):
             return list(module)
     return []
 
 
-def any_frozen_layers(body: nn.Module) -> bool:
-    """Say whether layers below the lowest that is trained are kept: what a text gives there is looked up on the host."""
-    layers = _layers(body)
+def has_frozen_layers(body: nn.Module) -> bool:
+    """Return whether the body has frozen layers whose outputs are cached: they are looked up on the host."""
+    layers = _supported_layers(body)
     return bool(layers) and frozen_layers(body, layers) > 0
 
 
-def first_position(body: nn.Module) -> int:
-    """Return the number of a text's first position: in RoBERTa's kind the ones up to the padding's are not used."""
-    positions = [one for name, one in body.named_modules() if name.endswith("position_embeddings")]
-    padding = getattr(positions[0], "padding_idx", None) if positions else None
-    return 0 if padding is None else padding + 1
-
-
-def untouched(body: nn.Module) -> bool:
-    """Return whether the encoder has no hooks and no patched ``forward``, other than our dropout and Mixout's weights."""
+def is_unmodified(body: nn.Module) -> bool:
+    """Return whether the encoder has no hooks and no replaced ``forward``, other than our dropout and Mixout's weights."""
     if any(getattr(body.config, name, False) for name in ("output_hidden_states", "output_attentions")):
         return False
-    return all(_as_it_came(module) for module in body.modules() if module is not body)
+    return all(_is_original(module) for module in body.modules() if module is not body)
 
 
-def _as_it_came(module: nn.Module) -> bool:
+def _is_original(module: nn.Module) -> bool:
     forward = module.__dict__.get("forward")
-    ours = forward is None or getattr(forward, "func", None) is _dropout or hasattr(forward, "weight_of_pass")
-    ours = ours and not getattr(module, "gradient_checkpointing", False)  # a layer run again would not be packed then
-    return ours and not any(getattr(module, hooks) for hooks in HOOKS)
+    known = forward is None or getattr(forward, "func", None) is _dropout or hasattr(forward, "weight_of_pass")
+    known = known and not getattr(module, "gradient_checkpointing", False)  # recomputation would not be packed
+    return known and not any(getattr(module, hooks) for hooks in HOOKS)
 
 
 def attend(
@@ -243,44 +251,46 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    ftlab_texts: PackedBatch,
+    ftlab_packed: PackedBatch,
     scaling: float | None = None,
     dropout: float = 0.0,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """Attend within each text of a row, in the form in which ``transformers`` calls an attention.
+    """Attend within each text of a packed row, with the signature of ``transformers``' attention functions.
 
     Args:
-        module: It tells whether a token sees only those before it.
+        module: The attention module; its ``is_causal`` counts if the argument is left out.
         query: Shape (1, heads, tokens, width); ``key`` and ``value`` alike.
         key: The keys.
         value: The values.
         attention_mask: None, since there is no padding.
-        ftlab_texts: Where the texts begin.
-        scaling: What scores are multiplied with.
-        dropout: The probability with which a share of attention is dropped.
+        ftlab_packed: Where the texts begin.
+        scaling: The factor of the scores; left out, 1/√width.
+        dropout: The dropout probability of the attention probabilities.
         more: Nothing that would change the attention, such as a window.
 
     Returns:
-        Shape (1, tokens, heads, width).
+        Shape (1, tokens, heads, width), and None for the attention probabilities.
 
     Raises:
-        NotImplementedError: If the model asks for an attention of another kind.
+        NotImplementedError: If the model passes an argument that would change the attention.
     """
-    if unknown := [name for name, one in more.items() if name not in KNOWN and one is not None and one is not False]:
+    if unknown := [
+        name for name, extra in more.items() if name not in KNOWN and extra is not None and extra is not False
+    ]:
         raise NotImplementedError(f"packed attention does not know {', '.join(unknown)}")
-    texts, (_, heads, _, size) = ftlab_texts, query.shape
+    packed, (_, heads, _, size) = ftlab_packed, query.shape
     scale = size**-0.5 if scaling is None else scaling
     causal = more.get("is_causal")
     causal = getattr(module, "is_causal", False) if causal is None else causal
-    joined = torch.cat([one[0].transpose(0, 1).flatten(1) for one in (query, key, value)], 1)
-    q, k, v = by_head(joined, 3, heads, texts).view(3, texts.count, heads, texts.max_seqlen, size)
+    joined = torch.cat([tensor[0].transpose(0, 1).flatten(1) for tensor in (query, key, value)], 1)
+    q, k, v = split_heads(joined, 3, heads, packed).view(3, packed.count, heads, packed.max_seqlen, size)
     scores = (q @ k.transpose(2, 3)).float() * scale
-    if not texts.unpadded:
-        scores = scores + texts.bias
+    if not packed.unpadded:
+        scores = scores + packed.bias
     if causal:
-        later = torch.ones(texts.max_seqlen, texts.max_seqlen, dtype=torch.bool, device=query.device).triu(1)
-        scores = scores.masked_fill(later, torch.finfo(scores.dtype).min)
-    shares = cheap_dropout(scores.softmax(-1), dropout)
-    context = shares.to(query.dtype) @ v
-    return by_token(context.flatten(0, 1)[None], heads, texts).view(1, -1, heads, size), None
+        future = torch.ones(packed.max_seqlen, packed.max_seqlen, dtype=torch.bool, device=query.device).triu(1)
+        scores = scores.masked_fill(future, torch.finfo(scores.dtype).min)
+    probs = cheap_dropout(scores.softmax(-1), dropout)
+    context = probs.to(query.dtype) @ v
+    return merge_heads(context.flatten(0, 1)[None], heads, packed).view(1, -1, heads, size), None

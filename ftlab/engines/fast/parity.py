@@ -4,71 +4,86 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ftlab.engines.fast.packing import cheap_dropouts, first_position, may_be_packed, packed, untouched
+from ftlab.engines.fast.frozen_cache import FrozenCache
+from ftlab.engines.fast.packing import can_be_packed, cheap_dropouts, is_unmodified, packed_passes
+from ftlab.formulas._architectures import first_position
 from ftlab.losses.logits import logits_of
 from ftlab.parameters import eval_mode
 
 SHARES = (1, 3 / 4, 1 / 2, 0)
-"""How long the texts of a trial are, as shares of the longest, each of one token at least."""
+"""The lengths of the check's texts, as shares of the longest; each text has at least one token."""
 SHORT, LONG = 64, 256
-"""A trial's longest text has 64 tokens at least, or the next power of 2 up to 256: so a model is seldom tried again."""
+"""The longest text of a check has at least 64 tokens, or the next power of 2 up to 256, so that few checks are needed."""
 TOLERANCE = 1e-4
-"""How far packed scores and gradients may be from padded ones, relative to the greatest."""
+"""How far packed scores and gradients may be from padded ones, relative to the largest entry."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found out about a model."""
+class Parity:
+    """The result of a check, stored as the model's attribute ``packing_parity``.
 
+    It holds for the model's present children (body and head): a copy, an unpickled model, and a model with a new head or
+    body are checked again.
+    """
+
+    children: tuple[nn.Module, ...]
     longest: int
-    """The longest text that it was tried on; with a longer one it is tried again."""
+    """The length of the longest text in the check; a longer text needs a new check."""
     same: bool
-    """Whether packed and padded come out the same."""
+    """Whether packed and padded passes agree."""
     first_only: bool
-    """Whether they do where the last layer is computed for first tokens alone."""
+    """Whether they agree if the last layer is computed for first tokens only."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # copy.deepcopy and pickle store None instead
 
 
-_found: "WeakKeyDictionary[nn.Module, Found]" = WeakKeyDictionary()
+def parity_of(model: nn.Module) -> Parity | None:
+    """Return the result of the model's last check; None if the model, as it is now, was not checked."""
+    parity: Parity | None = vars(model).get("packing_parity")
+    return parity if parity is not None and parity.children == tuple(model.children()) else None
 
 
-def packing(model: nn.Module, batch: Mapping[str, Tensor]) -> AbstractContextManager[Any]:
-    """Return the context in which a model's passes are packed, where that was found to change nothing, with cheap dropout.
+def packed_context(
+    model: nn.Module, batch: Mapping[str, Tensor], cache: FrozenCache | None = None
+) -> AbstractContextManager[Any]:
+    """Return the context in which a model's passes have cheap dropout and, if packed and padded passes agree, are packed.
 
     Args:
-        model: Any.
-        batch: Padded rows; on their tokens the model is tried if it was not before.
+        model: Any model.
+        batch: Padded rows; if the model was not checked yet, it is checked on their tokens.
+        cache: The outputs of the model's frozen layers so far.
     """
-    if "attention_mask" not in batch or "input_ids" not in batch or not may_be_packed(model):
+    if "attention_mask" not in batch or "input_ids" not in batch or not can_be_packed(model):
         return cheap_dropouts(model)
-    found = _found.get(model)
-    if found is None or batch["attention_mask"].shape[1] > found.longest:
+    parity = parity_of(model)
+    if parity is None or batch["attention_mask"].shape[1] > parity.longest:
         body: Any = model.base_model
-        found = tried(model, batch) if untouched(body) else None
-        if found is None:
+        parity = check_parity(model, batch) if is_unmodified(body) else None
+        if parity is None:
             return cheap_dropouts(model)
-        _found[model] = found
-    return packed(model, first_only=found.first_only) if found.same else cheap_dropouts(model)
+        vars(model)["packing_parity"] = parity
+    return packed_passes(model, first_only=parity.first_only, cache=cache) if parity.same else cheap_dropouts(model)
 
 
-def packs(model: nn.Module, longest: int) -> bool:
-    """Say whether a model was tried on texts of a length at least, and runs packed."""
-    found = _found.get(model)
-    return found is not None and found.same and longest <= found.longest
+def is_packed(model: nn.Module, longest: int) -> bool:
+    """Return whether the model was checked on texts of at least this length, and runs packed."""
+    parity = parity_of(model)
+    return parity is not None and parity.same and longest <= parity.longest
 
 
-def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Found | None:
-    """Compare scores and gradients of a few texts, packed and padded, in fp32 and without dropout.
+def check_parity(model: nn.Module, batch: Mapping[str, Tensor]) -> Parity | None:
+    """Compare the scores and gradients of a few texts, packed and padded, in fp32 and without dropout.
 
-    The texts are made of the batch's tokens, at different lengths up to one that few batches will exceed. The model's
-    gradients, its mode and the generators are afterwards as they were. Returns None where the model did not run packed at
-    all, since then nothing was found out.
+    The texts consist of the batch's tokens, at different lengths up to one that few batches will exceed. The model's
+    gradients, its mode and the random generators are restored. Returns None if the model did not run packed at all,
+    since then nothing was compared.
     """
-    longest = _longest(model, batch)
+    longest, children = _longest(model, batch), tuple(model.children())
     with torch.inference_mode(False), torch.random.fork_rng([]), eval_mode(model):
         try:
             rows = _texts(model, batch, longest)
@@ -76,21 +91,21 @@ def tried(model: nn.Module, batch: Mapping[str, Tensor]) -> Found | None:
                 padded = _scores_and_gradients(model, rows)
                 same = _agrees(model, rows, padded, first_only=False)
                 first_only = same and _agrees(model, rows, padded, first_only=True)
-        except Exception:  # of whatever kind: a model that cannot be tried, or packed, runs padded
-            return Found(longest, False, False)
-    return None if same is None else Found(longest, same, bool(first_only))
+        except Exception:  # of any kind: a model for which the check fails runs padded
+            return Parity(children, longest, False, False)
+    return None if same is None else Parity(children, longest, same, bool(first_only))
 
 
 def _longest(model: Any, batch: Mapping[str, Tensor]) -> int:
-    """Return the length up to which a model is tried: that of the batch, and some more where the model has room."""
+    """Return the length of the check's longest text: that of the batch, or more if the model has the positions."""
     longest = batch["attention_mask"].shape[1]
-    places = getattr(model.config, "max_position_embeddings", None)
-    room = places - first_position(model.base_model) if places else longest
-    return max(longest, min(room, LONG, max(SHORT, 1 << (longest - 1).bit_length())))
+    positions = getattr(model.config, "max_position_embeddings", None)
+    limit = positions - first_position(model.base_model) if positions else longest
+    return max(longest, min(limit, LONG, max(SHORT, 1 << (longest - 1).bit_length())))
 
 
 def _texts(model: Any, batch: Mapping[str, Tensor], longest: int) -> dict[str, Tensor]:
-    """Rearrange the tokens of a batch as texts of different lengths; more texts where they are short."""
+    """Rearrange the tokens of a batch as texts of different lengths; more texts if they are short."""
     tokens = batch["input_ids"][batch["attention_mask"].bool()]
     shares = SHARES * max(1, SHORT // longest) if longest <= LONG else SHARES[::2]
     lengths = torch.tensor([max(1, int(longest * share)) for share in shares], device=tokens.device)
@@ -101,20 +116,20 @@ def _texts(model: Any, batch: Mapping[str, Tensor], longest: int) -> dict[str, T
 
 
 def _agrees(
-    model: nn.Module, rows: dict[str, Tensor], padded: tuple[list[Tensor], list[Tensor]], **how: bool
+    model: nn.Module, rows: dict[str, Tensor], padded: tuple[list[Tensor], list[Tensor]], *, first_only: bool
 ) -> bool | None:
-    """Say whether scores and gradients come out the same, packed; None where the model did not run packed."""
-    with packed(model, **how) as used:
-        found = _scores_and_gradients(model, rows)
-    if not used.packed:
+    """Return whether packed scores and gradients equal the padded ones; None if the model did not run packed."""
+    with packed_passes(model, first_only=first_only) as usage:
+        packed = _scores_and_gradients(model, rows)
+    if not usage.packed:
         return None
-    return all(_near(part, others) for part, others in zip(padded, found, strict=True))
+    return all(_near(expected, actual) for expected, actual in zip(padded, packed, strict=True))
 
 
-def _near(expected: list[Tensor], found: list[Tensor]) -> bool:
-    greatest = max(float(one.abs().max()) for one in expected)
-    margin = TOLERANCE * max(greatest, 1e-6)
-    return all(float((one - other).abs().max()) <= margin for one, other in zip(expected, found, strict=True))
+def _near(expected: list[Tensor], actual: list[Tensor]) -> bool:
+    largest = max(float(tensor.abs().max()) for tensor in expected)
+    margin = TOLERANCE * max(largest, 1e-6)
+    return all(float((a - b).abs().max()) <= margin for a, b in zip(expected, actual, strict=True))
 
 
 def _scores_and_gradients(model: nn.Module, rows: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -123,6 +138,6 @@ def _scores_and_gradients(model: nn.Module, rows: dict[str, Tensor]) -> tuple[li
         params = [param for param in model.parameters() if param.requires_grad]
         if not params:
             return [scores.detach()], [scores.detach()]
-        found = torch.autograd.grad(scores.square().sum(), params, allow_unused=True)
-    zeros = (torch.zeros_like(param) if grad is None else grad for param, grad in zip(params, found, strict=True))
-    return [scores.detach()], list(zeros)
+        grads = torch.autograd.grad(scores.square().sum(), params, allow_unused=True)
+    filled = (torch.zeros_like(param) if grad is None else grad for param, grad in zip(params, grads, strict=True))
+    return [scores.detach()], list(filled)

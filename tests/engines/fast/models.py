@@ -106,7 +106,7 @@ def assert_equal(found, expected, tolerance=1e-5):
         torch.testing.assert_close(grads[name], grad, rtol=0, atol=tolerance * greatest, msg=name)
 
 
-def lying_as(*lengths):
+def packed_batch_with(*lengths):
     return PackedBatch((torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long())
 
 

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from ftlab.engines.fast import attention
-from ftlab.engines.fast.attention import by_head, by_token
-from ftlab.engines.fast.dropout import keep_mask, kept
-from ftlab.engines.fast.packing import packed
-from tests.engines.fast.models import ROWS, batch, lying_as, made
+from ftlab.engines.fast.attention import merge_heads, split_heads
+from ftlab.engines.fast.dropout import keep_mask, keep_probability
+from ftlab.engines.fast.packing import packed_passes
+from tests.engines.fast.models import ROWS, batch, made, packed_batch_with
 
 
 @pytest.mark.parametrize("first", [False, True])
 def test_with_dropout_attention_is_that_within_each_text_with_the_same_masks(first, monkeypatch):
-    texts, heads, size, drawn = lying_as(5, 20, 3, 9), 2, 4, []
+    texts, heads, size, drawn = packed_batch_with(5, 20, 3, 9), 2, 4, []
     monkeypatch.setattr(attention, "keep_mask", lambda *given: drawn.append(keep_mask(*given)) or drawn[-1])
     joined, grad = (torch.randn(texts.tokens + texts.pad_tail, parts * heads * size) for parts in (3, 1))
     joined[texts.tokens :], grad[texts.tokens :] = 0, 0
@@ -29,7 +29,7 @@ def test_with_dropout_attention_is_that_within_each_text_with_the_same_masks(fir
         length, until = end - start, start + 1 if first else end
         query, key, value = wide[start:end].view(length, 3, heads, size).permute(1, 2, 0, 3)
         shares = (query[:, : until - start] @ key.transpose(1, 2) * size**-0.5).softmax(-1)
-        kept_shares = shares * (masks[number, :, : until - start, :length] == -1) / kept(0.3)
+        kept_shares = shares * (masks[number, :, : until - start, :length] == -1) / keep_probability(0.3)
         expected = (kept_shares @ value).transpose(0, 1).flatten(1)
         index = number if first else slice(start, end)
         torch.testing.assert_close(made[index].view_as(expected), expected.detach(), rtol=1e-5, atol=1e-5)
@@ -44,7 +44,7 @@ def test_padding_has_no_gradient_whoever_looks_at_it():
     net = made("gpt2").eval()
     net.config._attn_implementation = "eager"
     rows = batch(net)
-    with packed(net):
+    with packed_passes(net):
         made_of = net.base_model(input_ids=rows["input_ids"], attention_mask=rows["attention_mask"]).last_hidden_state
     assert not made_of[rows["attention_mask"] == 0].any()
     words = net.base_model.wte.weight
@@ -60,10 +60,10 @@ def test_padding_has_no_gradient_whoever_looks_at_it():
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("lengths", ROWS)
 def test_a_row_is_laid_out_by_head_and_taken_back(lengths, parts):
-    texts, heads, size = lying_as(*lengths), 2, 3
+    texts, heads, size = packed_batch_with(*lengths), 2, 3
     row = torch.randn(texts.tokens + texts.pad_tail, parts * heads * size, requires_grad=True)
-    laid = by_head(row, parts, heads, texts)
-    assert torch.equal(by_token(laid, heads, texts)[: texts.tokens], row[: texts.tokens])
+    laid = split_heads(row, parts, heads, texts)
+    assert torch.equal(merge_heads(laid, heads, texts)[: texts.tokens], row[: texts.tokens])
     (grad,) = torch.autograd.grad(laid.square().sum() / 2, row)
     assert torch.equal(grad[: texts.tokens], row[: texts.tokens].detach())
     split = row.view(-1, parts, heads, size)

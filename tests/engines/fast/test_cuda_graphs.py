@@ -13,11 +13,11 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import ftlab
 from ftlab.engines.fast import cuda_graphs, flash
-from ftlab.engines.fast.cuda_graphs import recording, replayed
-from ftlab.engines.fast.engine import Fast
-from ftlab.engines.fast.packed_batch import TENSORS, PackedBatch, lie_as, texts_of
-from ftlab.engines.fast.packing import packed
-from ftlab.engines.fast.transfer import later, moved, on_host, sent, stands_for
+from ftlab.engines.fast.cuda_graphs import Recordings, replay
+from ftlab.engines.fast.engine import Fast, Session
+from ftlab.engines.fast.packed_batch import TENSORS, PackedBatch, packed_batch_of, remember_packed_batch
+from ftlab.engines.fast.packing import packed_passes
+from ftlab.engines.fast.transfer import host_copy, item_async, remember_host_copy, tensor_to_device, to_device
 from ftlab.errors import ArgumentError
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.losses.classification import BinaryCrossEntropy, CrossEntropy, Focal, MeanSquaredError, RDrop
@@ -83,41 +83,38 @@ class Broken(Tapes):
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
-FP32 = Fast(bf16=False)
-PLAIN = Fast._passes
+def recording(engine, net, recorder):
+    """Let an engine record the passes of a model, as it does in a session on a GPU."""
+    recordings = Recordings(list(net.modules()), recorder)
+    engine._sessions[net] = Session(recordings=recordings)
+    return recordings
 
 
-def where_it_can(engine, model, loss, rows, share):
-    done = replayed(model, loss, rows, share, partial(engine.forward, model))
-    return done or PLAIN(engine, model, loss, rows, share)
-
-
-def trained(monkeypatch, net, batches, recorder=None, loss=None, updates=12):
+def trained(net, batches, recorder=None, loss=None, updates=12):
     """Return the losses, the weights, and what was recorded if anything was to be."""
-    monkeypatch.setattr(Fast, "_passes", PLAIN if recorder is None else where_it_can)
     state = ftlab.begin(net, batches, [ClipNorm(1.0)], epochs=9, lr=1e-3, engine="fast-fp32", loss=loss)
-    with recording(net, recorder or Tapes()) as kept:
-        losses = [ftlab.step(state, batches[number % len(batches)])["loss"] for number in range(updates)]
-    return losses, [param.detach().clone() for param in net.parameters()], kept
+    recordings = recorder and recording(state.engine, net, recorder)
+    losses = [ftlab.step(state, batches[number % len(batches)])["loss"] for number in range(updates)]
+    return losses, [param.detach().clone() for param in net.parameters()], recordings
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "electra"])
-def test_replayed_passes_train_as_the_ordinary_ones_do(kind, monkeypatch):
+def test_replayed_passes_train_as_the_ordinary_ones_do(kind):
     batches = [
         batch(made(kind), lengths, number) for number, lengths in enumerate(["ragged", "even", "ragged", "full"])
     ]
-    expected, weights, _ = trained(monkeypatch, made(kind, dropout=0.0), batches)
+    expected, weights, _ = trained(made(kind, dropout=0.0), batches)
     tapes = Tapes()
-    losses, others, kept = trained(monkeypatch, made(kind, dropout=0.0), batches, tapes)
+    losses, others, kept = trained(made(kind, dropout=0.0), batches, tapes)
     assert losses == pytest.approx(expected, abs=1e-6)
     for weight, other in zip(weights, others, strict=True):
         torch.testing.assert_close(other, weight, rtol=1e-3, atol=1e-5)
     assert not kept.refused
-    assert len(kept.found) == 3  # "ragged" twice
+    assert len(kept.by_shape) == 3  # "ragged" twice
     assert [tape.replays for tape in tapes.tapes] == [1 + 4, 1 + 4, 1 + 2, 1 + 2, 1 + 2, 1 + 2]  # once each as a trial
 
 
-def test_batches_of_another_width_share_a_recording_and_parts_add_up(monkeypatch):
+def test_batches_of_another_width_share_a_recording_and_parts_add_up():
     def rows(number, width):
         one = batch(made("bert"), "ragged", number)
         return {name: tensor[:, :width] if tensor.ndim == 2 else tensor for name, tensor in one.items()}
@@ -126,53 +123,52 @@ def test_batches_of_another_width_share_a_recording_and_parts_add_up(monkeypatch
     narrow["attention_mask"][0, 5:] = 1  # as many tokens in the row
     wide = padded_further(made("bert"), rows(4, 8), 30)
     batches = [[rows(0, 8), narrow], [narrow, rows(2, 8)], [rows(3, 8)], [wide]]
-    expected, *_ = trained(monkeypatch, made("bert", dropout=0.0), batches)
-    losses, _, kept = trained(monkeypatch, made("bert", dropout=0.0), batches, Tapes())
+    expected, *_ = trained(made("bert", dropout=0.0), batches)
+    losses, _, kept = trained(made("bert", dropout=0.0), batches, Tapes())
     assert losses == pytest.approx(expected, abs=1e-6)
-    assert len(kept.found) == 1
+    assert len(kept.by_shape) == 1
 
 
-def test_the_gradients_are_nobody_elses(monkeypatch):
-    net, rows = made("bert", dropout=0.0), batch(made("bert"))
-    with recording(net, Tapes()):
-        grads = []
-        for _ in range(3):
-            net.zero_grad()
-            _, backward = where_it_can(FP32, net, CrossEntropy(), rows, 1.0)
-            backward()
-            grads.append([param.grad for param in net.parameters() if param.grad is not None])
-            with torch.no_grad():
-                torch._foreach_add_(list(net.parameters()), 0.01)  # in place, so that the recording stays
+def test_the_gradients_are_nobody_elses():
+    net, rows, engine = made("bert", dropout=0.0), batch(made("bert")), Fast(bf16=False)
+    recording(engine, net, Tapes())
+    grads = []
+    for _ in range(3):
+        net.zero_grad()
+        engine.backward(net, CrossEntropy(), rows, 1.0)
+        grads.append([param.grad for param in net.parameters() if param.grad is not None])
+        with torch.no_grad():
+            torch._foreach_add_(list(net.parameters()), 0.01)  # in place, so that the recording stays
     assert not any(torch.equal(first, second) for first, second in zip(grads[1], grads[2], strict=True) if first.any())
 
 
-def test_draws_are_those_of_the_ordinary_pass_where_the_run_itself_is_done_again(monkeypatch):
+def test_draws_are_those_of_the_ordinary_pass_where_the_run_itself_is_done_again():
     batches = [batch(made("bert"), number=number) for number in range(2)]
-    expected, *_ = trained(monkeypatch, made("bert", dropout=0.3), batches)
-    losses, _, kept = trained(monkeypatch, made("bert", dropout=0.3), batches, Again())
+    expected, *_ = trained(made("bert", dropout=0.3), batches)
+    losses, _, kept = trained(made("bert", dropout=0.3), batches, Again())
     assert losses == pytest.approx(expected, abs=1e-6)
-    assert len(kept.found) == 1
+    assert len(kept.by_shape) == 1
 
 
-def test_what_comes_out_otherwise_than_the_ordinary_pass_is_not_used(monkeypatch):
+def test_what_comes_out_otherwise_than_the_ordinary_pass_is_not_used():
     batches = [batch(made("bert"), number=number) for number in range(2)]
-    expected, *_ = trained(monkeypatch, made("bert", dropout=0.3), batches)
-    losses, _, kept = trained(monkeypatch, made("bert", dropout=0.3), batches, Tapes())  # masks of the host, drawn once
+    expected, *_ = trained(made("bert", dropout=0.3), batches)
+    losses, _, kept = trained(made("bert", dropout=0.3), batches, Tapes())  # masks of the host, drawn once
     assert kept.refused
     assert losses == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_cannot_be_recorded_runs_as_it_is_and_says_why(monkeypatch, caplog):
     batches = [batch(made("bert"), number=number) for number in range(2)]
-    expected, *_ = trained(monkeypatch, made("bert"), batches)
-    losses, _, kept = trained(monkeypatch, made("bert"), batches, Broken())
+    expected, *_ = trained(made("bert"), batches)
+    losses, _, kept = trained(made("bert"), batches, Broken())
     assert "operation not permitted" in kept.refused
-    assert caplog.text.count("passes are not recorded, but run as ever: RuntimeError: operation not permitted") == 1
+    assert caplog.text.count("passes are not recorded as CUDA graphs: RuntimeError: operation not permitted") == 1
     assert losses == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("wrong", range(4))
-def test_a_gradient_that_is_wrong_anywhere_is_noticed(wrong, monkeypatch):
+def test_a_gradient_that_is_wrong_anywhere_is_noticed(wrong):
     class Wrong(Tapes):
         def record(self, run):
             replay = super().record(run)
@@ -181,18 +177,22 @@ def test_a_gradient_that_is_wrong_anywhere_is_noticed(wrong, monkeypatch):
 
             def and_spoil():
                 replay()
-                grads = list(cuda_graphs._open[net].grads.values())
+                grads = list(recordings.grads.values())
                 grads[wrong * len(grads) // 4].zero_()
 
             return and_spoil
 
     net = made("bert", dropout=0.0)
-    *_, kept = trained(monkeypatch, net, [batch(net, number=number) for number in range(2)], Wrong())
-    assert kept.refused.startswith("ArithmeticError")
+    batches = [batch(net, number=number) for number in range(2)]
+    state = ftlab.begin(net, batches, engine="fast-fp32")
+    recordings = recording(state.engine, net, Wrong())
+    for number in range(4):
+        ftlab.step(state, batches[number % 2])
+    assert recordings.refused.startswith("ArithmeticError")
 
 
 @pytest.mark.parametrize("loss", [Focal(), BinaryCrossEntropy(), MeanSquaredError()])
-def test_other_losses_of_one_pass_are_replayed_too(loss, monkeypatch):
+def test_other_losses_of_one_pass_are_replayed_too(loss):
     def rows(number):
         one = batch(made("bert"), number=number)
         if isinstance(loss, BinaryCrossEntropy):
@@ -211,65 +211,77 @@ def test_other_losses_of_one_pass_are_replayed_too(loss, monkeypatch):
         batches = [one | {"labels": one["labels"].float()} for one in batches]
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        expected, *_ = trained(monkeypatch, net(), batches, loss=loss)
+        expected, *_ = trained(net(), batches, loss=loss)
         torch.manual_seed(0)
-        losses, _, kept = trained(monkeypatch, net(), batches, Tapes(), loss=loss)
+        losses, _, kept = trained(net(), batches, Tapes(), loss=loss)
     assert losses == pytest.approx(expected, abs=1e-6)
-    assert kept.found
+    assert kept.by_shape
 
 
 def test_a_recording_is_made_anew_when_what_it_depends_on_changes():
-    net, rows, tapes = made("bert", dropout=0.0), batch(made("bert")), Tapes()
+    net, rows, tapes, engine = made("bert", dropout=0.0), batch(made("bert")), Tapes(), Fast(bf16=False)
 
     def passes(count):
         for _ in range(count):
             net.zero_grad()
-            loss, backward = where_it_can(FP32, net, CrossEntropy(), rows, 1.0)
-            backward()
+            loss = engine.backward(net, CrossEntropy(), rows, 1.0)
         return loss, {name: param.grad for name, param in net.named_parameters() if param.grad is not None}
 
-    with recording(net, tapes) as kept:
-        passes(3)
-        assert len(tapes.tapes) == 2
-        frozen = next(iter(net.base_model.encoder.layer[1].parameters())).requires_grad_(False)
-        _, grads = passes(3)
-        assert len(tapes.tapes) == 4
-        assert frozen.grad is None
-        net.classifier.weight.data = net.classifier.weight.data * 2
-        loss, _ = passes(3)
-        assert len(tapes.tapes) == 6
-        assert not kept.refused
+    kept = recording(engine, net, tapes)
+    passes(3)
+    assert len(tapes.tapes) == 2
+    frozen = next(iter(net.base_model.encoder.layer[1].parameters())).requires_grad_(False)
+    _, grads = passes(3)
+    assert len(tapes.tapes) == 4
+    assert frozen.grad is None
+    net.classifier.weight.data = net.classifier.weight.data * 2
+    loss, _ = passes(3)
+    assert len(tapes.tapes) == 6
+    assert not kept.refused
     assert len(grads) == sum(1 for _ in net.parameters()) - 1
-    assert float(loss) == pytest.approx(float(CrossEntropy()(net, rows).detach()), abs=1e-5)
+    assert loss == pytest.approx(float(CrossEntropy()(net, rows).detach()), abs=1e-5)
 
 
 def test_hooks_other_losses_and_large_batches_are_not_recorded(monkeypatch):
-    net, rows = made("bert", dropout=0.0), batch(made("bert"))
-    how = partial(FP32.forward, net)
-    assert replayed(net, CrossEntropy(), rows, 1.0, how) is None  # outside of a training
-    with how(rows):
+    net, rows, engine = made("bert", dropout=0.0), batch(made("bert")), Fast(bf16=False)
+    kept = recording(engine, net, Tapes())
+
+    def attempt(loss, rows=rows):
+        return replay(kept, net, loss, rows, 1.0, partial(engine.forward, net))
+
+    with engine.forward(net, rows):
         CrossEntropy()(net, rows)
-    with recording(net, Tapes()) as kept:
+    for _ in range(3):
+        assert attempt(RDrop()) is None
+        assert attempt(CrossEntropy(weight=(1.0, 2.0))) is None
+        assert attempt(BinaryCrossEntropy(), rows | {"labels": torch.full((6, 2), 2.0)}) is None
+    hook = net.classifier.register_forward_hook(lambda *_: None)
+    for _ in range(3):
+        assert attempt(CrossEntropy()) is None
+    hook.remove()
+    with monkeypatch.context() as patch:
+        patch.setattr(cuda_graphs, "TOKENS", 40)
         for _ in range(3):
-            assert replayed(net, RDrop(), rows, 1.0, how) is None
-            assert replayed(net, CrossEntropy(weight=(1.0, 2.0)), rows, 1.0, how) is None
-            hot = rows | {"labels": torch.full((6, 2), 2.0)}
-            assert replayed(net, BinaryCrossEntropy(), hot, 1.0, how) is None
-        hook = net.classifier.register_forward_hook(lambda *_: None)
-        for _ in range(3):
-            assert replayed(net, CrossEntropy(), rows, 1.0, how) is None
-        hook.remove()
-        with monkeypatch.context() as patch:
-            patch.setattr(cuda_graphs, "TOKENS", 40)
-            for _ in range(3):
-                assert replayed(net, CrossEntropy(), rows, 1.0, how) is None
-        assert not kept.seen
-        assert replayed(net, CrossEntropy(), rows, 1.0, how) is None
-        assert replayed(net, CrossEntropy(), rows, 1.0, how) is not None
-        wrong = rows | {"labels": rows["labels"] + 5}
-        assert replayed(net, CrossEntropy(), wrong, 1.0, how) is None
-        with pytest.raises(ArgumentError, match="labels must lie from 0 to"):
-            where_it_can(FP32, net, CrossEntropy(), wrong, 1.0)
+            assert attempt(CrossEntropy()) is None
+    assert not kept.seen
+    assert attempt(CrossEntropy()) is None
+    assert attempt(CrossEntropy()) is not None
+    wrong = rows | {"labels": rows["labels"] + 5}
+    assert attempt(CrossEntropy(), wrong) is None
+    with pytest.raises(ArgumentError, match="labels must lie from 0 to"):
+        engine.backward(net, CrossEntropy(), wrong, 1.0)
+
+
+def test_recordings_and_frozen_outputs_end_with_the_session():
+    net, rows, engine = made("bert"), batch(made("bert")), Fast(bf16=False)
+    with engine.session(net):
+        session = engine.session_of(net)
+        assert session.recordings is None  # not on a GPU
+        with engine.forward(net, rows):
+            CrossEntropy()(net, rows)
+        assert engine.session_of(net) is session
+    assert engine.session_of(net) is not session
+    assert engine.session_of(net) is engine.session_of(net)
 
 
 def plain_kernel(query, key, value, bounds, others, *_):
@@ -297,10 +309,10 @@ def plain_kernel_backward(grad, query, key, value, made, logsumexp, bounds, othe
 def kernel(monkeypatch):
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", plain_kernel)
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_backward", plain_kernel_backward)
-    monkeypatch.setattr("ftlab.engines.fast.encoder_layer.suits", lambda *_: True)
-    flash.is_right.cache_clear()
+    monkeypatch.setattr("ftlab.engines.fast.encoder_layer.use_flash", lambda *_: True)
+    flash.is_correct.cache_clear()
     yield
-    flash.is_right.cache_clear()
+    flash.is_correct.cache_clear()
 
 
 @pytest.mark.parametrize("first_only", [False, True])
@@ -310,20 +322,20 @@ def test_attention_of_long_texts_is_that_of_squares(kind, lengths, first_only, k
     net = made(kind).eval()
     rows = batch(net, lengths)
     expected = scores_and_gradients(net, rows)
-    with packed(net, first_only=first_only) as used:
+    with packed_passes(net, first_only=first_only) as used:
         found = scores_and_gradients(net, rows)
     assert_equal(found, expected)
     assert used.packed
 
 
 def test_the_kernel_is_used_only_where_it_is_right(kernel, monkeypatch):
-    assert flash.is_right("cpu", 8)
-    flash.is_right.cache_clear()
+    assert flash.is_correct("cpu", 8)
+    flash.is_correct.cache_clear()
     monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", lambda *given: (given[0] * 2, *[given[0]] * 4))
-    assert not flash.is_right("cpu", 8)
-    flash.is_right.cache_clear()
+    assert not flash.is_correct("cpu", 8)
+    flash.is_correct.cache_clear()
     monkeypatch.delattr(torch.ops.aten, "_flash_attention_forward")
-    assert not flash.is_right("cpu", 8)  # the real one is not for a CPU
+    assert not flash.is_correct("cpu", 8)  # the real one is not for a CPU
 
 
 def test_the_bounds_of_texts_take_in_what_pads_the_row():
@@ -334,26 +346,26 @@ def test_the_bounds_of_texts_take_in_what_pads_the_row():
 
 def test_the_host_keeps_what_it_sent():
     here = torch.tensor([3, 1])
-    there = sent(here, META)
+    there = tensor_to_device(here, META)
     assert there.device == META
-    assert on_host(there) is here
-    assert on_host(here) is here
+    assert host_copy(there) is here
+    assert host_copy(here) is here
     other = torch.empty(2, device=META)
-    assert on_host(stands_for(other, here)) is here
-    assert moved({"labels": here}, torch.device("cpu"))["labels"] is here
-    assert later(torch.tensor(2.5))() == 2.5
+    assert host_copy(remember_host_copy(other, here)) is here
+    assert to_device({"labels": here}, torch.device("cpu"))["labels"] is here
+    assert item_async(torch.tensor(2.5))() == 2.5
 
 
 def test_texts_are_laid_out_on_the_host_for_a_device():
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    texts = texts_of(sent(mask, META))
+    texts = packed_batch_of(tensor_to_device(mask, META))
     assert all(getattr(texts, name).device == META for name in TENSORS)
     assert texts.right_padded
     assert (texts.tokens, texts.pad_tail, texts.lengths.tolist()) == (5, 11, [2, 3])
     mine = PackedBatch(mask)
     assert mine.to(torch.device("cpu")) is mine
-    lie_as(mask, mine)
-    assert texts_of(mask) is mine
+    remember_packed_batch(mask, mine)
+    assert packed_batch_of(mask) is mine
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
@@ -367,7 +379,9 @@ def test_on_a_gpu_replayed_passes_train_as_the_ordinary_ones_do(kind, engine):
         state = ftlab.begin(net, batches, [ClipNorm(1.0)], epochs=9, lr=1e-3, engine=engine)
         with state.engine.session(net) if keep else nullcontext():
             losses.append([ftlab.step(state, batches[number % 3])["loss"] for number in range(12)])
-            assert not keep or (cuda_graphs._open[net].found and not cuda_graphs._open[net].refused)
+            recordings = state.engine.session_of(net).recordings
+            assert (recordings is not None) == keep
+            assert not keep or (recordings.by_shape and not recordings.refused)
     assert losses[1] == pytest.approx(losses[0], rel=0.02 if engine == "fast" else 1e-3)
 
 
@@ -386,9 +400,9 @@ def test_on_a_gpu_frozen_layers_below_long_texts_train():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_on_a_gpu_the_kernel_for_long_texts_is_right():
-    flash.is_right.cache_clear()
-    assert flash.is_right("cuda", 64)
-    assert flash.is_right("cuda", 32)
+    flash.is_correct.cache_clear()
+    assert flash.is_correct("cuda", 64)
+    assert flash.is_correct("cuda", 32)
 
 
 def test_a_module_of_someone_elses_is_not_recorded():
@@ -396,9 +410,9 @@ def test_a_module_of_someone_elses_is_not_recorded():
         def forward(self, given):
             return 2 * super().forward(given)
 
-    net, rows = made("bert", dropout=0.0), batch(made("bert"))
+    net, rows, engine = made("bert", dropout=0.0), batch(made("bert")), Fast(bf16=False)
     net.classifier = Doubled(net.classifier.in_features, 2)
-    with recording(net, Tapes()) as kept:
-        for _ in range(3):
-            assert replayed(net, CrossEntropy(), rows, 1.0, partial(FP32.forward, net)) is None
+    kept = recording(engine, net, Tapes())
+    for _ in range(3):
+        assert replay(kept, net, CrossEntropy(), rows, 1.0, partial(engine.forward, net)) is None
     assert not kept.seen

@@ -5,7 +5,7 @@ import torch
 
 import ftlab
 from ftlab.engines.fast import attention, dropout as cheap
-from ftlab.engines.fast.dropout import drop, drop_, dropout, keep_mask, kept
+from ftlab.engines.fast.dropout import drop, drop_, dropout, keep_mask, keep_probability
 from ftlab.losses.classification import CrossEntropy
 from tests.engines.fast.models import batch, made
 
@@ -29,7 +29,7 @@ def test_masks_are_whole_drawn_anew_and_repeatable(p):
     assert torch.equal(keep_mask((50, 41), p), one)
     assert set(one.unique().tolist()) <= {-1, 0}
     assert torch.equal(one, other) == (p == 0.0)
-    assert kept(p) == pytest.approx(1 - p, abs=1e-5)
+    assert keep_probability(p) == pytest.approx(1 - p, abs=1e-5)
 
 
 def test_elements_are_dropped_independently_of_their_neighbours():

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ftlab.engines.fast import encoder_layer
-from ftlab.engines.fast.dropout import keep_mask, kept
-from ftlab.engines.fast.packing import packed
+from ftlab.engines.fast.dropout import keep_mask, keep_probability
+from ftlab.engines.fast.packing import packed_passes
 from ftlab.losses.logits import logits_of
 from tests.engines.fast.models import LENGTHS, assert_equal, batch, made, scores_and_gradients
 
@@ -16,7 +16,7 @@ def test_with_dropout_a_layer_does_what_transformers_does_with_the_same_masks(ki
     def same_masks(tensor, p=0.5, training=True, inplace=False):
         if not training or p == 0:
             return tensor
-        return tensor * (keep_mask(tensor.shape, p) == -1) / kept(p)
+        return tensor * (keep_mask(tensor.shape, p) == -1) / keep_probability(p)
 
     net = made(kind, dropout=0.3).train()
     net.config._attn_implementation = "eager"
@@ -25,11 +25,11 @@ def test_with_dropout_a_layer_does_what_transformers_does_with_the_same_masks(ki
     torch.manual_seed(1)
     expected = scores_and_gradients(net, rows)
     torch.manual_seed(1)
-    with packed(net):
+    with packed_passes(net):
         found = scores_and_gradients(net, rows)
     assert_equal(found, expected)
     torch.manual_seed(2)
-    with packed(net):
+    with packed_passes(net):
         assert not torch.allclose(scores_and_gradients(net, rows)[0], found[0])
 
 
@@ -45,7 +45,7 @@ def test_long_texts_without_a_backward_pass_come_out_the_same(kind, lengths, mon
         monkeypatch.setattr(
             nn.functional, "scaled_dot_product_attention", lambda *a, **k: used.append(1) or kernel(*a, **k)
         )
-        with packed(net, first_only=True):
+        with packed_passes(net, first_only=True):
             torch.testing.assert_close(logits_of(net, rows), expected, rtol=1e-5, atol=1e-5)
     assert len(used) == 2  # the last of three layers is computed for first tokens alone
 
@@ -57,7 +57,7 @@ def test_what_is_frozen_gets_no_gradient_and_the_rest_the_same():
     for name, param in net.named_parameters():
         param.requires_grad_("layer.1." not in name and "key.weight" not in name and "embeddings" not in name)
     for first_only in (False, True):
-        with packed(net, first_only=first_only):
+        with packed_passes(net, first_only=first_only):
             scores, grads = scores_and_gradients(net, rows)
         assert set(grads) == {name for name, param in net.named_parameters() if param.requires_grad}
         assert_equal((scores, grads), (expected[0], {name: expected[1][name] for name in grads}))

@@ -6,8 +6,9 @@ from torch import nn
 
 import ftlab
 from ftlab.engines.fast import frozen_cache
-from ftlab.engines.fast.encoder_layer import run_layer
-from ftlab.engines.fast.packing import packed
+from ftlab.engines.fast.encoder_layer import forward_layer
+from ftlab.engines.fast.frozen_cache import FrozenCache
+from ftlab.engines.fast.packing import packed_passes
 from ftlab.losses.classification import CrossEntropy
 from ftlab.losses.logits import logits_of
 from tests.engines.fast.models import batch, frozen_below, made
@@ -18,7 +19,7 @@ from tests.engines.fast.models import batch, frozen_below, made
 def test_frozen_lower_layers_are_computed_once_and_the_updates_stay_the_same(kind, trained, monkeypatch):
     losses, runs = {}, []
     monkeypatch.setattr(
-        frozen_cache, "run_layer", lambda *given, **more: runs.append(given[1]) or run_layer(*given, **more)
+        frozen_cache, "forward_layer", lambda *given, **more: runs.append(given[1]) or forward_layer(*given, **more)
     )
     for engine in ("reference", "fast-fp32"):
         net = frozen_below(made(kind, dropout=0.0), trained)
@@ -51,8 +52,8 @@ def test_beyond_the_limit_texts_are_computed_anew(monkeypatch):
     with state.engine.session(net):
         one, other = (ftlab.step(state, rows)["loss"] for _ in range(2))
         assert one == pytest.approx(other, abs=1e-6)
-        assert len(frozen_cache._kept[net.bert].outputs) == 3
-    assert net.bert not in frozen_cache._kept
+        assert len(state.engine.session_of(net).frozen.outputs) == 3
+    assert not state.engine.session_of(net).frozen.outputs
 
 
 def test_only_what_is_trained_has_dropout():
@@ -61,7 +62,7 @@ def test_only_what_is_trained_has_dropout():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     rows = batch(net)
-    with packed(net, first_only=True):
+    with packed_passes(net, first_only=True):
         one, other = (logits_of(net, rows).detach() for _ in range(2))
     assert torch.equal(one, other)
     torch.testing.assert_close(one, logits_of(net.eval(), rows).detach(), rtol=1e-5, atol=1e-5)
@@ -71,20 +72,20 @@ def test_what_is_kept_of_a_text_does_not_depend_on_its_batch():
     net = frozen_below(made("bert"), ("classifier",)).train()
     rows, found = batch(net), []
     for order in ([0, 1, 2, 3, 4, 5], [3, 0], [4]):
-        frozen_cache.forget(net)
+        cache = FrozenCache()
         some = {name: tensor[order] for name, tensor in rows.items()}
-        with packed(net, first_only=True):
+        with packed_passes(net, first_only=True, cache=cache):
             logits_of(net, some)
-        found.append(dict(frozen_cache._kept[net.bert].outputs))
+        found.append(cache.outputs)
     for fewer in found[1:]:
         assert all(torch.equal(output, found[0][key]) for key, output in fewer.items())
 
 
 def test_of_frozen_layers_each_precision_has_its_own():
     net = frozen_below(made("bert", dropout=0.0), ("classifier",)).train()
-    rows, found = batch(net), []
+    rows, found, cache = batch(net), [], FrozenCache()
     for exact in (False, True, False):
-        with packed(net, first_only=True), torch.autocast("cpu", torch.bfloat16, enabled=not exact):
+        with packed_passes(net, first_only=True, cache=cache), torch.autocast("cpu", torch.bfloat16, enabled=not exact):
             found.append(logits_of(net, rows).detach())
     assert torch.equal(found[0], found[2])
     assert not torch.equal(found[0], found[1])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import ftlab
-from ftlab.engines.fast.in_place import in_place, own_penalty
+from ftlab.engines.fast.in_place import in_place, penalty_in_place
 from ftlab.formulas.child_tuning import ChildTuningF
 from ftlab.formulas.clip_norm import ClipNorm, clip_norm
 from ftlab.formulas.ema import EMA
@@ -77,7 +77,7 @@ def test_elastic_weight_consolidation_in_place_is_its_formula_and_its_gradient()
                 one.grad = (
                     given[name] if given[name] is None else given[name].clone(memory_format=torch.preserve_format)
                 )
-        own = own_penalty(EWC(3.0), found, fisher, Now(origin=origin))
+        own = penalty_in_place(EWC(3.0), found, fisher, Now(origin=origin))
         if not given["a"].is_contiguous():
             assert own is None  # what lies otherwise in memory is left to the formula
             continue

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from ftlab.engines.fast.packed_batch import PackedBatch
-from tests.engines.fast.models import ROWS, lying_as
+from tests.engines.fast.models import ROWS, packed_batch_with
 
 
 def test_texts_stand_in_a_row_as_they_came_and_are_taken_back():
-    texts = lying_as(2, 1, 3)
+    texts = packed_batch_with(2, 1, 3)
     assert texts.pack(torch.tensor([[1, 2, 0], [3, 0, 0], [4, 5, 6]]))[: texts.tokens].tolist() == [1, 2, 3, 4, 5, 6]
     row = torch.arange(48.0).view(24, 2)  # all places that hold no token follow as padding: they are fewer than 64
     assert len(row) == texts.tokens + texts.pad_tail
@@ -23,7 +23,7 @@ def test_texts_stand_in_a_row_as_they_came_and_are_taken_back():
 
 @pytest.mark.parametrize("lengths", ROWS)
 def test_a_row_has_a_multiple_of_64_tokens_where_there_is_padding_to_fill_it_with(lengths):
-    texts = lying_as(*lengths)
+    texts = packed_batch_with(*lengths)
     length = texts.tokens + texts.pad_tail
     assert texts.max_seqlen == max(lengths) + -max(lengths) % 8
     assert length % 64 == 0 or length == len(lengths) * texts.max_seqlen or texts.unpadded

@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 import ftlab
 from ftlab.engines.fast import frozen_cache
 from ftlab.engines.fast.packed_batch import PackedBatch
-from ftlab.engines.fast.packing import packed
-from ftlab.engines.fast.parity import packing
+from ftlab.engines.fast.packing import packed_passes
+from ftlab.engines.fast.parity import packed_context
 from ftlab.formulas.lora import LoRA
 from ftlab.formulas.mixout import Mixout
 from ftlab.formulas.neftune import NEFTune
@@ -36,7 +36,7 @@ def test_packed_scores_and_gradients_are_the_padded_ones(kind, lengths, first_on
     net = made(kind).eval()
     rows = batch(net, lengths)
     expected = scores_and_gradients(net, rows)
-    with packed(net, first_only=first_only) as used:
+    with packed_passes(net, first_only=first_only) as used:
         found = scores_and_gradients(net, rows)
     assert_equal(found, expected)
     assert used.packed
@@ -49,7 +49,7 @@ def test_rows_padded_beyond_the_longest_text_cost_no_more_and_give_the_same(kind
     rows = padded_further(net, batch(net), 20)
     assert PackedBatch(rows["attention_mask"]).max_seqlen == 16
     expected = scores_and_gradients(net, rows)
-    with packed(net, first_only=first_only) as used:
+    with packed_passes(net, first_only=first_only) as used:
         assert_equal(scores_and_gradients(net, rows), expected)
         if not first_only:
             given = {name: rows[name] for name in ("input_ids", "attention_mask")}
@@ -62,14 +62,14 @@ def test_a_model_that_is_not_understood_runs_padded():
         net.eval()
         rows = batch(net)
         expected = logits_of(net, rows)
-        with packing(net, rows):
+        with packed_context(net, rows):
             assert torch.equal(logits_of(net, rows), expected)
 
 
 def test_nothing_is_left_in_the_model():
     net = made("gpt2")
     attention = net.config._attn_implementation
-    with packed(net), pytest.raises(IndexError):
+    with packed_passes(net), pytest.raises(IndexError):
         logits_of(net, {**batch(net), "input_ids": torch.full((6, 9), 99)})
     assert not any("forward" in vars(module) for module in net.modules())
     assert net.config._attn_implementation == attention
@@ -80,7 +80,7 @@ def test_a_hook_in_the_body_sees_padded_rows():
     rows, seen = batch(net), []
     expected = logits_of(net, rows)
     net.bert.encoder.layer[1].output.register_forward_hook(lambda module, given, out: seen.append(out.shape))
-    with packed(net, first_only=True):
+    with packed_passes(net, first_only=True):
         assert torch.equal(logits_of(net, rows), expected)
     assert seen == [(6, 9, 16)]
 
@@ -111,7 +111,7 @@ def test_a_mixed_weight_is_packed(kind):
     torch.manual_seed(0)
     expected = scores_and_gradients(mixed, batch(net))
     torch.manual_seed(0)
-    with packed(mixed) as used:
+    with packed_passes(mixed) as used:
         assert_equal(scores_and_gradients(mixed, batch(net)), expected)
     assert used.packed
 
@@ -125,7 +125,7 @@ def test_a_loss_that_reads_every_token_gets_every_token():
         return (hidden * rows["attention_mask"][..., None]).sum() / rows["attention_mask"].sum()
 
     expected = mean_of_tokens(net, rows)
-    with packed(net, first_only=True):
+    with packed_passes(net, first_only=True):
         torch.testing.assert_close(mean_of_tokens(net, rows), expected)
         states = net(rows["input_ids"], attention_mask=rows["attention_mask"], output_hidden_states=True).hidden_states
     assert [one.shape for one in states] == [(6, 9, 16)] * 4
@@ -147,7 +147,7 @@ def test_who_listens_to_the_body_hears_every_token():
     rows = batch(net)
     expected = logits_of(net, rows)
     net.bert.register_forward_hook(lambda module, given, out: heard.append(out.last_hidden_state.shape))
-    with packed(net, first_only=True) as used:
+    with packed_passes(net, first_only=True) as used:
         torch.testing.assert_close(logits_of(net, rows), expected, rtol=1e-5, atol=1e-5)
     assert used.packed
     assert heard == [(6, 9, 16)]
@@ -160,7 +160,7 @@ def test_with_gradient_checkpointing_nothing_is_packed():
     for block in net.bert.encoder.layer:
         block.gradient_checkpointing = True
         block._gradient_checkpointing_func = functools.partial(checkpoint, use_reentrant=False)
-    with packed(net) as used:
+    with packed_passes(net) as used:
         found = scores_and_gradients(net, rows)
     assert not used.packed
     assert_equal(found, expected)
@@ -186,7 +186,7 @@ def test_what_stood_in_for_a_module_before_stands_there_afterwards():
     net = made("electra", dropout=0.0)
     origin = {name: param.detach() * 0.5 for name, param in net.named_parameters()}
     net = Mixout(0.5).prepare(net, Now(origin=origin))
-    for module in (*frozen_cache.entrance(net.electra), net.electra.encoder.layer[0]):
+    for module in (*frozen_cache.input_modules(net.electra), net.electra.encoder.layer[0]):
         module.requires_grad_(False)
     state = ftlab.begin(net, [batch(net)], lr=1e-3, engine="fast-fp32")
     ftlab.step(state, batch(net))

@@ -31,7 +31,7 @@ def test_onednn_is_taken_where_it_is_exact_and_much_faster(times, wrong, avx512,
         onednn = torch.backends.mkldnn.matmul.fp32_precision == "bf16"
         return (one.double() @ other.double()).float() + wrong * onednn, 1.0 / times if onednn else 1.0
 
-    monkeypatch.setattr(precision, "_tried", product)
+    monkeypatch.setattr(precision, "_timed_product", product)
     monkeypatch.setattr(torch.cpu, "_is_avx512_supported", lambda: avx512)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     setting = torch.backends.mkldnn.matmul.fp32_precision

@@ -1,0 +1,38 @@
+"""The table of architectures agrees with the models of transformers."""
+
+import pytest
+from torch import nn
+
+from ftlab.formulas._architectures import ARCHITECTURES, architecture_of, feed_forward, first_position, neurons_field
+from ftlab.parameters import layer_stack
+from tests.engines.fast.models import MODELS, made
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_path_of_the_table_leads_to_a_module_of_the_model(kind):
+    net = made(kind)
+    for layer in layer_stack(net)[1]:
+        architecture = architecture_of(layer)
+        parts = {part: layer.get_submodule(path) for part, path in architecture.modules.items()}
+        assert all(isinstance(parts[name], nn.Dropout) for name in parts if name.endswith("dropout"))
+        assert all(isinstance(parts[name], nn.LayerNorm) for name in parts if name.endswith("norm"))
+        attention = layer.get_submodule(architecture.modules["query"].rpartition(".")[0])
+        assert getattr(attention, architecture.heads) == 2
+        assert feed_forward(layer) == (parts["inner"], parts["outer"])
+    assert neurons_field(net.config) == architecture.neurons
+
+
+def test_the_models_tried_are_all_kinds_of_the_table():
+    kinds = [architecture_of(layer_stack(made(kind))[1][0]) for kind in MODELS]
+    assert all(architecture in kinds for architecture in ARCHITECTURES)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_positions_start_behind_that_of_the_padding_token_in_roberta(kind):
+    assert first_position(made(kind).base_model) == (2 if kind == "roberta" else 0)
+
+
+def test_a_layer_of_the_same_name_from_elsewhere_is_not_known():
+    layer = type("BertLayer", (nn.Module,), {})()
+    assert architecture_of(layer) is None
+    assert feed_forward(layer) is None
