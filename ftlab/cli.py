@@ -252,7 +252,9 @@ def _left(output: str | None) -> str:
     if output is None:
         return "\nNothing was saved; --output DIR keeps the model."
     kept = {"model": "model", "metrics": "metrics.json", "curves": "curves.png"}
-    return "\n" + "\n".join(f"{what:<8} {Path(output, name)}" for what, name in kept.items())
+    from ftlab.display.table import as_text
+
+    return "\n" + as_text((what, Path(output, name)) for what, name in kept.items())
 
 
 def _task_of_reviews(data: str, loaded: Any) -> str | None:

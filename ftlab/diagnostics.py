@@ -21,6 +21,8 @@ def doctor() -> str:
     >>> "threads" in doctor()
     True
     """
+    from ftlab.display.table import as_text
+
     device = choose_device()
     engine = choose_engine("auto", device).name
     around = environment_info(device)
@@ -40,8 +42,7 @@ def doctor() -> str:
         "data behaviour": f"{_lines(EMBEDDED / 'behaviour.jsonl')} checks of a sentiment model",
         "model hub": "reachable" if reachable() else "not reachable; everything embedded works without it",
     }
-    wide = max(map(len, lines))
-    return "\n".join(f"{name:<{wide}}  {value}" for name, value in lines.items())
+    return as_text(lines.items())
 
 
 def _memory(engine: str, device: str) -> str:

@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 from ftlab.display.explorer_page import page
+from ftlab.display.progress import in_notebook
 from ftlab.errors import argument_error
 
 MOST_FRAMES = 60
@@ -100,7 +101,7 @@ def explore(draw: Draw, *, goal: str = "", **controls: Slider) -> None:
         "text/plain": said,
         "text/html": page(draw.__name__, goal, labels, at_start(controls), frames),
     }
-    if _in_kernel():
+    if in_notebook():
         box = live(draw, goal, controls, image, words)
         bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
         display(bundle, raw=True)
@@ -206,11 +207,3 @@ class Debounced:
         if self.pending:
             self.pending.cancel()
         self.pending = loop.call_later(self.wait, self.call)
-
-
-def _in_kernel() -> bool:
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return False
-    return hasattr(get_ipython(), "kernel")

@@ -1,11 +1,12 @@
 """An explorer as a page of its own: plain HTML sliders and the frames behind them, with no kernel and no network."""
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
+
+from ftlab.display.plots import data_uri
 
 Frames = Mapping[tuple[int, ...], tuple[bytes, str]]
 """A picture (PNG) and what it shows, by the sliders' places."""
@@ -21,7 +22,7 @@ def page(name: str, goal: str, labels: Mapping[str, list[str]], start: tuple[int
         start: Each slider's place to begin with.
         frames: For every place that one slider can take with the others at their start.
     """
-    shown = {",".join(map(str, places)): [as_source(png), words] for places, (png, words) in frames.items()}
+    shown = {",".join(map(str, places)): [data_uri(png), words] for places, (png, words) in frames.items()}
     data = {"frames": shown, "labels": list(labels.values()), "start": start}
     mark = hashlib.sha256(json.dumps([name, goal, labels]).encode()).hexdigest()[:8]
     rows = "".join(
@@ -37,7 +38,7 @@ def page(name: str, goal: str, labels: Mapping[str, list[str]], start: tuple[int
     png, words = frames[start]
     return (
         f'<div class="ftlab-explorer" id="explorer-{mark}">{target}{asleep}{rows}'
-        f'<img alt="{escape(words)}" src="{as_source(png)}" style="max-width:100%;background:white">'
+        f'<img alt="{escape(words)}" src="{data_uri(png)}" style="max-width:100%;background:white">'
         f'<p aria-live="polite">{escape(words)}</p>{several}'
         f'<script type="application/json">{as_json(data)}</script>'
         f"<script>{SCRIPT.replace('MARK', mark)}</script></div>"
@@ -47,11 +48,6 @@ def page(name: str, goal: str, labels: Mapping[str, list[str]], start: tuple[int
 def as_json(data: Any) -> str:
     """Return data as JSON that may stand inside a script element."""
     return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-
-
-def as_source(png: bytes) -> str:
-    """Return a picture as an image's source."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _row(mark: str, name: str, labels: list[str], index: int) -> str:

@@ -97,25 +97,26 @@ def in_words(history: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -
 
 
 def running_mean(values: Any, half_life: float = 5.0) -> Any:
-    """Return the exponential running mean, corrected for its start at 0.
+    """Return the exponential moving average, corrected for its start at 0; the half-life is in steps.
 
     >>> running_mean(np.array([1.0, 1.0])).round(6).tolist()
     [1.0, 1.0]
     """
-    keep = 0.5 ** (1 / half_life)
-    mean, means = 0.0, []
-    for count, value in enumerate(values, 1):
-        mean = keep * mean + (1 - keep) * float(value)
-        means.append(mean / (1 - keep**count))
-    return np.array(means)
+    import pandas as pd
+
+    return pd.Series(values, dtype=float).ewm(halflife=half_life).mean().to_numpy()
 
 
 def as_img(figure: Any, alt: str) -> str:
     """Return a figure as an HTML image with alternative text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{escape(alt)}" src="{data_uri(buffer.getvalue())}">'
+
+
+def data_uri(png: bytes) -> str:
+    """Return a PNG as a data URI, for the ``src`` of an HTML image."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 @dataclass(frozen=True)

@@ -67,16 +67,20 @@ class Metrics:
         return rows
 
     def __str__(self) -> str:
-        rows = [(f"{self.split}, n = {self.n}", "value", "95 % interval"), *self.rows()]
-        wide = max(len(title) for title, _, _ in rows)
-        return "\n".join(f"{title:<{wide}}  {value:>8}  {interval}".rstrip() for title, value, interval in rows)
+        from ftlab.display.table import as_text
+
+        return as_text([self._header, *self.rows()], ("<", ">8", "<"))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = f"<tr><th>{self.split}, n = {self.n}</th><th>value</th><th>95 % interval</th></tr>"
-        body = "".join(f"<tr><td>{a}</td><td>{b}</td><td>{c}</td></tr>" for a, b, c in self.rows())
-        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+        from ftlab.display.table import as_html
+
+        return as_html(self._header, self.rows())
+
+    @property
+    def _header(self) -> tuple[str, str, str]:
+        return (f"{self.split}, n = {self.n}", "value", "95 % interval")
 
 
 def measure(

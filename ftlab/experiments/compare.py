@@ -88,19 +88,16 @@ class Comparison:
         return "\n".join(said)
 
     def __str__(self) -> str:
-        table = [self.head, *self.rows()]
-        widths = [max(len(row[index]) for row in table) for index in range(len(self.head))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-        ]
-        return "\n".join([*lines, "", self.notes])
+        from ftlab.display.table import as_text
+
+        return f"{as_text([self.head, *self.rows()])}\n\n{self.notes}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in self.head)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-        return f"<table><tr>{head}</tr>{body}</table><p>{escape(self.notes)}</p>"
+        from ftlab.display.table import as_html
+
+        return f"{as_html(self.head, self.rows())}<p>{escape(self.notes)}</p>"
 
     def figure(self) -> Any:
         """Return a figure of every arm's differences to the first, with their means and intervals."""

@@ -87,13 +87,15 @@ class Trial:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{seed}</td><td>{one:.4f}</td><td>{other:.4f}</td><td>{other - one:+.4f}</td></tr>"
-            for seed, (one, other) in enumerate(zip(self.without, self.with_rule, strict=False))
-        )
-        head = "<tr><th>seed</th><th>without</th><th>with</th><th>difference</th></tr>"
-        table = f"<details><summary>every pair</summary><table>{head}{rows}</table></details>" if rows else ""
-        return f"<pre>{escape(str(self))}</pre>{table}"
+        from ftlab.display.table import as_html
+
+        rows = [
+            (seed, f"{without:.4f}", f"{with_rule:.4f}", f"{with_rule - without:+.4f}")
+            for seed, (without, with_rule) in enumerate(zip(self.without, self.with_rule, strict=False))
+        ]
+        table = as_html(("seed", "without", "with", "difference"), rows)
+        pairs = f"<details><summary>every pair</summary>{table}</details>" if rows else ""
+        return f"<pre>{escape(str(self))}</pre>{pairs}"
 
 
 def _mean(values: Sequence[float]) -> float:
