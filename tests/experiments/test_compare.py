@@ -87,7 +87,7 @@ def test_a_figure_that_cannot_be_drawn_is_refused_before_any_work(path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["compare", "no_such_file.toml", "--figure", path])
     assert end.value.code == 2
-    assert "error: compare: figure must be a file of a kind that can be drawn" in capsys.readouterr().err
+    assert "error: compare: figure must be a file of a supported type" in capsys.readouterr().err
 
 
 def test_the_figure_has_a_line_for_every_arm_but_the_first(three):
