@@ -85,9 +85,7 @@ def finetune(
         typer.Option(help="Micro-batches per update (gradient accumulation), for batches that do not fit in memory."),
     ] = 1,
     max_length: Annotated[int, typer.Option(help="Tokens kept per text; longer texts are cut.")] = 128,
-    seed: Annotated[
-        int, typer.Option(help="The seed of the new head, the order of the data and all other random draws.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of all random draws.")] = 0,
     rule: RuleOption = None,
     optimizer: OptimizerOption = "adamw",
     engine: Annotated[str, typer.Option(help="auto, reference (fp32), fast (bf16) or fast-fp32.")] = "auto",
@@ -96,9 +94,7 @@ def finetune(
     output: Annotated[str | None, typer.Option(help="A folder for the model, metrics, history and curves.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in the output folder.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
-    save_every: Annotated[
-        int | None, typer.Option(help="Updates between checkpoints.  [default: only when stopped by hand]")
-    ] = None,
+    save_every: Annotated[int | None, typer.Option(help="Updates between checkpoints.  [default: none]")] = None,
     debug: DebugOption = False,
 ) -> None:
     """Fine-tune, print the metrics and the paths of the files."""
