@@ -9,7 +9,7 @@ from typing import Any
 
 import ftlab
 from benchmarks.record import RESULTS
-from ftlab.display.formula_card import formula, said_of
+from ftlab.display.formula_card import formula, source_and_departure
 from ftlab.experiments.conformance import every_rule
 from ftlab.losses.adversarial import FreeLB, Smart
 from ftlab.losses.classification import CrossEntropy, Focal, RDrop
@@ -109,14 +109,16 @@ def from_formula(group: str, name: str, function: str, arguments: dict[str, Any]
 def from_docstring(group: str, name: str, function: Any, mathematics: str) -> Entry:
     """Return the entry of what is neither a rule nor a formula, from its own docstring."""
     text = inspect.getdoc(function) or ""
-    return Entry(group, name, mathematics, text.partition("\n")[0].rstrip("."), said_of(text)[0])
+    return Entry(group, name, mathematics, text.partition("\n")[0].rstrip("."), source_and_departure(text)[0])
 
 
 def source_of(module: Any, cls: type) -> str:
     """Return where a rule comes from: from its own docstring, else from the formulas beside it."""
     beside = [one for one in vars(module).values() if inspect.isfunction(one) and one.__module__ == module.__name__]
     beside.sort(key=lambda one: one.__name__.replace("_", "") != cls.__name__.lower())
-    return next((source for one in (cls, *beside) if (source := said_of(inspect.getdoc(one) or "")[0])), "")
+    return next(
+        (source for one in (cls, *beside) if (source := source_and_departure(inspect.getdoc(one) or "")[0])), ""
+    )
 
 
 def results(name: str) -> dict[str, Any]:

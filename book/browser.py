@@ -1,4 +1,4 @@
-"""The built book in a real browser, from disk and with the network off: ``make book-test``."""
+"""Test the built book in a real browser, from disk and with the network off: ``make book-test``."""
 
 import json
 import re
@@ -20,13 +20,13 @@ CHAPTERS = [page for page in READ if re.match(r"notebooks/0[1-5]", page)]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    """A browser that reaches nothing but files."""
+    """A browser that can open only files."""
     with chromium(offline=True) as driver:
         yield driver
 
 
 def address(page: str) -> str:
-    """Return a page's address on disk."""
+    """Return the file URL of a page."""
     return (HTML / page.partition("?")[0]).as_uri() + ("?" + page.partition("?")[2] if "?" in page else "")
 
 
@@ -76,8 +76,8 @@ def test_a_slider_moved_by_keyboard_changes_the_figure(browser, page):
 def test_search_finds_the_sign(browser):
     browser.get(address("search.html?q=sign"))
     browser.wait("return document.querySelectorAll('#search-results li').length > 0")
-    found = browser.execute_script("return [...document.querySelectorAll('#search-results li a')].map(a => a.href)")
-    assert any("05_sign_prune" in link for link in found)
+    links = browser.execute_script("return [...document.querySelectorAll('#search-results li a')].map(a => a.href)")
+    assert any("05_sign_prune" in link for link in links)
 
 
 @pytest.mark.parametrize("page", READ)
@@ -95,30 +95,30 @@ def test_contrast_passes(browser, page, theme):
         "document.documentElement.dataset.theme = document.documentElement.dataset.mode = arguments[0]", theme
     )
     browser.execute_script(AXE.read_text(encoding="utf-8"))
-    found = browser.execute_async_script(
+    violations = browser.execute_async_script(
         "const done = arguments[arguments.length - 1];"
         "axe.run('article', {runOnly: ['color-contrast', 'image-alt', 'label']}).then(r => done(JSON.stringify(r.violations)))"
     )
-    assert [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in json.loads(found)] == []
+    assert [(rule["id"], [node["html"][:120] for node in rule["nodes"]][:3]) for rule in json.loads(violations)] == []
 
 
 class Links(HTMLParser):
-    """Collects what a page links to, and the places in it that can be linked to."""
+    """Collects the link targets of a page and its anchors."""
 
     def __init__(self) -> None:
         super().__init__()
         self.targets: list[str] = []
-        self.places: set[str] = set()
+        self.anchors: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.places |= {value for name in ("id", "name") if (value := given.get(name))}
-        if target := given.get("href" if tag in ("a", "link") else "src"):
+        attributes = dict(attrs)
+        self.anchors |= {value for name in ("id", "name") if (value := attributes.get(name))}
+        if target := attributes.get("href" if tag in ("a", "link") else "src"):
             self.targets.append(target)
 
 
 def read(page: Path) -> Links:
-    """Return the links of a page."""
+    """Return the links and anchors of a page."""
     links = Links()
     links.feed(page.read_text(encoding="utf-8"))
     return links
@@ -131,9 +131,9 @@ def test_no_link_inside_the_book_is_broken():
         for target in links.targets:
             if re.match(r"[a-z]+:|//", target) or target == "#":
                 continue
-            file, place = urldefrag(unquote(target))
+            file, anchor = urldefrag(unquote(target))
             path = (page.parent / file.partition("?")[0]).resolve() if file else page
-            missing = not path.exists() or (place and path in pages and place not in pages[path].places)
+            missing = not path.exists() or (anchor and path in pages and anchor not in pages[path].anchors)
             if missing:
                 broken.append((page.name, target))
     assert broken == []

@@ -1,7 +1,7 @@
-"""Build the book: ``python -m book.build`` gathers its pages in ``book/_build/source`` and makes ``book/_build/html``.
+"""Build the book: ``python -m book.build`` collects its pages in ``book/_build/source`` and builds ``book/_build/html``.
 
-The chapters are the executed notebooks. Written here are only the pages that follow from the package: the API reference
-and the references.
+The chapters are the executed notebooks. This module generates the pages that come from docstrings: the API reference and
+the references.
 """
 
 import inspect
@@ -26,21 +26,21 @@ SOURCE, HTML = BUILT / "source", BUILT / "html"
 
 
 def main() -> None:
-    """Gather the pages and build them; a warning is an error."""
+    """Collect the pages and build the book; a warning is an error."""
     shutil.rmtree(BUILT, ignore_errors=True)
-    gather(SOURCE)
+    collect(SOURCE)
     command = [Path(sys.executable).with_name("jupyter-book"), "build", SOURCE, "--path-output", BUILT]
-    ended = subprocess.run(
+    code = subprocess.run(
         [*command, "-W", "-n", "--keep-going"], env=os.environ | {"PYTHONPATH": str(HERE.parent)}
     ).returncode
-    if ended:
-        sys.exit(ended)
+    if code:
+        sys.exit(code)
     (BUILT / "_build/html").rename(HTML)
     print(f"{HTML.relative_to(HERE.parent)}/index.html")
 
 
-def gather(folder: Path) -> None:
-    """Write everything that the book is made of into one folder."""
+def collect(folder: Path) -> None:
+    """Write the sources of all pages to one folder."""
     shutil.copytree(HERE / "_static", folder / "_static")
     for page in HERE.glob("*.md"):
         shutil.copy(page, folder)
@@ -55,7 +55,7 @@ def gather(folder: Path) -> None:
 
 
 def with_buttons(settings: dict[str, Any]) -> dict[str, Any]:
-    """Add the buttons for Colab and Binder where the repository has an address.
+    """Add the buttons for Colab and Binder if the repository has an address.
 
     >>> with_buttons({"repository": {"url": ""}})
     {}
@@ -69,23 +69,23 @@ def with_buttons(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def references() -> str:
-    """Return the page of references: what each formula's docstring names as its source."""
+    """Return the page of references: the source and departure from each formula's docstring."""
     lines = [
         "# References",
         "",
-        "As the docstrings of the formulas name them, with what the code does differently.",
+        "The source of each formula, and where the code departs from it, from the docstrings.",
         "",
     ]
     lines += ["| formula | source | departure |", "| --- | --- | --- |"]
     for name, function in functions().items():
-        found = formula(function)
-        cells = (f"{{func}}`{name} <{function.__module__}.{name}>`", linked(found.source), marked(found.departure))
+        card = formula(function)
+        cells = (f"{{func}}`{name} <{function.__module__}.{name}>`", linked(card.source), marked(card.departure))
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def linked(source: str) -> str:
-    """Turn the numbers of arXiv into links.
+    """Turn arXiv numbers into links.
 
     >>> linked("Hu 2022, arXiv 2106.09685")
     'Hu 2022, [arXiv 2106.09685](https://arxiv.org/abs/2106.09685)'
@@ -95,12 +95,12 @@ def linked(source: str) -> str:
 
 def marked(text: str) -> str:
     """Return a docstring's text as Markdown."""
-    text = re.sub(r":(?:func|class):`~?([\w.]+)`", lambda found: f"`{found[1].rpartition('.')[2]}`", text)
+    text = re.sub(r":(?:func|class):`~?([\w.]+)`", lambda match: f"`{match[1].rpartition('.')[2]}`", text)
     return re.sub(r":math:`(.*?)`", r"$\1$", text.replace("``", "`"))
 
 
 def api() -> str:
-    """Return the API reference: what the package gives, then every formula, from their docstrings."""
+    """Return the API reference: the public names, then every formula."""
     lines = ["# API reference", "", "```{eval-rst}", ".. currentmodule:: ftlab", "```", ""]
     for heading, names in GROUPS.items():
         lines += [f"## {heading}", "", "```{eval-rst}"]
@@ -109,7 +109,8 @@ def api() -> str:
             lines += [f".. {kind}:: ftlab.{name}", ""]
         lines += ["```", ""]
     lines += ["## Formulas", "", "```{eval-rst}"]
-    lines += [line for name, one in functions().items() for line in (f".. autofunction:: {one.__module__}.{name}", "")]
+    for name, function in functions().items():
+        lines += [f".. autofunction:: {function.__module__}.{name}", ""]
     return "\n".join([*lines, "```", ""])
 
 
@@ -123,7 +124,7 @@ GROUPS = {
     "In the notebooks": "explore slider formula doctor",
     "Errors": "InputError ArgumentError DivergenceError InterruptionError",
 }
-"""The public names in the order in which a reader needs them; ``check`` is explained in each chapter."""
+"""The public names in the order in which a reader needs them, without ``check``, which each chapter explains."""
 
 if __name__ == "__main__":
     main()

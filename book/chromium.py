@@ -8,7 +8,7 @@ from typing import Any
 
 @contextmanager
 def chromium(*, offline: bool) -> Iterator[Any]:
-    """Give a browser; offline it is sent to a proxy that is not there, so that whatever it asks of a network fails."""
+    """Yield a browser; offline, it uses a proxy that does not exist, so that every network request fails."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.support.ui import WebDriverWait
@@ -24,7 +24,7 @@ def chromium(*, offline: bool) -> Iterator[Any]:
     driver: Any = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     driver.set_script_timeout(60)
     driver.wait = lambda script, seconds=60: WebDriverWait(driver, seconds).until(
-        lambda one: one.execute_script(script)
+        lambda page: page.execute_script(script)
     )
     try:
         yield driver
@@ -34,7 +34,7 @@ def chromium(*, offline: bool) -> Iterator[Any]:
 
 @contextmanager
 def narrow(driver: Any, width: int) -> Iterator[None]:
-    """Show pages as on a phone."""
+    """Emulate the screen of a phone."""
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:

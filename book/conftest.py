@@ -1,4 +1,4 @@
-"""Keep what ``make book-test`` found, with the browser and the machine it ran on."""
+"""Record the result of ``make book-test``, with the browser and the machine."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def pytest_sessionfinish(session: Any, exitstatus: int) -> None:
-    """Write ``benchmarks/results/book.json`` after a whole run: a part of the tests leaves no record."""
+    """Write ``benchmarks/results/book.json`` if all tests of the book were run."""
     ran = {item.nodeid.partition("::")[0] for item in getattr(session, "items", ())}
     if {"book/browser.py", "book/live.py"} <= ran:
         from benchmarks.record import keep

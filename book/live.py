@@ -1,4 +1,4 @@
-"""A chapter in JupyterLab, as a student has it: opened in Chromium, run, a slider moved, and the figure changes."""
+"""Test a chapter in JupyterLab as a student uses it: open it in Chromium, run it, and move a slider."""
 
 import json
 import os
@@ -47,7 +47,9 @@ def lab(tmp_path: Path) -> Iterator[str]:
 
 
 IDLE = "return document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]')"
-ASLEEP = "[...document.querySelectorAll('.jp-OutputArea')].some(one => one.innerText.includes('Run this cell to move'))"
+ASLEEP = (
+    "[...document.querySelectorAll('.jp-OutputArea')].some(area => area.innerText.includes('Run this cell to move'))"
+)
 FIGURE = "document.querySelector('.jp-OutputArea img.widget-image')?.src"
 SLIDER = "document.querySelector('.jp-OutputArea .widget-slider [tabindex], .jp-OutputArea .noUi-handle')"
 
@@ -59,15 +61,17 @@ def test_a_chapter_runs_and_its_explorer_answers(lab):
         while not any(
             kernel["execution_state"] == "idle" for kernel in json.load(urllib.request.urlopen(f"{lab}/api/kernels"))
         ):
-            time.sleep(0.5)  # before that the page says idle too, and asks which kernel is wanted
+            time.sleep(0.5)  # before that, the page shows idle too, and asks for a kernel
         browser.wait(IDLE, 90)
-        assert not browser.execute_script(f"return {FIGURE}"), "what is saved has no live widget"
-        assert browser.execute_script(f"return {ASLEEP}"), "in a notebook that is not trusted the page says what to do"
+        assert not browser.execute_script(f"return {FIGURE}"), "the saved notebook has no live widget"
+        assert browser.execute_script(f"return {ASLEEP}"), (
+            "in an untrusted notebook, the explorer asks the reader to run the cell"
+        )
         for kind, text in ((".lm-MenuBar-item", "Run"), (".lm-Menu-item", "Run All Cells")):
-            menu = f"[...document.querySelectorAll('{kind}')].find(one => one.innerText.trim() === '{text}')"
+            menu = f"[...document.querySelectorAll('{kind}')].find(item => item.innerText.trim() === '{text}')"
             browser.wait(f"return {menu}", 30).click()
         before = browser.wait(f"return {FIGURE}", 300)
-        browser.wait(IDLE, 400)  # until the last cell was run, the kernel answers no slider
+        browser.wait(IDLE, 400)  # the kernel answers sliders only after the last cell
         slider = browser.wait(f"return {SLIDER}")
         browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", slider)
         slider.send_keys("\ue014\ue014")  # the right arrow key

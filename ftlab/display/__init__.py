@@ -1,1 +1,1 @@
-"""Display: figures, explorers, formula cards, the progress bar."""
+"""Display: tables, figures, explorers, formula cards, the progress bar."""

@@ -1,8 +1,8 @@
-"""Explorers: a figure that answers to sliders, live where a kernel runs and from frames where none does.
+"""Explorers: figures with sliders, drawn live in a running kernel and from saved frames without one.
 
-``explore(draw, lr=slider([0.1, 0.5, 1.0]))`` is one call. With a kernel the sliders are ipywidgets; what the notebook
-saves besides is a page of its own: every frame with its description, behind plain HTML sliders that need no kernel and
-no network.
+An explorer is one call: ``explore(draw, lr=slider([0.1, 0.5, 1.0]))``. In a kernel the sliders are ipywidgets. The
+notebook also saves an HTML page with every frame and its description behind plain sliders, which needs no kernel and no
+network.
 """
 
 import asyncio
@@ -13,14 +13,15 @@ from html import escape
 from typing import Any
 
 from ftlab.display.explorer_page import page
+from ftlab.display.progress import in_notebook
 from ftlab.errors import argument_error
 
 MOST_FRAMES = 60
-"""Frames of one explorer: more make the saved page too heavy."""
+"""The most frames of one explorer; more make the saved page too large."""
 WAIT = 0.1
-"""Seconds without a further move of a slider before a live figure is drawn."""
+"""Seconds that a slider must rest before a live figure is drawn."""
 COLOURS = 64
-"""Colours that a frame keeps: few enough to be small, more than a line drawing has."""
+"""Colours in a saved frame: few, so that the file is small, but enough for a line drawing."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 Draw = Callable[..., tuple[Any, str]]
@@ -28,13 +29,13 @@ Draw = Callable[..., tuple[Any, str]]
 
 @dataclass(frozen=True)
 class Slider:
-    """The values that a control may take, and the one to begin with."""
+    """The values of a control, and its initial value."""
 
     values: tuple[Any, ...]
     start: Any
 
     def label(self, value: Any) -> str:
-        """Return a value as it is shown.
+        """Return a value as text.
 
         >>> slider([1e-5, 0.30000000000000004]).label(0.30000000000000004)
         '0.3'
@@ -43,41 +44,42 @@ class Slider:
 
 
 def slider(values: Sequence[Any], start: Any = None) -> Slider:
-    """Return a control that goes through some values.
+    """Return a slider over a list of values.
 
     Args:
-        values: At least two, all different: numbers, or words.
-        start: One of them; the first where it is left out.
+        values: At least two numbers or words, whose labels differ.
+        start: The initial value; the first one if left out.
 
     Raises:
-        ArgumentError: If there are fewer than two, two are alike, or ``start`` is none of them.
+        ArgumentError: If there are fewer than two values, two have the same label, or ``start`` is not among them.
 
     Example:
         >>> slider([0.1, 0.5, 1.0], start=0.5)
         Slider(values=(0.1, 0.5, 1.0), start=0.5)
     """
-    given = tuple(values)
-    begin = given[0] if start is None and given else start
-    if len(given) < 2 or len({Slider((), None).label(value) for value in given}) < len(given):
-        raise argument_error("slider", "values", "be at least two that look different", str(list(given)), "Give more")
-    if begin not in given:
-        raise argument_error("slider", "start", "be one of the values", repr(start), f"Choose one of {list(given)}")
-    return Slider(given, begin)
+    options = tuple(values)
+    initial = options[0] if start is None and options else start
+    if len(options) < 2 or len({Slider((), None).label(value) for value in options}) < len(options):
+        do = "Give more, or values that differ in their first four digits"
+        raise argument_error("slider", "values", "be at least two with different labels", str(list(options)), do)
+    if initial not in options:
+        raise argument_error("slider", "start", "be one of the values", repr(start), f"Choose one of {list(options)}")
+    return Slider(options, initial)
 
 
 def explore(draw: Draw, *, goal: str = "", **controls: Slider) -> None:
-    """Show a figure that answers to sliders.
+    """Show a figure with sliders.
 
     Args:
-        draw: From one value per control to a figure and a sentence that says what it shows, the figure a
-            ``matplotlib.figure.Figure``. An error in it is raised at once, for every frame.
-        goal: What the reader is to reach, in a sentence; the sentence of a frame that reaches it holds "Goal reached".
-        **controls: Sliders, by the names of ``draw``'s arguments. Without a kernel each is moved with the others at
-            their start, so that the frames are as many as all values together; at most 60.
+        draw: A function of one value per control that returns a ``matplotlib.figure.Figure`` and a sentence describing
+            it. Every frame is drawn at once, so an error in any of them is raised immediately.
+        goal: A sentence with the reader's goal. The description of a frame that reaches it contains "Goal reached".
+        **controls: Sliders, by the names of ``draw``'s arguments. For the saved page, each slider is moved with the
+            others at their start; that makes at most 60 frames.
 
     Raises:
-        ArgumentError: If there is no control, one is not a slider, there are too many frames, or ``draw`` gives no figure
-            with a sentence.
+        ArgumentError: If there is no control, a control is not a slider, there are too many frames, or ``draw`` does not
+            return a figure and a sentence.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -90,28 +92,29 @@ def explore(draw: Draw, *, goal: str = "", **controls: Slider) -> None:
     """
     check_controls(controls)
     start = {name: control.start for name, control in controls.items()}
-    frames = {places: render(draw, values) for places, values in sweeps(controls).items()}
-    image, words = frames[at_start(controls)]
+    frames = {indices: render(draw, values) for indices, values in sweeps(controls).items()}
+    image, description = frames[at_start(controls)]
     from IPython.display import display
 
-    said = f"{', '.join(f'{name} = {control.label(start[name])}' for name, control in controls.items())}: {words}"
+    settings = ", ".join(f"{name} = {control.label(start[name])}" for name, control in controls.items())
+    text = f"{settings}: {description}"
     labels = {name: [control.label(value) for value in control.values] for name, control in controls.items()}
     bundle: dict[str, Any] = {
-        "text/plain": said,
+        "text/plain": text,
         "text/html": page(draw.__name__, goal, labels, at_start(controls), frames),
     }
-    if _in_kernel():
-        box = live(draw, goal, controls, image, words)
+    if in_notebook():
+        box = live(draw, goal, controls, image, description)
         bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
         display(bundle, raw=True)
     else:
-        print(said)
+        print(text)
 
 
 def check_controls(controls: dict[str, Slider]) -> None:
-    """Refuse controls of which no explorer can be made."""
+    """Refuse controls that are not sliders or make too many frames."""
     if not controls or not all(isinstance(control, Slider) for control in controls.values()):
-        do = "As in explore(draw, lr=slider([0.1, 0.5, 1.0]))"
+        do = "Write explore(draw, lr=slider([0.1, 0.5, 1.0]))"
         raise argument_error("explore", "controls", "be sliders", str(controls), do)
     frames = len(sweeps(controls))
     if frames > MOST_FRAMES:
@@ -121,32 +124,34 @@ def check_controls(controls: dict[str, Slider]) -> None:
 
 
 def sweeps(controls: dict[str, Slider]) -> dict[tuple[int, ...], dict[str, Any]]:
-    """Return the values of every frame by the sliders' places: each through its values, the others at their start.
+    """Return the arguments of every frame by slider indices: each slider is moved with the others at their start.
 
     >>> sweeps({"a": slider([1, 2]), "b": slider([5, 6], start=6)})
     {(0, 1): {'a': 1, 'b': 6}, (1, 1): {'a': 2, 'b': 6}, (0, 0): {'a': 1, 'b': 5}}
     """
-    start, begin = {name: control.start for name, control in controls.items()}, at_start(controls)
-    return {
-        (*begin[:which], index, *begin[which + 1 :]): start | {name: value}
-        for which, (name, control) in enumerate(controls.items())
-        for index, value in enumerate(control.values)
-    }
+    start, start_indices = {name: control.start for name, control in controls.items()}, at_start(controls)
+    frames = {}
+    for position, (name, control) in enumerate(controls.items()):
+        for index, value in enumerate(control.values):
+            indices = (*start_indices[:position], index, *start_indices[position + 1 :])
+            frames[indices] = start | {name: value}
+    return frames
 
 
 def at_start(controls: dict[str, Slider]) -> tuple[int, ...]:
-    """Return each control's place to begin with."""
+    """Return the index of each slider's initial value."""
     return tuple(control.values.index(control.start) for control in controls.values())
 
 
 def render(draw: Draw, values: dict[str, Any]) -> tuple[bytes, str]:
-    """Return a frame: the picture as PNG, and the sentence that says what it shows."""
-    drawn = draw(**values)
-    if not (isinstance(drawn, tuple) and len(drawn) == 2 and hasattr(drawn[0], "savefig") and str(drawn[1]).strip()):
+    """Return a frame: the figure as PNG, and the sentence that describes it."""
+    result = draw(**values)
+    pair = isinstance(result, tuple) and len(result) == 2
+    if not (pair and hasattr(result[0], "savefig") and str(result[1]).strip()):
         do = "End draw with: return figure, 'what it shows'"
-        raise argument_error("explore", "draw", "give a figure and a sentence", type(drawn).__name__, do)
-    figure, words = drawn
-    return picture(figure), " ".join(str(words).split())
+        raise argument_error("explore", "draw", "return a figure and a sentence", type(result).__name__, do)
+    figure, description = result
+    return picture(figure), " ".join(str(description).split())
 
 
 def picture(figure: Any) -> bytes:
@@ -159,12 +164,12 @@ def picture(figure: Any) -> bytes:
     return small.getvalue()
 
 
-def live(draw: Draw, goal: str, controls: dict[str, Slider], image: bytes, words: str) -> Any:
-    """Return a box of widgets that redraw once a slider has come to rest."""
+def live(draw: Draw, goal: str, controls: dict[str, Slider], image: bytes, description: str) -> Any:
+    """Return a box of widgets that redraws the figure once a slider rests."""
     import ipywidgets
 
     picture = ipywidgets.Image(value=image, format="png")
-    said, trouble = ipywidgets.HTML(escape(words)), ipywidgets.HTML()
+    caption, error_box = ipywidgets.HTML(escape(description)), ipywidgets.HTML()
     sliders = {
         name: ipywidgets.SelectionSlider(
             options=[(control.label(value), value) for value in control.values],
@@ -177,21 +182,21 @@ def live(draw: Draw, goal: str, controls: dict[str, Slider], image: bytes, words
 
     def redraw() -> None:
         try:
-            drawn, told = render(draw, {name: one.value for name, one in sliders.items()})
+            png, sentence = render(draw, {name: widget.value for name, widget in sliders.items()})
         except Exception as error:
-            trouble.value = f'<pre role="alert">{escape(type(error).__name__)}: {escape(str(error))}</pre>'
+            error_box.value = f'<pre role="alert">{escape(type(error).__name__)}: {escape(str(error))}</pre>'
             raise
-        picture.value, said.value, trouble.value = drawn, escape(told), ""
+        picture.value, caption.value, error_box.value = png, escape(sentence), ""
 
-    moved = Debounced(redraw, WAIT)
-    for one in sliders.values():
-        one.observe(lambda _: moved(), "value")
-    head = [ipywidgets.HTML(f"<b>Goal:</b> {escape(goal)}")] if goal else []
-    return ipywidgets.VBox([*head, *sliders.values(), picture, said, trouble])
+    redraw_soon = Debounced(redraw, WAIT)
+    for widget in sliders.values():
+        widget.observe(lambda _: redraw_soon(), "value")
+    title = [ipywidgets.HTML(f"<b>Goal:</b> {escape(goal)}")] if goal else []
+    return ipywidgets.VBox([*title, *sliders.values(), picture, caption, error_box])
 
 
 class Debounced:
-    """A call that waits until no further one has come for a while; without an event loop it is made at once."""
+    """A call that is delayed until no other has followed for ``wait`` seconds; immediate without an event loop."""
 
     def __init__(self, call: Callable[[], None], wait: float) -> None:
         self.call, self.wait = call, wait
@@ -206,11 +211,3 @@ class Debounced:
         if self.pending:
             self.pending.cancel()
         self.pending = loop.call_later(self.wait, self.call)
-
-
-def _in_kernel() -> bool:
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return False
-    return hasattr(get_ipython(), "kernel")

@@ -1,4 +1,4 @@
-"""A live progress bar in a terminal and in a notebook; elsewhere a line an epoch."""
+"""A progress bar in a terminal or notebook; elsewhere one line per epoch."""
 
 import os
 import sys
@@ -9,21 +9,21 @@ Record = dict[str, Any]
 
 
 class Progress:
-    """Counts samples; shows the loss, the learning rate, samples per second and the time left."""
+    """A bar that counts samples and shows the loss, the learning rate, samples per second and the time left."""
 
     def __init__(self, samples: int, done: int, shown: bool | None) -> None:
         from tqdm.auto import tqdm
 
         self._lines = (shown is None and not in_notebook()) or bool(shown)
-        shown = watched() if shown is None else shown
-        form = "{l_bar}{bar}| {n_fmt}/{total_fmt} samples, {rate_fmt}, {remaining} left{postfix}"
+        shown = is_interactive() if shown is None else shown
+        bar_format = "{l_bar}{bar}| {n_fmt}/{total_fmt} samples, {rate_fmt}, {remaining} left{postfix}"
         self._bar = tqdm(
-            total=samples, initial=done, disable=not shown, unit=" samples", desc="fine-tuning", bar_format=form
+            total=samples, initial=done, disable=not shown, unit=" samples", desc="fine-tuning", bar_format=bar_format
         )
         self._last = 0.0
 
     def update(self, record: Record) -> None:
-        """Move on by one step; the numbers beside the bar change at most ten times a second."""
+        """Count the samples of one step; the numbers beside the bar are updated at most ten times a second."""
         now = time.monotonic()
         if now - self._last > 0.1:
             self._bar.set_postfix_str(f"loss {record['loss']:.3f}, lr {record['lr']:.1e}", refresh=False)
@@ -31,25 +31,25 @@ class Progress:
         self._bar.update(record["samples"])
 
     def say(self, line: str) -> None:
-        """Print a line about an epoch: above the bar in a terminal, alone where no terminal is attached."""
+        """Print a line about an epoch, above the bar if there is one; in a notebook, print nothing."""
         if self._lines and not in_notebook():
             self._bar.write(line, file=sys.stderr)
             sys.stderr.flush()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop the bar and leave it as it is."""
         self._bar.close()
 
 
 def count_runs(total: int | None) -> Any:
-    """Return a bar that counts whole runs, silent where nobody watches: ``update()`` moves it on, ``close()`` ends it."""
+    """Return a tqdm bar that counts runs; it is hidden unless the session is interactive."""
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, disable=not watched(), unit=" runs", desc="fine-tuning")
+    return tqdm(total=total, disable=not is_interactive(), unit=" runs", desc="fine-tuning")
 
 
-def watched() -> bool:
-    """Return whether somebody may be watching."""
+def is_interactive() -> bool:
+    """Return whether a notebook or terminal is attached and tqdm is not disabled."""
     return (in_notebook() or sys.stderr.isatty()) and os.environ.get("TQDM_DISABLE", "0") in ("", "0")
 
 

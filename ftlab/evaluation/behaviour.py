@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from ftlab.data.load import EMBEDDED, load_pairs
@@ -17,6 +16,7 @@ KINDS = {
     "direction": "a change of meaning moves the probability the right way",
 }
 """The kinds of checks, and what each requires."""
+HEADER = ("kind", "capability", "checks", "passed", "95 % interval")
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,22 @@ class Behaviour:
         return list(dict.fromkeys((answer.kind, answer.capability) for answer in self.answers))
 
     def __str__(self) -> str:
-        lines = [f"{'kind':<11} {'capability':<17} {'checks':>6}  passed  95 % interval"]
-        for kind, capability, count, share, low, high in self.rows():
-            lines.append(f"{kind:<11} {capability:<17} {count:>6}  {share:>6.2f}  {low:.2f} to {high:.2f}")
-        return "\n".join(lines)
+        from ftlab.display.table import as_text
+
+        return as_text([HEADER, *self._cells()], "<<>><")
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "<tr><th>kind</th><th>capability</th><th>checks</th><th>passed</th><th>95 % interval</th></tr>"
-        body = "".join(
-            f"<tr><td>{escape(kind)}</td><td>{escape(capability)}</td><td>{count}</td>"
-            f"<td>{share:.2f}</td><td>{low:.2f} to {high:.2f}</td></tr>"
+        from ftlab.display.table import as_html
+
+        return as_html(HEADER, self._cells())
+
+    def _cells(self) -> list[tuple[str, str, int, str, str]]:
+        return [
+            (kind, capability, count, f"{share:.2f}", f"{low:.2f} to {high:.2f}")
             for kind, capability, count, share, low, high in self.rows()
-        )
-        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+        ]
 
 
 def check_behaviour(model: Any, *, positive: str = "positive") -> Behaviour:

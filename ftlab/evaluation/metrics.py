@@ -1,4 +1,4 @@
-"""Metrics over samples, each with a 95 % bootstrap interval; the tests hold them against scikit-learn."""
+"""Metrics over samples, each with a 95 % bootstrap interval; the tests compare them with scikit-learn."""
 
 import math
 import warnings
@@ -14,7 +14,7 @@ from ftlab.errors import argument_error
 Array = npt.NDArray[Any]
 RESAMPLES = 1000
 TINY = float(np.finfo(np.float64).eps)
-"""The smallest probability that enters a logarithm, as in scikit-learn."""
+"""Probabilities are clipped to at least this before a logarithm, as in scikit-learn."""
 TITLES = {
     "accuracy": "accuracy",
     "f1": "F1",
@@ -26,80 +26,95 @@ TITLES = {
     "pearson": "Pearson",
     "spearman": "Spearman",
 }
+BOUNDS, NO_INTERVAL = ("low", "high"), (math.nan, math.nan)
+MAIN_METRIC = {"classification": "accuracy", "multilabel": "f1_micro", "regression": "pearson"}
+"""By kind of task, the metric by which runs are compared; higher is better."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a model reached on one split."""
+    """The metrics of a model on one split, each with its 95 % interval."""
 
     values: dict[str, float]
-    """By name; NaN where a metric is undefined."""
+    """Values by metric name; NaN where a metric is undefined."""
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Low and high end of each 95 % interval."""
+    """The lower and upper bound of each 95 % interval."""
     undefined: dict[str, str] = field(default_factory=dict)
-    """Why a metric is undefined, in words."""
+    """The reason why a metric is undefined."""
     n: int = 0
+    """The number of samples."""
     split: str = ""
     confusion: Any = None
     """Rows are true classes, columns predicted ones (a ``pandas.DataFrame``); classification only."""
 
     def __getitem__(self, name: str) -> float:
+        """Return a metric, or a bound of its interval: ``metrics["accuracy_low"]``; NaN if it is undefined."""
+        metric, _, bound = name.rpartition("_")
+        if bound in BOUNDS and metric in self.values:
+            return self.intervals.get(metric, NO_INTERVAL)[BOUNDS.index(bound)]
         return self.values[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as one flat dictionary, as ``metrics.json`` holds it; undefined is None, with a note."""
+        """Return one flat dictionary, as in ``metrics.json``; an undefined metric is None, with its reason as a note."""
         flat: dict[str, Any] = {}
-        for name, value in self.values.items():
-            low, high = self.intervals.get(name, (math.nan, math.nan))
-            for key, number in ((name, value), (f"{name}_low", low), (f"{name}_high", high)):
-                flat[key] = number if math.isfinite(number) else None
+        for name in self.values:
+            for key in (name, f"{name}_low", f"{name}_high"):
+                flat[key] = self[key] if math.isfinite(self[key]) else None
             if name in self.undefined:
                 flat[f"{name}_note"] = self.undefined[name]
         return flat | {"n": self.n, "split": self.split}
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Return title, value and interval of each metric as text."""
+        """Return the title, value and interval of each metric as text."""
         rows = []
         for name, value in self.values.items():
-            low, high = self.intervals.get(name, (math.nan, math.nan))
-            shown = self.undefined.get(name) or f"{value:.3f}"
-            rows.append((TITLES[name], shown, f"{low:.3f} to {high:.3f}" if math.isfinite(low) else ""))
+            low, high = self.intervals.get(name, NO_INTERVAL)
+            text = self.undefined.get(name) or f"{value:.3f}"
+            title = "loss" if name == "loss" and "mse" in self.values else TITLES[name]  # that of a regression
+            rows.append((title, text, f"{low:.3f} to {high:.3f}" if math.isfinite(low) else ""))
         return rows
 
     def __str__(self) -> str:
-        rows = [(f"{self.split}, n = {self.n}", "value", "95 % interval"), *self.rows()]
-        wide = max(len(title) for title, _, _ in rows)
-        return "\n".join(f"{title:<{wide}}  {value:>8}  {interval}".rstrip() for title, value, interval in rows)
+        from ftlab.display.table import as_text
+
+        return as_text([self._header, *self.rows()], ("<", ">8", "<"))
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = f"<tr><th>{self.split}, n = {self.n}</th><th>value</th><th>95 % interval</th></tr>"
-        body = "".join(f"<tr><td>{a}</td><td>{b}</td><td>{c}</td></tr>" for a, b, c in self.rows())
-        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+        from ftlab.display.table import as_html
+
+        return as_html(self._header, self.rows())
+
+    @property
+    def _header(self) -> tuple[str, str, str]:
+        return (f"{self.split}, n = {self.n}", "value", "95 % interval")
 
 
 def measure(
     task: Task, logits: Array, labels: Array, *, split: str = "", resamples: int | None = None, seed: int = 0
 ) -> Metrics:
-    """Measure predictions against true labels; every average is over samples, never over batches.
+    """Compute the metrics of predictions; every average is over samples, never over batches.
 
     ================  ==========================================================================================
     kind of task      metrics
     ================  ==========================================================================================
-    classification    accuracy, F1 (of the second of two classes, else macro), AUC-ROC (else one against the
-                      rest, macro), log loss, confusion matrix; two classes have the macro F1 as well
-    multilabel        accuracy (all labels of a row right), F1 macro and micro, AUC-ROC (macro), log loss
-    regression        mean squared error, Pearson's and Spearman's correlation
+    two classes       accuracy, F1 of the second class, macro F1, AUC-ROC, log loss, confusion matrix
+    more classes      accuracy, macro F1, AUC-ROC (one-vs-rest, macro), log loss, confusion matrix
+    multilabel        accuracy (all labels of a row correct), macro and micro F1, AUC-ROC (macro), log loss
+    regression        mean squared error (also as the loss), Pearson's and Spearman's correlation
     ================  ==========================================================================================
 
     Args:
-        task: What was to be learned.
-        logits: Shape (N, C), or (N,) in a regression.
-        labels: Shape (N,), or (N, C) of 0 and 1 for several labels.
-        split: The split's name, kept with the numbers.
-        resamples: The number of bootstrap resamples for the percentile intervals, 1000 if left out; 0 for no intervals.
-        seed: Of that drawing.
+        task: The kind of task and its label names.
+        logits: Shape (N, C), or (N,) for a regression.
+        labels: Shape (N,), or (N, C) of 0 and 1 for a multilabel task.
+        split: The name of the split, kept with the metrics.
+        resamples: Bootstrap resamples for the percentile intervals, 1000 by default; 0 for no intervals.
+        seed: The seed of the bootstrap.
+
+    Returns:
+        The metrics with their intervals; a metric that is undefined for these labels is NaN, with the reason.
 
     Raises:
         ArgumentError: If there is no sample, or a logit is not finite.
@@ -115,20 +130,20 @@ def measure(
     """
     if not len(labels) or not np.isfinite(logits).all():
         got = "no sample" if not len(labels) else f"{(~np.isfinite(logits)).sum()} that are NaN or infinite"
-        raise argument_error("measure", "logits", "be finite, one row a sample", got, "The model may have diverged")
+        raise argument_error("measure", "logits", "be finite, one row per sample", got, "The model may have diverged")
     logits = logits.astype(np.float64)
     outputs = logits if task.kind == "regression" else _probabilities(logits, task.kind)
     values, undefined = _values(task, outputs, labels)
-    chance = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {name: [] for name in values}
+    generator = np.random.default_rng(seed)
+    resampled: dict[str, list[float]] = {name: [] for name in values}
     for _ in range(RESAMPLES if resamples is None else resamples):
-        rows = chance.integers(0, len(labels), len(labels))
+        rows = generator.integers(0, len(labels), len(labels))
         for name, value in _values(task, outputs[rows], labels[rows])[0].items():
-            drawn[name].append(value)
+            resampled[name].append(value)
     intervals = {
-        name: (float(np.nanpercentile(many, 2.5)), float(np.nanpercentile(many, 97.5)))
-        for name, many in drawn.items()
-        if many and name not in undefined and not np.isnan(many).all()
+        name: (float(np.nanpercentile(draws, 2.5)), float(np.nanpercentile(draws, 97.5)))
+        for name, draws in resampled.items()
+        if draws and name not in undefined and not np.isnan(draws).all()
     }
     confusion = _confusion(task, outputs, labels) if task.kind == "classification" else None
     return Metrics(values, intervals, undefined, len(labels), split, confusion)
@@ -142,7 +157,7 @@ def _probabilities(logits: Array, kind: str) -> Array:
 
 
 def _values(task: Task, outputs: Array, labels: Array) -> tuple[dict[str, float], dict[str, str]]:
-    """Compute every metric of the task once; NaN, with a reason, where one is undefined."""
+    """Return the metrics of the task, NaN where one is undefined, and the reasons why."""
     from sklearn import config_context
 
     compute = {"classification": _classification, "multilabel": _multilabel, "regression": _regression}[task.kind]
@@ -154,34 +169,38 @@ def _values(task: Task, outputs: Array, labels: Array) -> tuple[dict[str, float]
 def _classification(task: Task, outputs: Array, labels: Array) -> tuple[dict[str, float], dict[str, str]]:
     classes = np.arange(len(task.names))
     predicted = outputs.argmax(axis=1)
-    two = len(classes) == 2
+    binary = len(classes) == 2
     per_class = _f1(labels, predicted, len(classes))
-    values = {"accuracy": float((labels == predicted).mean()), "f1": float(per_class[1] if two else per_class.mean())}
-    if two:
+    values = {
+        "accuracy": float((labels == predicted).mean()),
+        "f1": float(per_class[1] if binary else per_class.mean()),
+    }
+    if binary:
         values["f1_macro"] = float(per_class.mean())
     undefined = {}
-    absent = [task.names[one] for one in classes if not (labels == one).any()]
+    absent = [task.names[index] for index in classes if not (labels == index).any()]
     if absent:
         values["auc_roc"] = math.nan
-        only = "the split holds one class only" if len(set(labels.tolist())) == 1 else f"no sample of {absent[0]!r}"
-        undefined["auc_roc"] = f"undefined: {only}"
+        one_class = len(set(labels.tolist())) == 1
+        reason = "the split holds one class only" if one_class else f"no sample of {absent[0]!r}"
+        undefined["auc_roc"] = f"undefined: {reason}"
     else:
-        chosen = classes[1:] if two else classes
-        values["auc_roc"] = _auc(labels[:, None] == chosen, outputs[:, chosen])
+        positive = classes[1:] if binary else classes
+        values["auc_roc"] = _auc(labels[:, None] == positive, outputs[:, positive])
     values["loss"] = float(-np.log(outputs[np.arange(len(labels)), labels].clip(TINY)).mean())
     return values, undefined
 
 
 def _f1(labels: Array, predicted: Array, classes: int) -> Array:
-    """Return the F1 of each class, 0 where it neither occurs nor is given. An interval asks for it a thousand times."""
+    """Return the F1 of each class, 0 for one that is neither true nor predicted; fast, since every resample needs it."""
     hits = np.bincount(labels[labels == predicted], minlength=classes)
-    either = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    found: Array = 2 * hits / either.clip(1)
-    return found
+    total = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
+    scores: Array = 2 * hits / total.clip(1)
+    return scores
 
 
 def _auc(positive: Array, scores: Array) -> float:
-    """Return how often a positive sample scores above a negative one (Mann and Whitney), the mean over the columns."""
+    """Return the probability that a positive sample scores above a negative one (Mann-Whitney), averaged over columns."""
     from scipy.stats import rankdata
 
     count = positive.sum(axis=0)

@@ -1,1 +1,1 @@
-"""Checkers of the course's exercises: ``ftlab.check.exercise("03.2", answer)`` accepts an answer or gives a hint."""
+"""Checkers for the exercises of the course: ``ftlab.check.exercise("03.2", answer)`` accepts an answer or gives a hint."""

@@ -1,4 +1,4 @@
-"""Check an answer, keep what was answered, and read what was handed in."""
+"""Check answers to exercises, save them to a file, and mark the files that learners hand in."""
 
 import inspect
 import json
@@ -18,12 +18,12 @@ from ftlab.exercises.sealed import sealed_answers
 from ftlab.files import write_text
 
 Task = Callable[[Callable[..., Any]], None]
-"""A checker of a learner's function: it raises a :class:`~ftlab.exercises.probe.HintError` unless all is right."""
+"""A checker of a learner's function; it raises a :class:`~ftlab.exercises.probe.HintError` if the function is wrong."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of an answer."""
+    """The result of checking an answer."""
 
     number: str
     right: bool
@@ -37,8 +37,8 @@ class Verdict:
 
 
 @dataclass
-class Kept:
-    """What is kept of one exercise."""
+class Record:
+    """The recorded answer to one exercise."""
 
     right: bool
     tries: int
@@ -46,34 +46,34 @@ class Kept:
 
 
 class Check:
-    """Checks answers and remembers them.
+    """A checker that records the answers.
 
     >>> Check().exercise("01.1", ...)
     01.1: not yet. Put your answer in place of the three dots.
     """
 
     def __init__(self) -> None:
-        self.kept: dict[str, Kept] = {}
+        self.kept: dict[str, Record] = {}
 
     def exercise(self, number: str, answer: Any) -> Verdict:
-        """Say whether an answer is right; if it is not, give a hint and never the answer.
+        """Check and record an answer; a wrong one gets a hint, never the answer.
 
         Args:
-            number: As it stands in the chapter: ``"03.2"``.
-            answer: A number, a word in quotes, or a function, whatever the exercise asks for. A learner's function
-                that fails is a wrong answer; its error is the hint.
+            number: The number of the exercise, such as ``"03.2"``.
+            answer: A number, a word in quotes, or a function, as the exercise asks. A function that raises an error is
+                a wrong answer, and the error is the hint.
 
         Raises:
             ArgumentError: If there is no such exercise.
         """
         verdict = self.solution(number, answer)
-        before = self.kept.get(number, Kept(right=False, tries=0, answer=""))
+        before = self.kept.get(number, Record(right=False, tries=0, answer=""))
         if answer is not ... and not before.right:
-            self.kept[number] = Kept(verdict.right, before.tries + 1, as_text(answer))
+            self.kept[number] = Record(verdict.right, before.tries + 1, as_text(answer))
         return verdict
 
     def solution(self, number: str, answer: Any) -> Verdict:
-        """Check an answer as :meth:`exercise` does, but do not keep it: it is the page's own.
+        """Check an answer without recording it; for the solutions on the course's own pages.
 
         >>> checker = Check()
         >>> checker.solution("01.1", ...).right, checker.kept
@@ -83,27 +83,30 @@ class Check:
         return Verdict(number, not hint, hint)
 
     def keep(self, file: str | Path, name: str) -> Path:
-        """Write what was answered so far to a file that can be handed in.
+        """Write the recorded answers to a file to hand in.
 
         Args:
-            file: Where; an older one is replaced.
-            name: Whose answers they are.
+            file: The path of the file; an existing file is replaced.
+            name: The learner's name.
         """
         path = Path(file)
-        content = {"name": name, "exercises": {number: asdict(one) for number, one in sorted(self.kept.items())}}
+        content = {"name": name, "exercises": {number: asdict(record) for number, record in sorted(self.kept.items())}}
         write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         return path
 
     def marks(self, files: Iterable[str | Path]) -> Any:
-        """Return a table of what learners handed in: a row for each, a column for each exercise.
+        """Return a table of the files that learners handed in: a row for each file, a column for each exercise.
 
-        Numbers and words are checked again; of a function the file says what it did, with its source to be read.
+        Numbers and words are checked again. Functions are not run: the file holds their source and the earlier result.
         """
         import pandas as pd
 
-        handed = [read(Path(file)) for file in files]
-        rows = [{number: _again(number, one) for number, one in every["exercises"].items()} for every in handed]
-        return pd.DataFrame(rows, index=[every["name"] for every in handed]).fillna(False).sort_index(axis=1)
+        contents = [read(Path(file)) for file in files]
+        rows = [
+            {number: _check_again(number, record) for number, record in content["exercises"].items()}
+            for content in contents
+        ]
+        return pd.DataFrame(rows, index=[content["name"] for content in contents]).fillna(False).sort_index(axis=1)
 
 
 def numbers() -> list[str]:
@@ -117,34 +120,33 @@ def numbers() -> list[str]:
 
 @cache
 def tasks() -> dict[str, Task]:
-    """Return the checkers of functions by the exercise's number."""
-    chapters = [import_module(f"{functions.__name__}.{one.name}") for one in iter_modules(functions.__path__)]
+    """Return the checkers of functions by exercise number."""
+    chapters = [import_module(f"{functions.__name__}.{module.name}") for module in iter_modules(functions.__path__)]
     return {number: task for chapter in chapters for number, task in chapter.TASKS.items()}
 
 
 def judge(number: str, answer: Any) -> str:
-    """Return a hint, or nothing where the answer is right."""
+    """Return a hint, or an empty string if the answer is right."""
     if number not in numbers():
-        raise argument_error(
-            "check", "number", "be that of an exercise", repr(number), f"Choose one of {', '.join(numbers())}"
-        )
+        do = f"Choose one of {', '.join(numbers())}"
+        raise argument_error("check", "number", "be that of an exercise", repr(number), do)
     if answer is ...:
         return "Put your answer in place of the three dots."
     if number in sealed_answers():
         return sealed_answers()[number].judge(number, answer)
     if not callable(answer):
-        return f"The answer must be a function: give its name without brackets. Got {type(answer).__name__}."
+        return f"The answer must be a function: write its name without brackets. Got {type(answer).__name__}."
     try:
         tasks()[number](answer)
     except HintError as hint:
         return str(hint)
-    except Exception as error:  # whatever a learner's function may raise
+    except Exception as error:  # whatever the learner's function raises
         return f"Your function raised {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return ""
 
 
 def as_text(answer: Any) -> str:
-    """Return an answer as it is kept: a function by its source."""
+    """Return an answer as it is recorded: JSON, or the source of a function."""
     if callable(answer):
         try:
             return inspect.getsource(answer)
@@ -154,22 +156,24 @@ def as_text(answer: Any) -> str:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """Return what a file says that was handed in."""
+    """Return the content of a file that was handed in."""
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         if not {"name", "exercises"} <= content.keys():
-            raise ValueError("it has no name or no exercises")
+            raise ValueError("it lacks a name or exercises")
         return content
     except (OSError, ValueError, AttributeError) as error:
-        do = "Make it with ftlab.check.keep"
-        raise input_error("check", "file", "be answers that were kept", f"{file}: {error}", do) from error
+        do = "Write it with ftlab.check.keep"
+        raise input_error(
+            "check", "file", "hold answers written by ftlab.check.keep", f"{file}: {error}", do
+        ) from error
 
 
-def _again(number: str, kept: dict[str, Any]) -> bool:
-    if number in sealed_answers() and kept["right"]:
-        return not sealed_answers()[number].judge(number, json.loads(kept["answer"]))
-    return bool(kept["right"])
+def _check_again(number: str, record: dict[str, Any]) -> bool:
+    if number in sealed_answers() and record["right"]:
+        return not sealed_answers()[number].judge(number, json.loads(record["answer"]))
+    return bool(record["right"])
 
 
 check = Check()
-"""What a learner has answered so far, in this session."""
+"""The learner's answers in this session."""

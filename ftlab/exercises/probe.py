@@ -1,4 +1,4 @@
-"""What a checker of functions is made of: run the learner's function, and expect something of what it gives."""
+"""Building blocks for checkers of functions: run the learner's function and compare its result."""
 
 import copy
 from collections.abc import Callable
@@ -9,43 +9,40 @@ from torch import Tensor
 
 
 class HintError(Exception):
-    """An answer is not right yet; the message says where to look."""
+    """An answer is not right yet; the message is the hint."""
 
 
 def expect(condition: Any, hint: str) -> None:
-    """Give a hint unless a condition holds."""
+    """Raise a hint unless a condition holds."""
     if not condition:
         raise HintError(hint)
 
 
 def run(function: Callable[..., Any], *inputs: Any) -> Any:
-    """Call a learner's function on copies; give a hint if it gives nothing back or changes what it was given."""
-    given = copy.deepcopy(inputs)
-    got = function(*given)
-    expect(got is not None and got is not ..., "Your function gives nothing back: end it with return.")
-    unchanged = all(near(one, other) for one, other in zip(given, inputs, strict=True))
-    expect(unchanged, "Your function changes what it is given: make new tensors instead.")
-    return got
+    """Call a learner's function on copies; raise a hint if it returns nothing or modifies its inputs."""
+    copies = copy.deepcopy(inputs)
+    result = function(*copies)
+    expect(result is not None and result is not ..., "Your function returns nothing: end it with return.")
+    unchanged = all(near(after, before) for after, before in zip(copies, inputs, strict=True))
+    expect(unchanged, "Your function modifies its inputs: create new tensors instead.")
+    return result
 
 
-def near(one: Any, other: Any, tolerance: float = 1e-5) -> bool:
-    """Return whether two values are alike: numbers, tensors, or dictionaries and lists of them.
+def near(value: Any, target: Any, tolerance: float = 1e-5) -> bool:
+    """Return whether two values are equal within a tolerance: numbers, tensors, or dictionaries and lists of them.
 
     >>> near({"w": torch.tensor([1.0])}, {"w": torch.tensor([1.0 + 1e-7])}), near([1.0], [2.0])
     (True, False)
     """
-    if isinstance(other, dict):
-        same_keys = isinstance(one, dict) and one.keys() == other.keys()
-        return same_keys and all(near(one[key], other[key], tolerance) for key in other)
-    if isinstance(other, list | tuple):
-        return (
-            isinstance(one, list | tuple)
-            and len(one) == len(other)
-            and all(near(a, b, tolerance) for a, b in zip(one, other, strict=True))
-        )
-    if isinstance(other, Tensor | float | int) and not isinstance(other, bool):
-        if not isinstance(one, Tensor | float | int):
+    if isinstance(target, dict):
+        same_keys = isinstance(value, dict) and value.keys() == target.keys()
+        return same_keys and all(near(value[key], target[key], tolerance) for key in target)
+    if isinstance(target, list | tuple):
+        same_length = isinstance(value, list | tuple) and len(value) == len(target)
+        return same_length and all(near(a, b, tolerance) for a, b in zip(value, target, strict=True))
+    if isinstance(target, Tensor | float | int) and not isinstance(target, bool):
+        if not isinstance(value, Tensor | float | int):
             return False
-        first, second = torch.as_tensor(one).double(), torch.as_tensor(other).double()
+        first, second = torch.as_tensor(value).double(), torch.as_tensor(target).double()
         return first.shape == second.shape and torch.allclose(first, second, rtol=tolerance, atol=tolerance)
-    return bool(one is other or one == other)
+    return bool(value is target or value == target)

@@ -1,6 +1,6 @@
-"""Sealed answers: the package knows whether an answer is right without knowing the answer.
+"""Sealed answers: the package can check an answer without containing it.
 
-What is kept is a slow hash of each right answer, and of the usual wrong ones with a hint for each.
+It stores a slow hash of each right answer, and hashes of common wrong answers with a hint for each.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from numbers import Real
 from typing import Any
 
 COST = 2**13
-"""Of scrypt: some hundredths of a second an answer, too slow to try all numbers in passing."""
+"""The cost parameter n of scrypt: some hundredths of a second per hash, which makes guessing slow."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,21 @@ class Sealed:
     digits: int = 0
     """Significant digits that count; 0 for a word."""
     hint: str = ""
-    """For a wrong answer that nobody foresaw."""
+    """The hint for an unforeseen wrong answer."""
     wrong: dict[str, str] = field(default_factory=dict)
-    """A hint by the hash of a foreseen wrong answer."""
+    """Hints by the hash of a common wrong answer."""
 
     def judge(self, number: str, answer: Any) -> str:
-        """Return a hint, or nothing where the answer is right."""
+        """Return a hint, or an empty string if the answer is right."""
         try:
-            sealed = seal(number, written(answer, self.digits))
+            digest = seal(number, written(answer, self.digits))
         except (TypeError, ValueError) as error:
             return str(error)
-        return "" if sealed == self.right else self.wrong.get(sealed, self.hint)
+        return "" if digest == self.right else self.wrong.get(digest, self.hint)
 
 
 def written(answer: Any, digits: int) -> str:
-    """Write an answer in the one way in which it is sealed.
+    """Return an answer in the canonical form that is hashed.
 
     >>> written(0.10536, 3), written(" Sign step ", 0)
     ('1.05e-01', 'sign step')
@@ -56,12 +56,12 @@ def written(answer: Any, digits: int) -> str:
 
 
 def seal(number: str, text: str) -> str:
-    """Return the hash of a written answer to one exercise."""
+    """Return the hash of an answer to one exercise."""
     return hashlib.scrypt(text.encode(), salt=f"ftlab {number}".encode(), n=COST, r=8, p=1, dklen=16).hex()
 
 
 @cache
 def sealed_answers() -> dict[str, Sealed]:
-    """Return every sealed exercise by its number."""
+    """Return the sealed exercises by number."""
     text = resources.files("ftlab.exercises").joinpath("answers.json").read_text(encoding="utf-8")
     return {number: Sealed(**entry) for number, entry in json.loads(text).items()}

@@ -1,1 +1,1 @@
-"""Experiments: questions put to many runs."""
+"""Experiments over many runs: comparisons, trials of a rule, the learning-rate range test, soups."""

@@ -1,4 +1,4 @@
-"""The contract that every rule keeps, the ones of ftlab and those that a reader writes in a cell."""
+"""Conformance checks that every rule must pass, whether it comes with ftlab or is written in a notebook cell."""
 
 import copy
 import dataclasses
@@ -54,106 +54,108 @@ __all__ = [
 
 
 def examine(rule: Rule) -> list[str]:
-    """Put a rule through every clause of the contract; return what it breaks, a sentence each.
+    """Run every conformance check on a rule and return the failures, one sentence each.
 
-    The rule trains a tiny random BERT for a few steps, in every way that a run may: whole and in parts, in bf16, with
-    tied weights, with frozen parts, stopped and resumed.
+    The rule trains a tiny random BERT for a few steps in every way that a run may: with gradient accumulation, in bf16,
+    with tied weights, with frozen parameters, stopped and resumed.
 
     Args:
-        rule: An instance, as it would stand in a recipe.
+        rule: An instance, as in a recipe.
 
     Returns:
-        An empty list if the rule may be used in any recipe.
+        The failures; an empty list if the rule may be used in any recipe.
 
     Example:
         >>> from ftlab.formulas.clip_norm import ClipNorm
         >>> examine(ClipNorm(1.0))
         []
     """
-    found = []
-    failed: set[str] = set()
-    for clause in CHECKS:
+    failures = []
+    reported: set[str] = set()
+    for check in CHECKS:
         try:
-            clause(rule)
-        except ConformanceError as broken:
-            found.append(str(broken))
-            if clause is gives_what_its_kind_gives:  # nothing can be trained with it
+            check(rule)
+        except ConformanceError as failure:
+            failures.append(str(failure))
+            if check is returns_what_the_loop_expects:  # nothing can be trained with it
                 break
-        except Exception as error:  # whatever a reader's rule may raise; the same failure is told once
-            said = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            if said not in failed:
-                found.append(f"{clause.__doc__} It fails: {said}")
-            failed.add(said)
-    return found
+        except Exception as error:  # whatever the rule raises; the same error is reported once
+            message = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            if message not in reported:
+                failures.append(f"{check.__doc__} It fails: {message}")
+            reported.add(message)
+    return failures
 
 
 class ConformanceError(AssertionError):
-    """A clause is broken."""
+    """A conformance check failed."""
 
 
-def hold(condition: Any, clause: str) -> None:
-    """Say which clause is broken unless a condition holds."""
+def require(condition: Any, message: str) -> None:
+    """Raise a ConformanceError with the message unless the condition holds."""
     if not condition:
-        raise ConformanceError(clause)
+        raise ConformanceError(message)
 
 
-def is_a_value(rule: Rule) -> None:
-    """A rule is a frozen dataclass of plain values, which can be written down and read again."""
+def is_a_frozen_dataclass(rule: Rule) -> None:
+    """A rule is a frozen dataclass of plain values, and parsing its repr gives an equal rule."""
     cls: Any = type(rule)
     do = "Write @dataclass(frozen=True) above its class."
-    hold(dataclasses.is_dataclass(rule), f"{cls.__name__} must be a dataclass. {do}")
-    hold(cls.__dataclass_params__.frozen, f"{cls.__name__} must be frozen. {do}")
-    again = parse(repr(rule), {**rules(), cls.__name__: cls})
-    hold(again == rule and hash(again) == hash(rule), f"parse(repr(rule)) must be the rule. Got {again!r} of {rule!r}.")
+    require(dataclasses.is_dataclass(rule), f"{cls.__name__} must be a dataclass. {do}")
+    require(cls.__dataclass_params__.frozen, f"{cls.__name__} must be frozen. {do}")
+    parsed = parse(repr(rule), {**rules(), cls.__name__: cls})
+    same_rule = parsed == rule and hash(parsed) == hash(rule)
+    require(same_rule, f"parse(repr(rule)) must equal the rule. Got {parsed!r} from {rule!r}.")
 
 
 def can_be_explained(rule: Rule) -> None:
-    """Its equation and its sentence are one line each, and explain takes it."""
-    for text in (rule.equation, rule.description):
-        hold(
-            text and "\n" not in text and not text.endswith("."), f"It must be one line without a full stop: {text!r}."
-        )
-    hold(repr(rule) in explain([rule]), "explain must show the rule.")
+    """Its equation and its description are one line each, and explain shows it."""
+    for name in ("equation", "description"):
+        text = getattr(rule, name)
+        one_line = text and "\n" not in text and not text.endswith(".")
+        require(one_line, f"{name} must be one line without a full stop. Got {text!r}.")
+    require(repr(rule) in explain([rule]), "explain must show the rule.")
 
 
-def gives_what_its_kind_gives(rule: Any) -> None:
-    """Its methods give back what the loop expects of them."""
+def returns_what_the_loop_expects(rule: Any) -> None:
+    """Its methods return what the training loop expects."""
     if isinstance(rule, Prepare):
         net = model()
         loaded = {name: param.detach().clone() for name, param in net.named_parameters()}
-        made = rule.prepare(net, Now(steps=STEPS, steps_per_epoch=PER_EPOCH, origin=loaded))
-        hold(isinstance(made, nn.Module), f"prepare must return the model. Got {type(made).__name__}.")
+        result = rule.prepare(net, Now(steps=STEPS, steps_per_epoch=PER_EPOCH, origin=loaded))
+        require(isinstance(result, nn.Module), f"prepare must return the model. Got {type(result).__name__}.")
     state = begun([rule])
-    for name, call, given in calls(rule, state):
-        _check_made(name, call(given), given)
+    for name, call, inputs in calls(rule, state):
+        _check_result(name, call(inputs), inputs)
     state = trained([rule], 2, ended=False)
-    made = rule.finish(state.model, state.memory[0])
-    hold(isinstance(made, nn.Module), f"finish must return the model. Got {type(made).__name__}.")
+    result = rule.finish(state.model, state.memory[0])
+    require(isinstance(result, nn.Module), f"finish must return the model. Got {type(result).__name__}.")
 
 
-def leaves_its_inputs(rule: Any) -> None:
-    """What a rule is given it does not change; what it gives has the names, shapes, dtypes and devices that came in."""
+def leaves_inputs_unchanged(rule: Any) -> None:
+    """It does not modify its inputs, and its outputs have their names, shapes, dtypes and devices."""
     state = trained([rule], 2)
-    for name, call, given in calls(rule, state):
-        before = copy.deepcopy(given), {key: param.detach().clone() for key, param in state.params.items()}
-        made = call(given)
-        kept = same(before[0], given) and same(before[1], state.params)
-        hold(kept, "A rule must not change what it is given.")
-        _check_made(name, made, given)
+    for name, call, inputs in calls(rule, state):
+        inputs_before = copy.deepcopy(inputs)
+        params_before = {key: param.detach().clone() for key, param in state.params.items()}
+        result = call(inputs)
+        unchanged = same(inputs_before, inputs) and same(params_before, state.params)
+        require(unchanged, "A rule must not modify its inputs.")
+        _check_result(name, result, inputs)
 
 
-def has_a_neutral_form(rule: Rule) -> None:
-    """Its neutral form is the empty recipe, bit for bit; or it says why there is none."""
+def neutral_form_is_the_empty_recipe(rule: Rule) -> None:
+    """Its neutral form trains exactly as the empty recipe does, or ``neutral`` says why there is none."""
     text = type(rule).neutral
     if not text or text.endswith("."):
         return
     neutral = parse(text, {**rules(), type(rule).__name__: type(rule)})
     with_rule, without = weights(trained([neutral], STEPS)), weights(trained([], STEPS))
-    hold(same(with_rule, without), f"{text} must be the empty recipe bit for bit.")
+    require(same(with_rule, without), f"{text} must give the same weights as the empty recipe, bit for bit.")
 
 
-def resumes(rule: Rule) -> None:
-    """Stopped in the middle, saved, and resumed, it ends with the same weights bit for bit."""
+def resumes_bit_for_bit(rule: Rule) -> None:
+    """A run that is stopped, saved and resumed ends with the same weights, bit for bit."""
     whole = weights(trained([rule], STEPS))
     for half in (1, STEPS // 2):
         first = trained([rule], half, ended=False)
@@ -161,73 +163,78 @@ def resumes(rule: Rule) -> None:
             saved = checkpoint.save(first, Path(folder))
             second = begun([rule])
             checkpoint.restore(second, saved)
-        hold(same(packed(first), packed(second)), "Its memory must survive saving.")
+        require(same(packed(first), packed(second)), "Its memory must be the same after saving and loading.")
         go_on(second, STEPS)
         second.model = finish(second)
-        hold(same(weights(second), whole), f"Resumed after step {half} it must end with the same weights.")
+        require(same(weights(second), whole), f"A run resumed after step {half} must end with the same weights.")
 
 
-def gives_the_model_back(rule: Rule) -> None:
-    """The names that are saved are those that were loaded, and what was trainable is again."""
+def restores_names_and_trainability(rule: Rule) -> None:
+    """The saved model has the parameter names of the loaded one, and all are trainable again."""
     loaded, state = model(), trained([rule], 2)
     saved = state.model.state_dict()
-    fewer = bool(rule.removes_parameters)  # why names are missing, where a rule takes modules out
-    names = [name for name in loaded.state_dict() if name in saved or not fewer]
-    hold(names == list(saved), "The saved names must be those that were loaded.")
+    removes = bool(rule.removes_parameters)  # such a rule may leave names out
+    names = [name for name in loaded.state_dict() if name in saved or not removes]
+    require(names == list(saved), "The saved names must be the loaded names.")
     trainable = [name for name, param in state.model.named_parameters() if param.requires_grad]
-    loaded_names = [name for name, _ in loaded.named_parameters() if name in saved or not fewer]
-    hold(trainable == loaded_names, "It must unfreeze at the end what it froze.")
+    loaded_names = [name for name, _ in loaded.named_parameters() if name in saved or not removes]
+    require(trainable == loaded_names, "A rule must unfreeze in finish what it froze.")
 
 
-def takes_bf16_and_parts(rule: Rule) -> None:
-    """It works under bf16 products and when a batch comes in parts."""
+def works_in_bf16_and_with_accumulation(rule: Rule) -> None:
+    """It works with bf16 and with gradient accumulation."""
     for name, state in (
         ("bf16", trained([rule], 2, engine="fast")),
         ("accumulation", trained([rule], 2, parts=2)),
     ):
-        hold(all(tensor.isfinite().all() for tensor in weights(state).values()), f"Under {name} it gives NaN.")
+        require(
+            all(tensor.isfinite().all() for tensor in weights(state).values()),
+            f"The weights must stay finite with {name}.",
+        )
 
 
-def keeps_ties_and_what_is_frozen(rule: Rule) -> None:
-    """Tied weights stay tied, and what was frozen before stays as it was and frozen."""
+def keeps_tied_and_frozen_weights(rule: Rule) -> None:
+    """Tied weights stay tied; frozen parameters stay frozen and unchanged."""
     tied: Any = trained([rule], 2, change=tie).model
     layers = tied.base_model.encoder.layer
-    hold(layers[0].output.dense.weight is layers[-1].output.dense.weight, "Tied weights must stay tied.")
+    require(layers[0].output.dense.weight is layers[-1].output.dense.weight, "Tied weights must stay tied.")
     frozen: Any = trained([rule], 2, change=freeze).model
     words = frozen.base_model.embeddings.word_embeddings.weight
-    hold(not words.requires_grad, "What was frozen must stay frozen.")
+    require(not words.requires_grad, "Frozen parameters must stay frozen.")
     if not isinstance(rule, Prepare):
-        hold(torch.equal(words, freeze(model()).base_model.embeddings.word_embeddings.weight), "It must not change.")
+        before = model().base_model.embeddings.word_embeddings.weight
+        require(torch.equal(words, before), "Frozen parameters must not change.")
 
 
 CHECKS = (
-    is_a_value,
+    is_a_frozen_dataclass,
     can_be_explained,
-    gives_what_its_kind_gives,
-    leaves_its_inputs,
-    has_a_neutral_form,
-    resumes,
-    gives_the_model_back,
-    takes_bf16_and_parts,
-    keeps_ties_and_what_is_frozen,
+    returns_what_the_loop_expects,
+    leaves_inputs_unchanged,
+    neutral_form_is_the_empty_recipe,
+    resumes_bit_for_bit,
+    restores_names_and_trainability,
+    works_in_bf16_and_with_accumulation,
+    keeps_tied_and_frozen_weights,
 )
 
 
-def _check_made(name: str, made: Any, given: Mapping[str, Any]) -> None:
-    """Hold what a method returned against what it was given."""
+def _check_result(name: str, result: Any, inputs: Mapping[str, Any]) -> None:
+    """Check the result of a rule's method against its inputs."""
     if name == "penalty":
-        one = isinstance(made, Tensor) and made.ndim == 0 and bool(made.isfinite())
-        return hold(one, f"penalty must return one finite number, as a tensor. Got {made!r}.")
-    got = f"{len(made)} of them" if isinstance(made, tuple) else type(made).__name__
-    two = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], dict)
-    hold(two, f"{name} must return two things: a dictionary by name, and the memory. Got {got}.")
-    new = made[0]
-    hold(set(new) <= set(given), f"{name} must return only names that came in. Got {set(new) - set(given)} besides.")
-    hold(all(alike(new[key], given[key]) for key in new), f"{name} must keep shapes, dtypes and devices.")
+        scalar = isinstance(result, Tensor) and result.ndim == 0 and bool(result.isfinite())
+        return require(scalar, f"penalty must return one finite number, as a tensor. Got {result!r}.")
+    got = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+    pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], dict)
+    require(pair, f"{name} must return two values: a dictionary by name, and the memory. Got {got}.")
+    new = result[0]
+    extra = set(new) - set(inputs)
+    require(not extra, f"{name} must return only names from its inputs. Got {extra} in addition.")
+    require(all(alike(new[key], inputs[key]) for key in new), f"{name} must keep shapes, dtypes and devices.")
 
 
 def every_rule() -> Iterator[Rule]:
-    """Yield each rule of ftlab as it would usually be written.
+    """Yield an example of each rule of ftlab.
 
     >>> "ClipNorm(max_norm=1.0)" in [repr(rule) for rule in every_rule()]
     True

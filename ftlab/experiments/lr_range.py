@@ -1,4 +1,4 @@
-"""The learning-rate range test: one short run in which the rate grows, to see where learning begins and where it ends."""
+"""The learning-rate range test: a short run with a growing learning rate, which shows where the loss falls and diverges."""
 
 import copy
 import itertools
@@ -17,28 +17,29 @@ from ftlab.training.loop import begin, step
 from ftlab.training.optimizers import MakeOptimizer
 
 LIMIT = 4.0
-"""The test stops when the average loss is more than so many times the best one."""
+"""The test stops when the running average of the loss exceeds its minimum by more than this factor."""
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What came of a range test."""
+    """The result of a learning-rate range test."""
 
     rates: tuple[float, ...]
-    """The learning rates that were tried, rising."""
+    """The learning rates that were tried, ascending."""
     losses: tuple[float, ...]
-    """The loss of the batch with which each update began, so before its rate acted."""
+    """The loss of each batch before its update."""
     smoothed: tuple[float, ...]
-    """The same losses, each averaged with its neighbours on both sides; those after the best are cut to the worst before."""
+    """The losses, each averaged with its neighbours on both sides; losses after the minimum are capped at the largest before it."""
     suggestion: float | None
-    """The rate at which the smoothed loss falls most steeply, per factor in the rate; None where it never falls."""
+    """The learning rate at which the smoothed loss falls most steeply on a log scale; None if it never falls."""
     stopped: float | None
-    """The rate at which the loss ran away; None where the test went through."""
+    """The learning rate at which the loss diverged; None if it never did."""
 
     def __str__(self) -> str:
-        end = f"the loss ran away at {self.stopped:.2g}" if self.stopped else "the loss never ran away"
-        found = f"it falls most steeply at {self.suggestion:.2g}" if self.suggestion else "it never falls"
-        return f"{len(self.rates)} learning rates from {self.rates[0]:.2g} to {self.rates[-1]:.2g}: {found}, and {end}."
+        falls = f"the loss falls most steeply at {self.suggestion:.2g}" if self.suggestion else "the loss never falls"
+        end = f"diverges at {self.stopped:.2g}" if self.stopped else "never diverges"
+        tried = f"{len(self.rates)} learning rates from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
+        return f"{tried}: {falls}, and it {end}."
 
 
 def find_lr(
@@ -55,40 +56,39 @@ def find_lr(
     optimizer: str | MakeOptimizer = "adamw",
     engine: str = "reference",
 ) -> RangeTest:
-    """Train a copy of a model while the learning rate grows, and say at which rate the loss falls most steeply.
+    """Train a copy of a model with a growing learning rate and return where the loss falls most steeply.
 
-    Update i of n has the rate ``low`` · (``high`` / ``low``) ^ (i / (n - 1)). The test ends before that when the running
-    average of the loss is more than 4 times its best, or no longer finite. The copy and its optimizer are thrown away:
-    the model is afterwards what it was, bit for bit.
+    Update i of n has the learning rate ``low`` · (``high`` / ``low``) ^ (i / (n - 1)). The test stops early when the
+    running average of the loss exceeds 4 times its minimum or the loss is no longer finite. The model is not modified.
 
     Args:
-        model: As for :func:`ftlab.begin`; it is not changed.
-        batches: As for :func:`ftlab.begin`; they are gone through as often as it takes.
-        low: The first rate, greater than 0.
-        high: The last rate, greater than ``low``.
-        steps: How many updates, at least 3.
-        smoothing: From 0 to less than 1: the weight of a neighbour in the averages, relative to the loss itself.
-        recipe: Rules that act meanwhile. A schedule is refused, since the test sets the rate.
-        seed: Of dropout and of the rules' own draws.
+        model: As for :func:`ftlab.begin`.
+        batches: As for :func:`ftlab.begin`; they are repeated as often as necessary.
+        low: The first learning rate, greater than 0.
+        high: The last learning rate, greater than ``low``.
+        steps: The number of updates, at least 3.
+        smoothing: From 0 to less than 1: the weight of a neighbouring loss in the averages, relative to the loss itself.
+        recipe: Rules to apply during the test. A schedule is refused, since the test sets the learning rate.
+        seed: The seed of the dropout and of the rules' random draws.
         loss: As for :func:`ftlab.begin`.
-        optimizer: As for :func:`ftlab.begin`, but for AdaBound, which has two rates; a new one is made.
+        optimizer: As for :func:`ftlab.begin`, except AdaBound, which has two learning rates.
         engine: As for :func:`ftlab.begin`.
 
     Returns:
-        The rates, the losses, and a suggestion. It is a place to begin, not the best rate: a schedule that falls from it
-        and another batch size move the optimum.
+        The learning rates, the losses, and a suggestion. The suggestion is a starting point, not the optimum, which also
+        depends on the schedule and the batch size.
 
     Raises:
         ArgumentError: If an argument is invalid.
 
     Source:
-        Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186. Departure: the rate grows
-        by a constant factor, not by a constant amount; the steepest descent is taken, not the range.
+        Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186. Departure: the learning
+        rate grows by a constant factor, not by a constant amount; the result is the steepest descent, not a range.
 
     Example:
         >>> from ftlab.experiments.conformance import batch, model
-        >>> found = find_lr(model(), [batch(0), batch(1)], low=1e-5, high=1.0, steps=30)
-        >>> 1e-4 < found.suggestion < 0.1
+        >>> result = find_lr(model(), [batch(0), batch(1)], low=1e-5, high=1.0, steps=30)
+        >>> 1e-4 < result.suggestion < 0.1
         True
     """
     check_number("find_lr", "low", low, "1e-7 is usual", above=0)
@@ -97,12 +97,12 @@ def find_lr(
     check_number("find_lr", "smoothing", smoothing, "0.8 is usual", at_least=0, below=1)
     schedules = [type(rule).__name__ for rule in recipe if isinstance(rule, Schedule)]
     if schedules:
-        raise argument_error("find_lr", "recipe", "have no schedule", ", ".join(schedules), "The test sets the rate")
+        raise argument_error("find_lr", "recipe", "have no schedule", ", ".join(schedules), "The test sets the lr")
     if optimizer == "adabound":
-        do = "AdaBound has two, whose bounds would run away with the first; test 'adamw' and 'sgd', which it lies between"
+        do = "AdaBound has two; test 'adamw' and 'sgd', between which it moves"
         raise argument_error("find_lr", "optimizer", "have one learning rate", repr(optimizer), do)
     if not len(batches):
-        raise argument_error("find_lr", "batches", "hold at least one", "none", "Give a list of batches")
+        raise argument_error("find_lr", "batches", "hold at least one batch", "none", "Give a list of batches")
     state = begin(
         model.copy() if isinstance(model, Pretrained) else copy.deepcopy(model),
         batches,
@@ -116,46 +116,46 @@ def find_lr(
     )
     rates: list[float] = []
     losses: list[float] = []
-    average, best, highest, stopped = 0.0, math.inf, math.inf, None
-    for number, batch in enumerate(itertools.islice(_again_and_again(batches), steps)):
-        state.lr = low * (high / low) ** (number / (steps - 1))
+    average, lowest, cap, stopped = 0.0, math.inf, math.inf, None
+    for index, batch in enumerate(itertools.islice(_repeat(batches), steps)):
+        state.lr = low * (high / low) ** (index / (steps - 1))
         try:
-            seen = step(state, batch)["loss"]
+            value = step(state, batch)["loss"]
         except DivergenceError:
             stopped = state.lr
             break
         rates.append(state.lr)
-        losses.append(seen)
-        average = smoothing * average + (1 - smoothing) * seen
-        level = average / (1 - smoothing ** (number + 1))
-        if level < best:
-            best, highest = level, max(losses)
-        if level > LIMIT * best:
+        losses.append(value)
+        average = smoothing * average + (1 - smoothing) * value
+        corrected = average / (1 - smoothing ** (index + 1))
+        if corrected < lowest:
+            lowest, cap = corrected, max(losses)
+        if corrected > LIMIT * lowest:
             stopped = state.lr
             break
     if not losses:
-        do = "Look for odd rows in the data, and for weights that are not finite"
+        do = "Check the data for invalid rows, and the weights for NaN"
         raise argument_error("find_lr", "loss", "be finite at the first batch", "NaN or infinity", do)
-    # what comes after the best counts as no worse than the worst before it, or a loss that ran away would hide the fall
-    smoothed = _smooth(torch.tensor(losses, dtype=torch.double).clamp(max=highest), smoothing)
+    # losses after the minimum are capped at the largest one before it; otherwise a diverged loss would hide the descent
+    smoothed = _smooth(torch.tensor(losses, dtype=torch.double).clamp(max=cap), smoothing)
     return RangeTest(tuple(rates), tuple(losses), tuple(smoothed.tolist()), _steepest(rates, smoothed), stopped)
 
 
-def _again_and_again(batches: Any) -> Iterator[Any]:
-    """Yield batches without end: epoch by epoch where they have epochs, each with its own order."""
-    for number in itertools.count():
-        yield from batches.epoch(number) if hasattr(batches, "epoch") else batches
+def _repeat(batches: Any) -> Iterator[Any]:
+    """Yield batches endlessly; if they have epochs, each epoch has its own order."""
+    for epoch in itertools.count():
+        yield from batches.epoch(epoch) if hasattr(batches, "epoch") else batches
 
 
 def _smooth(losses: Tensor, smoothing: float) -> Tensor:
-    """Average each loss with all others; one that is k places away has the weight smoothing^k."""
+    """Average each loss with all others; a loss k steps away has the weight smoothing^k."""
     index = torch.arange(len(losses))
     weights = torch.tensor(smoothing, dtype=torch.double) ** (index[:, None] - index).abs()
     return weights @ losses / weights.sum(1)
 
 
 def _steepest(rates: Sequence[float], smoothed: Tensor) -> float | None:
-    """Return the rate where the loss falls most per factor in the rate, by differences over both neighbours."""
+    """Return the learning rate at which the loss falls most steeply over log(lr), by central differences."""
     if len(rates) < 3:
         return None
     logs = torch.tensor(rates, dtype=torch.double).log()

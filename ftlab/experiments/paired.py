@@ -1,4 +1,4 @@
-"""What a paired comparison over seeds can say: the mean difference, its interval, and what it could have seen."""
+"""Paired comparisons over seeds: the mean difference, its interval, and the minimum detectable effect."""
 
 import math
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from ftlab.errors import argument_error
 
 @dataclass(frozen=True)
 class Paired:
-    r"""Differences of pairs that share everything but the one thing compared.
+    r"""The differences within pairs of runs that share everything but the one thing compared.
 
     .. math:: \bar d \pm t_{0.975,\,n-1}\,\frac{s}{\sqrt n}
 
-    The interval is Student's, that of the paired t-test: it says where the mean of many more pairs would lie. Where the
-    pairs are runs with different seeds, that is a sentence about seeds, not about other rows to train or to measure on.
+    The interval is that of the paired t-test, for the mean over many more pairs. If the pairs are runs with different
+    seeds, it covers variation between seeds only, not between training sets or test sets.
 
-    >>> found = Paired.of([0.01, 0.02, 0.03])
-    >>> round(found.mean, 4), round(found.low, 4), round(found.high, 4), found.verdict
+    >>> paired = Paired.of([0.01, 0.02, 0.03])
+    >>> round(paired.mean, 4), round(paired.low, 4), round(paired.high, 4), paired.verdict
     (0.02, -0.0048, 0.0448, 'undecided')
     """
 
@@ -25,7 +25,7 @@ class Paired:
     mean: float
     low: float
     high: float
-    """The 95 % interval of the mean; where all pairs differ alike it has no width."""
+    """The 95 % interval of the mean; if all differences are equal, its width is 0."""
     p: float
     """The two-sided p-value of the paired t-test. If all differences are equal, the sign test's, 2^(1−n)."""
     spread: float
@@ -33,7 +33,7 @@ class Paired:
 
     @classmethod
     def of(cls, differences: Sequence[float]) -> "Paired":
-        """Measure differences, one number a pair, with minus without; at least 2, all finite."""
+        """Summarise differences, one finite number per pair, at least 2."""
         import numpy as np
         from scipy import stats
 
@@ -42,32 +42,33 @@ class Paired:
         if count < 2 or not np.isfinite(values).all():
             got = f"{count} of them" if count < 2 else "one that is not finite"
             raise argument_error("compare", "differences", "be at least 2 finite numbers", got, "Run more seeds")
-        given, mean = tuple(values.tolist()), float(values.mean())
-        if np.ptp(values) <= 1e-9 * abs(values).max():  # all alike, but for how fractions are rounded
-            return cls(given, mean, mean, mean, 1.0 if mean == 0 else 2.0 ** (1 - count), 0.0)
+        differences, mean = tuple(values.tolist()), float(values.mean())
+        if np.ptp(values) <= 1e-9 * abs(values).max():  # all equal, up to rounding
+            return cls(differences, mean, mean, mean, 1.0 if mean == 0 else 2.0 ** (1 - count), 0.0)
         test = stats.ttest_1samp(values, 0.0)
         low, high = test.confidence_interval(0.95)
-        return cls(given, mean, float(low), float(high), float(test.pvalue), float(values.std(ddof=1)))
+        return cls(differences, mean, float(low), float(high), float(test.pvalue), float(values.std(ddof=1)))
 
     @property
     def verdict(self) -> str:
-        """``"better"`` or ``"worse"`` where p is below 0.05 and the interval leaves 0 out; else ``"undecided"``."""
+        """``"better"`` or ``"worse"`` if p is below 0.05, ``"undecided"`` otherwise."""
         if self.p >= 0.05:
             return "undecided"
         return "better" if self.mean > 0 else "worse"
 
     def mde(self, alpha: float = 0.05) -> float:
-        """Return the minimum detectable effect: the smallest true mean difference found with a power of 80 %.
+        """Return the minimum detectable effect: the smallest true mean difference detected with a power of 80 %.
 
-        It assumes this number of pairs with this spread, and a two-sided test at the level ``alpha``.
+        It is for this number of pairs with this standard deviation, and a two-sided test at the level ``alpha``.
         """
         return self.spread * minimum_detectable_effect(len(self.differences), alpha=alpha)
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:
-    """Adjust the p-values of several comparisons made at once, after Holm 1979.
+    """Adjust the p-values of several comparisons for multiple testing (Holm 1979).
 
-    The smallest is multiplied by their number, the next by one less, and so on; none may fall below the one before it.
+    Of m p-values, the smallest is multiplied by m, the next by m − 1, and so on; each is at least the one before it and
+    at most 1.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -81,18 +82,18 @@ def holm(probabilities: Sequence[float]) -> list[float]:
 
 
 def minimum_detectable_effect(pairs: int, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Return the smallest mean difference, in standard deviations, that a paired t-test finds with a given power.
+    """Return the smallest mean difference, in standard deviations, that a paired t-test detects with a given power.
 
     >>> [round(minimum_detectable_effect(pairs), 2) for pairs in (5, 10, 20)]
     [1.68, 1.0, 0.66]
     """
     from scipy import optimize, stats
 
-    freedom = pairs - 1
-    bound = stats.t.ppf(1 - alpha / 2, freedom)
+    degrees = pairs - 1
+    critical = stats.t.ppf(1 - alpha / 2, degrees)
 
-    def missing(effect: float) -> float:
-        shift = effect * math.sqrt(pairs)
-        return float(stats.nct.sf(bound, freedom, shift)) - power  # the other tail adds nothing that can be seen
+    def excess_power(effect: float) -> float:
+        noncentrality = effect * math.sqrt(pairs)
+        return float(stats.nct.sf(critical, degrees, noncentrality)) - power  # the other tail is negligible
 
-    return float(optimize.brentq(missing, 0.0, (2 * bound + 3) / math.sqrt(pairs)))
+    return float(optimize.brentq(excess_power, 0.0, (2 * critical + 3) / math.sqrt(pairs)))

@@ -1,4 +1,4 @@
-"""Soups: one model whose weights are the mean of several fine-tuned ones. It costs no more than one of them to use."""
+"""Model soups: one model with the mean weights of several fine-tuned models, at the inference cost of one."""
 
 import copy
 import math
@@ -11,56 +11,56 @@ from torch import nn
 
 from ftlab.errors import argument_error, note
 from ftlab.evaluation.inference import evaluate
+from ftlab.evaluation.metrics import MAIN_METRIC
 from ftlab.formulas.soup import uniform_soup
 from ftlab.models.load import Pretrained
 from ftlab.parameters import Tensors
 from ftlab.training.run import Run
 
-SCORES = {"classification": "accuracy", "multilabel": "f1_micro", "regression": "mse"}
-"""The metric by which a greedy soup is chosen, by kind of task."""
+SOUP_METRIC = MAIN_METRIC | {"regression": "mse"}
+"""The metric of a greedy soup. Pearson ignores scale and offset, which averaging weights can change; the error does not."""
 
 
 def soup(runs: Sequence[Run | Pretrained]) -> Pretrained:
     """Average the weights of several models. See :func:`ftlab.formulas.soup.uniform_soup`.
 
     Args:
-        runs: Finished runs, or models; at least one. They should come from one checkpoint and one new head.
+        runs: Finished runs or models, at least one. They should share the checkpoint and the initial head.
 
     Returns:
-        A model of its own, to be given to :func:`ftlab.evaluate`, :func:`ftlab.predict` or a further run.
+        A new model, for :func:`ftlab.evaluate`, :func:`ftlab.predict` or another run.
 
     Raises:
-        ArgumentError: If the models are not of one architecture and one task.
+        ArgumentError: If the models differ in architecture or task.
     """
-    return _averaged(_checked("soup", runs))
+    return _average(_check_models("soup", runs))
 
 
 def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
     """Average the weights of those runs that do not make the mean worse on a held-out split.
 
-    The runs are sorted by their score on the split, the best first. One after the other is added, and stays if the mean
-    is then at least as good (accuracy; micro F1 for several labels; mean squared error in a regression; a score that is
-    not defined is the worst). So the soup is never worse on that split than the best run; how good it is has to be
-    measured on another.
+    The runs are sorted by their score on the split, best first. Each is added in turn, and kept if the score of the mean
+    does not drop. The score is accuracy, micro F1 for multilabel tasks, or mean squared error for regressions; an
+    undefined score is the worst. On this split the soup is never worse than the best run, so report it on another.
 
     Args:
         runs: Finished runs on the same data, at least one.
-        split: The split to choose by. It must not be the one that is reported.
+        split: The split for the selection, not the one to report.
 
     Returns:
-        A model of its own, to be given to :func:`ftlab.evaluate`, :func:`ftlab.predict` or a further run.
+        A new model, for :func:`ftlab.evaluate`, :func:`ftlab.predict` or another run.
 
     Raises:
-        ArgumentError: If the runs are not of one architecture, one task and the same data, or have no such split.
+        ArgumentError: If the runs differ in architecture, task or data, or have no such split.
 
     Source:
-        Wortsman et al. 2022, "Model soups", arXiv 2203.05482 (greedy soup). Departure: a run stays where the mean is as
-        good as before; the authors' code asks that it be better.
+        Wortsman et al. 2022, "Model soups", arXiv 2203.05482 (greedy soup). Departure: a run is kept if the score stays
+        the same; the authors' code requires an improvement.
     """
-    models = _checked("greedy_soup", runs)
+    models = _check_models("greedy_soup", runs)
     for run in runs:
         if not isinstance(run, Run):
-            do = "Models alone have no data to be measured on; soup takes them"
+            do = "A model alone has no data to evaluate on; use soup for models"
             raise argument_error("greedy_soup", "runs", "be finished runs", type(run).__name__, do)
         if split not in run.data:
             raise argument_error("greedy_soup", "split", f"be one of {', '.join(run.data)}", repr(split), "Choose one")
@@ -69,60 +69,59 @@ def greedy_soup(runs: Sequence[Run], split: str = "validation") -> Pretrained:
                 "greedy_soup", "runs", "be on the same data", "other rows", "Fine-tune them on one data set"
             )
     rows, length = runs[0].data[split], runs[0].settings.max_length
-    metric = SCORES[models[0].task.kind]
+    metric = SOUP_METRIC[models[0].task.kind]
     sign = -1 if metric == "mse" else 1
 
     def score(model: Pretrained) -> float:
-        found = sign * evaluate(model, rows, split=split, max_length=length, resamples=0)[metric]
-        return -math.inf if math.isnan(found) else found
+        value = sign * evaluate(model, rows, split=split, max_length=length, resamples=0)[metric]
+        return -math.inf if math.isnan(value) else value
 
-    alone = [score(model) for model in models]
-    first, *others = sorted(range(len(models)), key=lambda index: -alone[index])  # equal scores keep their order
-    chosen, best = [first], alone[first]
-    for index in others:
-        reached = score(_averaged([models[one] for one in (*chosen, index)]))
-        if reached >= best:
-            chosen, best = [*chosen, index], reached
-    names = ", ".join(str(index + 1) for index in chosen)
-    reached_by = f"{split} {metric} {abs(best):.4g}, the best run alone {abs(alone[first]):.4g}"
-    note("greedy_soup", f"of {len(models)} runs these are in, by their place: {names}; {reached_by}.")
-    return _averaged([models[index] for index in chosen])
+    scores = [score(model) for model in models]
+    first, *rest = sorted(range(len(models)), key=lambda index: -scores[index])  # equal scores keep their order
+    kept, best = [first], scores[first]
+    for index in rest:
+        mixed = score(_average([models[member] for member in (*kept, index)]))
+        if mixed >= best:
+            kept, best = [*kept, index], mixed
+    numbers = ", ".join(str(index + 1) for index in kept)
+    result = f"{split} {metric} {abs(best):.4g}, best single run {abs(scores[first]):.4g}"
+    note("greedy_soup", f"averaged {len(kept)} of {len(models)} runs, numbers {numbers}; {result}.")
+    return _average([models[index] for index in kept])
 
 
-def _checked(where: str, runs: Sequence[Run | Pretrained]) -> list[Pretrained]:
-    """Return the models, or refuse those that cannot be averaged; mention what makes a mean poor."""
+def _check_models(where: str, runs: Sequence[Run | Pretrained]) -> list[Pretrained]:
+    """Return the models; refuse models that cannot be averaged, and note what makes an average poor."""
     if isinstance(runs, Run | Pretrained) or not len(runs):
         got = "none" if not isinstance(runs, Run | Pretrained) else "one alone"
         raise argument_error(where, "runs", "be a list of runs", got, "Write soup([first, second])")
-    for one in runs:
-        if not isinstance(one, Run | Pretrained):
-            raise argument_error(
-                where, "runs", "be finished runs or models", type(one).__name__, "Give what finetune returns"
-            )
-    models = [one.model if isinstance(one, Run) else one for one in runs]
+    for run in runs:
+        if not isinstance(run, Run | Pretrained):
+            do = "Give what finetune returns"
+            raise argument_error(where, "runs", "be finished runs or models", type(run).__name__, do)
+    models = [run.model if isinstance(run, Run) else run for run in runs]
     first = models[0]
     shapes = _shapes(first)
     for index, model in enumerate(models):
         if model.task != first.task:
-            got = f"{_described(model)} in place {index + 1}, {_described(first)} in place 1"
-            raise argument_error(where, "runs", "be of one task", got, "Average models that know the same labels")
-        odd = sorted({*shapes.items()} ^ {*_shapes(model).items()})
-        if odd:
-            got = f"another {odd[0][0]} in place {index + 1}"
-            raise argument_error(where, "runs", "be of one architecture", got, "Average models made of one checkpoint")
+            got = f"{_describe(model)} in model {index + 1}, {_describe(first)} in model 1"
+            raise argument_error(where, "runs", "be of one task", got, "Average models with the same labels")
+        different = sorted({*shapes.items()} ^ {*_shapes(model).items()})
+        if different:
+            got = f"a different {different[0][0]} in model {index + 1}"
+            raise argument_error(where, "runs", "be of one architecture", got, "Average models from one checkpoint")
     if len({model.name for model in models}) > 1:
-        note(where, "the models come from different checkpoints; the mean of such weights is rarely of use.")
-    seeds = {one.settings.head_seed for one in runs if isinstance(one, Run) and one.model.fresh}
+        note(where, "the models come from different checkpoints; the mean of such weights is rarely useful.")
+    seeds = {run.settings.head_seed for run in runs if isinstance(run, Run) and run.model.fresh}
     if len(seeds) > 1:
-        do = "give the runs one head seed, seed=(0, 1), seed=(0, 2)"
-        note(where, f"the new heads were drawn from {len(seeds)} seeds, and their mean may be no head at all: {do}.")
+        do = "use one head seed for all runs: seed=(0, 1), seed=(0, 2)"
+        note(where, f"the new heads were initialised from {len(seeds)} seeds, and their mean may be useless; {do}.")
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in first.net.modules()):
-        note(where, "the running statistics of batch normalisation are those of the first model.")
+        note(where, "the running statistics of batch normalisation are taken from the first model.")
     return models
 
 
-def _averaged(models: Sequence[Pretrained]) -> Pretrained:
-    """Return a model of its own with the mean of the weights; buffers are those of the first model."""
+def _average(models: Sequence[Pretrained]) -> Pretrained:
+    """Return a new model with the mean of the weights; buffers are taken from the first model."""
     net = copy.deepcopy(models[0].net)
     params = dict(net.named_parameters())
     device = next(net.parameters()).device
@@ -139,5 +138,5 @@ def _shapes(model: Pretrained) -> dict[str, tuple[int, ...]]:
     return {name: tuple(param.shape) for name, param in model.net.named_parameters()}
 
 
-def _described(model: Pretrained) -> str:
+def _describe(model: Pretrained) -> str:
     return f"{model.task.kind} of {', '.join(model.task.names[:6]) or 'a number'}"

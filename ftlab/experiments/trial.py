@@ -1,4 +1,4 @@
-"""Try a rule: does it keep the contract, and does fine-tuning with it differ from fine-tuning without?"""
+"""Try a rule: does it pass the conformance checks, and does it change the result of fine-tuning?"""
 
 import dataclasses
 import math
@@ -11,38 +11,42 @@ from typing import Any
 
 from ftlab.data.load import as_dataset_dict, task_of
 from ftlab.errors import DivergenceError, check_int, check_number
-from ftlab.experiments.compare import METRIC, check_arguments, reach, split_to_measure
+from ftlab.evaluation.metrics import MAIN_METRIC
+from ftlab.experiments.compare import check_arguments, evaluation_split, finetuned_metric
 from ftlab.experiments.conformance import examine
 from ftlab.experiments.paired import Paired
 from ftlab.models.load import Pretrained, load_model
 from ftlab.recipes.parse import check_recipe, complete
 from ftlab.rule import Rule, Schedule
 
-FEWEST, MOST = 3, 30
+MIN_PAIRS, MAX_PAIRS = 3, 30
+"""Bounds on the number of pairs when ``minutes`` decides it."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a trial."""
+    """The result of a trial."""
 
     rule: str
-    broken: tuple[str, ...] = ()
-    """The clauses of the contract that the rule breaks; with any, nothing was trained."""
+    failed_checks: tuple[str, ...] = ()
+    """The conformance checks that the rule fails, one sentence each; if there are any, nothing was trained."""
     diverged: str = ""
-    """What was said when a run with the rule diverged, which ended the trial."""
+    """The error with which a run with the rule diverged, which ended the trial."""
     note: str = ""
-    """What the arm without the rule has instead, where it has something."""
+    """The default schedule that only the arm without the rule has, if there is one."""
     metric: str = ""
     split: str = ""
     n: int = 0
-    """Rows that each pair was measured on."""
+    """The number of rows that each run was evaluated on."""
     rows: int = 0
-    """Rows that each arm was trained on."""
+    """The number of rows that each run was trained on."""
     without: tuple[float, ...] = ()
+    """The metric of each run without the rule, by seed."""
     with_rule: tuple[float, ...] = ()
+    """The metric of each run with the rule, by seed."""
     paired: Paired | None = None
     majority_baseline: float = math.nan
-    """The accuracy of always saying the most frequent label of the rows measured on; NaN in other tasks."""
+    """The accuracy of always predicting the most frequent label of the evaluated rows; NaN in other tasks."""
     seconds: float = 0.0
 
     @property
@@ -51,70 +55,70 @@ class Trial:
         return self.paired.verdict if self.paired else "diverged" if self.diverged else "refused"
 
     def __str__(self) -> str:
-        if self.broken:
-            lines = [f"{self.rule} does not keep the contract, so nothing was trained:"]
-            return "\n".join([*lines, *(f"  {clause}" for clause in self.broken)])
+        if self.failed_checks:
+            lines = [f"{self.rule} fails conformance checks, so nothing was trained:"]
+            return "\n".join([*lines, *(f"  {check}" for check in self.failed_checks)])
+        passes = f"{self.rule} passes the conformance checks"
         if not self.paired:
             seed = len(self.with_rule)
-            return (
-                f"{self.rule}: it keeps the contract, but training with it goes wrong, and without it does not "
-                f"(seed {seed}):\n  {self.diverged}"
-            )
-        found, pairs = self.paired, len(self.without)
+            return f"{passes}, but training diverges with it and not without it (seed {seed}):\n  {self.diverged}"
+        paired, pairs = self.paired, len(self.without)
         lines = [
-            f"{self.rule}: it keeps the contract.",
+            f"{passes}.",
             self.note,
-            f"{self.metric} on {self.n} {self.split} rows, {pairs} pairs of seeds, {self.rows} rows to train on:",
+            f"{self.metric} on {self.n} {self.split} rows, {pairs} paired seeds, {self.rows} training rows:",
             f"  without {_mean(self.without):.4f}, with {_mean(self.with_rule):.4f}",
-            f"  difference {found.mean:+.4f}, 95 % interval over seeds {found.low:+.4f} to {found.high:+.4f}",
-            *_in_words(found, self.metric),
-            self._idle,
+            f"  difference {paired.mean:+.4f}, 95 % interval over seeds {paired.low:+.4f} to {paired.high:+.4f}",
+            *_in_words(paired, self.metric),
+            self._baseline_warning,
             f"It took {self.seconds:.0f} s.",
         ]
         return "\n".join(line for line in lines if line)
 
     @property
-    def _idle(self) -> str:
-        """What to know where the model learns so little that no rule could show anything."""
+    def _baseline_warning(self) -> str:
+        """A warning if neither arm is better than the majority baseline, so that no rule could show an effect."""
         noise = math.sqrt(self.majority_baseline * (1 - self.majority_baseline) / max(1, self.n))
-        if not max(map(_mean, (self.without, self.with_rule))) < self.majority_baseline + 2 * noise:  # not, for NaN
+        if not max(map(_mean, (self.without, self.with_rule))) < self.majority_baseline + 2 * noise:  # true for NaN
             return ""
         return (
-            f"Neither arm does better than always saying the most frequent label ({self.majority_baseline:.4f}): "
+            f"Neither arm clearly beats always predicting the most frequent label ({self.majority_baseline:.4f}): "
             "use more rows, more epochs or a higher learning rate before you judge the rule."
         )
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{seed}</td><td>{one:.4f}</td><td>{other:.4f}</td><td>{other - one:+.4f}</td></tr>"
-            for seed, (one, other) in enumerate(zip(self.without, self.with_rule, strict=False))
-        )
-        head = "<tr><th>seed</th><th>without</th><th>with</th><th>difference</th></tr>"
-        table = f"<details><summary>every pair</summary><table>{head}{rows}</table></details>" if rows else ""
-        return f"<pre>{escape(str(self))}</pre>{table}"
+        from ftlab.display.table import as_html
+
+        rows = [
+            (seed, f"{without:.4f}", f"{with_rule:.4f}", f"{with_rule - without:+.4f}")
+            for seed, (without, with_rule) in enumerate(zip(self.without, self.with_rule, strict=False))
+        ]
+        table = as_html(("seed", "without", "with", "difference"), rows)
+        pairs = f"<details><summary>every pair</summary>{table}</details>" if rows else ""
+        return f"<pre>{escape(str(self))}</pre>{pairs}"
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _in_words(found: Paired, metric: str) -> list[str]:
-    """Say what the pairs say, and what they could have said."""
-    pairs = len(found.differences)
-    if not any(found.differences):
-        return [f"In no pair did the {metric} differ at all."]
-    said = {
+def _in_words(paired: Paired, metric: str) -> list[str]:
+    """Return the verdict in words, and the minimum detectable effect."""
+    pairs = len(paired.differences)
+    if not any(paired.differences):
+        return [f"The {metric} is the same in every pair."]
+    verdict = {
         "better": "It helps: the interval lies above 0.",
         "worse": "It hurts: the interval lies below 0.",
-        "undecided": "Undecided: the interval holds 0.",
-    }[found.verdict]
-    if found.spread:
-        seen = f"{found.mde():.4f} (minimum detectable effect)"
-        return [said, f"With this spread, {pairs} pairs detect a true difference of {seen} with a power of 80 %."]
-    alike = f"All {pairs} pairs differ alike, which chance alone does with a probability of {found.p:.2g}"
-    return [f"{alike}: too few to decide." if found.verdict == "undecided" else f"{said} {alike}."]
+        "undecided": "Undecided: the interval contains 0.",
+    }[paired.verdict]
+    if paired.spread:
+        mde = f"{paired.mde():.4f} (minimum detectable effect)"
+        return [verdict, f"With this spread, {pairs} pairs detect a true difference of {mde} with a power of 80 %."]
+    equal = f"All {pairs} differences are equal; the sign test gives p = {paired.p:.2g}"
+    return [f"{equal}: too few pairs to decide." if paired.verdict == "undecided" else f"{verdict} {equal}."]
 
 
 def trial(
@@ -128,24 +132,25 @@ def trial(
     base_recipe: Sequence[Rule | str] = (),
     **arguments: Any,
 ) -> Trial:
-    """Examine a rule, then fine-tune with and without it over paired seeds, and say what came of it.
+    """Check a rule, fine-tune with and without it over paired seeds, and return the difference with a verdict.
 
-    Both arms of a pair share the head, the order of the data, the dropout and everything else. Pairs are run until the
-    time is used up, at most 30; when to stop never depends on what they gave.
+    Both runs of a pair share the new head, the order of the data and the dropout; they differ only in the rule. Pairs
+    are run until the time is used up, at most 30; when to stop never depends on their results.
 
     Args:
-        rule: An instance, yours or one of ftlab; or its text.
-        data: What :func:`ftlab.load_data` gives, or a name for it.
-        model: What :func:`ftlab.load_model` gives, or a name for it.
-        minutes: About how long it may take, above 0. At least 3 pairs are run, however long they take.
-        pairs: How many pairs, at least 2, in place of ``minutes``.
-        rows: How many training rows each arm gets, at least 2, drawn once; of validation it gets as many.
-        base_recipe: Rules that both arms have.
-        **arguments: For :func:`ftlab.finetune`, the same in both arms: ``epochs``, ``lr``, ``loss`` ...
+        rule: A rule of your own or of ftlab, or its text.
+        data: The result of :func:`ftlab.load_data`, or a name to load.
+        model: The result of :func:`ftlab.load_model`, or a name to load.
+        minutes: About how long the trial may take, greater than 0. At least 3 pairs are run, however long they take.
+        pairs: The number of pairs, at least 2, instead of ``minutes``.
+        rows: The number of training rows, at least 2, drawn once for all runs. The split that the runs are evaluated on
+            is kept whole; any other split gets at most as many rows.
+        base_recipe: Rules in both arms.
+        **arguments: Arguments of :func:`ftlab.finetune` for both arms: ``epochs``, ``lr``, ``loss`` ...
 
     Returns:
-        A verdict in words; the differences, their mean with its interval over seeds, the smallest difference that could
-        have been seen. Where training with the rule diverges, and without does not, that is the verdict.
+        The verdict, the paired differences, and their mean with its interval over seeds and the minimum detectable
+        effect. If training diverges with the rule and not without it, the verdict is ``"diverged"``.
 
     Raises:
         ArgumentError: If an argument is invalid. InputError: If model or data cannot be used.
@@ -156,46 +161,48 @@ def trial(
         >>> data = load_data("reviews")
         >>> data["test"] = data["test"].select(range(50))
         >>> print(trial("SignPrune(0.0)", data, pairs=2, rows=16, epochs=1))  # doctest: +ELLIPSIS
-        SignPrune(strength=0.0): it keeps the contract.
-        accuracy on 50 test rows, 2 pairs of seeds, 16 rows to train on:
+        SignPrune(strength=0.0) passes the conformance checks.
+        accuracy on 50 test rows, 2 paired seeds, 16 training rows:
           without 0..., with 0...
           difference +0.0000, 95 % interval over seeds +0.0000 to +0.0000
-        In no pair did the accuracy differ at all.
+        The accuracy is the same in every pair.
         ...
         It took ... s.
     """
     check_number("trial", "minutes", minutes, "5 is usual", above=0)
     check_int("trial", "rows", rows, "256 is usual", at_least=2)
     if pairs is not None:
-        check_int("trial", "pairs", pairs, "10 pairs show a difference of one spread", at_least=2)
-    check_arguments("trial", "arguments", arguments, ours=("recipe",))
+        check_int(
+            "trial", "pairs", pairs, "10 detect a difference of one standard deviation with a power of 80 %", at_least=2
+        )
+    check_arguments("trial", "arguments", arguments, reserved=("recipe",))
     (rule,) = check_recipe([rule])
     shared = check_recipe(list(base_recipe))
-    if broken := examine(rule):
-        return Trial(repr(rule) if dataclasses.is_dataclass(rule) else type(rule).__name__, tuple(broken))
-    data, split = _part(as_dataset_dict(data), rows)
+    if failed_checks := examine(rule):
+        return Trial(repr(rule) if dataclasses.is_dataclass(rule) else type(rule).__name__, tuple(failed_checks))
+    data, split = _subset(as_dataset_dict(data), rows)
     pretrained = model if isinstance(model, Pretrained) else load_model(model, data)
-    metric = METRIC[task_of(data).kind]
+    metric = MAIN_METRIC[task_of(data).kind]
     started = time.monotonic()
-    arms: tuple[list[float], list[float]] = ([], [])
+    without: list[float] = []
+    with_rule: list[float] = []
     from ftlab.display.progress import count_runs
 
     diverged, bar = "", count_runs(2 * pairs if pairs else None)
     try:
-        for seed in range(pairs or MOST):
-            for arm, recipe in zip(arms, (shared, (*shared, rule)), strict=True):
-                arm.append(reach(pretrained, data, metric, seed=seed, recipe=recipe, **arguments))
+        for seed in range(pairs or MAX_PAIRS):
+            for arm, recipe in ((without, shared), (with_rule, (*shared, rule))):
+                arm.append(finetuned_metric(pretrained, data, metric, seed=seed, recipe=recipe, **arguments))
                 bar.update()
             spent = (time.monotonic() - started) / 60
-            if not pairs and seed + 1 >= FEWEST and spent * (seed + 2) / (seed + 1) > minutes:
+            if not pairs and seed + 1 >= MIN_PAIRS and spent * (seed + 2) / (seed + 1) > minutes:
                 break
     except DivergenceError as error:
-        if len(arms[0]) == len(arms[1]):  # the run without the rule diverges
+        if len(without) == len(with_rule):  # the run without the rule diverged
             raise
         diverged = str(error)
     finally:
         bar.close()
-    differences = [other - one for one, other in zip(*arms, strict=False)]
     return Trial(
         repr(rule),
         diverged=diverged,
@@ -204,24 +211,27 @@ def trial(
         split=split,
         n=len(data[split]),
         rows=len(data["train"]),
-        without=tuple(arms[0]),
-        with_rule=tuple(arms[1]),
-        paired=None if diverged else Paired.of(differences),
-        majority_baseline=_guessing(data[split]),
+        without=tuple(without),
+        with_rule=tuple(with_rule),
+        paired=None if diverged else Paired.of([b - a for a, b in zip(without, with_rule, strict=True)]),
+        majority_baseline=_majority_baseline(data[split]),
         seconds=time.monotonic() - started,
     )
 
 
 def _note(rule: Rule, shared: Sequence[Rule]) -> str:
-    """Say what a schedule drives out of the recipe."""
-    if not isinstance(rule, Schedule) or any(isinstance(one, Schedule) for one in shared):
+    """Return a note if the rule is a schedule that replaces the default schedule."""
+    if not isinstance(rule, Schedule) or any(isinstance(base, Schedule) for base in shared):
         return ""
-    (usual,) = complete([])
-    return f"It is a schedule, so it replaces the default one; base_recipe=[{str(usual)!r}] keeps that in both arms."
+    (default,) = complete([])
+    return (
+        "The rule is a schedule, so it replaces the default schedule; "
+        f"base_recipe=[{str(default)!r}] keeps the default in both arms."
+    )
 
 
-def _guessing(rows: Any) -> float:
-    """Return the share of the most frequent label; NaN where rows have not one label each."""
+def _majority_baseline(rows: Any) -> float:
+    """Return the share of the most frequent label; NaN unless each row has one class label."""
     from datasets import ClassLabel
 
     if not isinstance(rows.features["label"], ClassLabel):
@@ -229,10 +239,10 @@ def _guessing(rows: Any) -> float:
     return max(Counter(rows["label"]).values()) / len(rows)
 
 
-def _part(data: Any, rows: int) -> tuple[Any, str]:
-    """Return some rows to train on and to validate on, and the name of the split to measure on, which stays whole."""
+def _subset(data: Any, rows: int) -> tuple[Any, str]:
+    """Return the data with at most ``rows`` rows per split, and the name of the evaluation split, which is kept whole."""
     from datasets import DatasetDict
 
-    split = split_to_measure("trial", data)
-    few = {name: part.shuffle(seed=0).select(range(min(rows, len(part)))) for name, part in data.items()}
-    return DatasetDict({**few, split: data[split]}), split
+    split = evaluation_split("trial", data)
+    drawn = {name: part.shuffle(seed=0).select(range(min(rows, len(part)))) for name, part in data.items()}
+    return DatasetDict({**drawn, split: data[split]}), split

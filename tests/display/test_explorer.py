@@ -141,7 +141,7 @@ def test_an_error_in_drawing_is_shown_and_raised_and_goes_when_it_is_mended():
     [
         ([], None, "slider: values must be at least two"),
         ([1], None, "slider: values must be at least two"),
-        ([1.0, 1.00001], None, "at least two that look different"),
+        ([1.0, 1.00001], None, "at least two with different labels"),
         ([1, 2], 3, r"slider: start must be one of the values. Got 3. Choose one of \[1, 2\]"),
     ],
 )
@@ -158,7 +158,7 @@ def test_explorers_that_cannot_be_made_are_refused():
     with pytest.raises(ArgumentError, match=f"make at most {MOST_FRAMES} frames. Got 61"):
         explore(draw, power=slider(range(61)))
     for wrong in (None, Figure(), (Figure(), " ")):
-        with pytest.raises(ArgumentError, match="explore: draw must give a figure and a sentence"):
+        with pytest.raises(ArgumentError, match="explore: draw must return a figure and a sentence"):
             explore(lambda power, wrong=wrong: wrong, power=slider([1, 2]))
 
 

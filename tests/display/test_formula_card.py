@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ftlab.display.formula_card import formula, said_of
+from ftlab.display.formula_card import formula, source_and_departure
 from ftlab.errors import ArgumentError
 from ftlab.recipes.catalogue import functions
 
@@ -40,5 +40,5 @@ def test_what_has_no_formula_is_refused():
 
 
 def test_source_and_departure_may_stand_alone():
-    assert said_of("Nothing.") == ("", "")
-    assert said_of("x\n\nSource:\n    A\n    b.\n\nExample:\n    y") == ("A b", "")
+    assert source_and_departure("Nothing.") == ("", "")
+    assert source_and_departure("x\n\nSource:\n    A\n    b.\n\nExample:\n    y") == ("A b", "")

@@ -75,6 +75,24 @@ def test_a_missing_class_of_three_leaves_auc_undefined_and_f1_counts_it():
     assert found["f1"] == pytest.approx(2 / 3)  # two classes at 1, the third at 0
 
 
+def test_each_number_of_the_flat_dictionary_can_be_looked_up():
+    found = measure(TWO, CHANCE.normal(size=(30, 2)), CHANCE.integers(0, 2, 30), resamples=20)
+    numbers = {key: value for key, value in found.to_dict().items() if key not in ("n", "split")}
+    assert {key: found[key] for key in numbers} == numbers
+    assert (found["accuracy_low"], found["accuracy_high"]) == found.intervals["accuracy"]
+    assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
+    assert math.isnan(measure(TWO, np.eye(2), np.array([0, 1]), resamples=0)["accuracy_high"])  # no interval
+    for wrong in ("accuracy_lower", "recall", "recall_low", "low"):
+        with pytest.raises(KeyError, match=wrong):
+            found[wrong]
+
+
+def test_the_loss_of_a_regression_is_not_called_log_loss():
+    text = str(measure(NUMBER, np.arange(5.0), np.arange(5.0) ** 2, resamples=0))
+    assert "log loss" not in text
+    assert "\nloss " in text
+
+
 def test_constant_predictions_leave_correlation_undefined():
     found = measure(NUMBER, np.zeros(5), np.arange(5.0), resamples=0)
     assert found.undefined["pearson"] == "undefined: all predictions are the same"

@@ -87,8 +87,8 @@ ANSWERS = {
         wrong={
             2.30: "You took the probability of the other class.",
             -0.105: "The logarithm of a number below 1 is negative; the loss is its negative.",
-            0.0458: "The logarithm is the natural one, not that to base 10.",
-            0.152: "The logarithm is the natural one, not that to base 2.",
+            0.0458: "Use the natural logarithm, not the one to base 10.",
+            0.152: "Use the natural logarithm, not the one to base 2.",
         },
     ),
     "01.2": Answer(
@@ -97,8 +97,8 @@ ANSWERS = {
         hint="Add up the losses of all 97 texts: each batch mean stands for as many texts as the batch holds.",
         wrong={
             0.700: "That is the mean of the batch means, in which one text counts as much as 32 others.",
-            0.400: "The last batch has a text too.",
-            0.417: "The texts are 97, and so is the divisor.",
+            0.400: "The last batch has a text too; its loss counts.",
+            0.417: "There are 97 texts, so divide by 97.",
         },
     ),
     "01.3": Function(
@@ -111,7 +111,7 @@ ANSWERS = {
             (loss_down_the_columns, "not along a column"),
             (loss_of_each, "Got the shape (4,)"),
             (loss_without_softmax, "On small logits it is not yet"),
-            (loss_that_changes_its_input, "changes what it is given"),
+            (loss_that_changes_its_input, "modifies its inputs"),
         ),
     ),
     "01.4": Function(
@@ -122,7 +122,7 @@ ANSWERS = {
             (gradient_without_labels, "must sum to 0"),
             (gradient_by_probabilities, "must sum to 0"),
             (gradient_of_the_true_class_alone, "one entry for each logit"),
-            (gradient_of_the_squared_error, "not those of the gradient"),
+            (gradient_of_the_squared_error, "the entries are wrong"),
         ),
     ),
 }

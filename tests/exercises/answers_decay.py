@@ -103,9 +103,9 @@ ANSWERS = {
     "04.1": Answer(
         right=0.9970,
         digits=4,
-        hint="35 equal factors, multiplied with each other, have to give 0.9.",
+        hint="The product of 35 equal factors must be 0.9.",
         wrong={
-            0.9971: "Near, but you shared out the loss of a tenth by adding. The factors are multiplied.",
+            0.9971: "Close, but you divided the loss of a tenth into equal amounts. The factors are multiplied.",
             0.9: "After 35 updates that leaves a fortieth of the rate.",
             0.02571: "A division gives 35 parts that add up to 0.9; the factors are multiplied.",
             0.02503: "That is what 0.9 per update leaves after an epoch. The question goes the other way.",
@@ -114,12 +114,12 @@ ANSWERS = {
     "04.2": Answer(
         right=34.3,
         digits=3,
-        hint="How often must 0.98 be multiplied with itself to give one half? A logarithm tells.",
+        hint="Which power of 0.98 is one half? Use a logarithm.",
         wrong={
-            25.0: "You took away 2 % of the first rate in each update; it is 2 % of what is left then.",
-            50.0: "That would take the rate to 0 if 2 % of the first one went in each update.",
-            35.0: "That is the first whole update at which it is below one half. The exact number is asked for.",
-            0.0291: "Turn the quotient of the two logarithms round.",
+            25.0: "You removed 2 % of the initial rate in each update; it is 2 % of the current rate.",
+            50.0: "That is when the rate would reach 0 if each update removed 2 % of the initial rate.",
+            35.0: "That is the first whole update at which it is below one half. Give the exact number.",
+            0.0291: "Invert the quotient of the two logarithms.",
         },
     ),
     "04.3": Function(
@@ -127,12 +127,12 @@ ANSWERS = {
         wrong=(
             (per_update, "a decay per update"),
             (an_epoch_too_soon, "no epoch has ended yet"),
-            (counts_from_one, "Inside an epoch"),
-            (smoothly, "Inside an epoch"),
-            (in_a_line, "not lowered alike"),
-            (one_an_epoch, "One rate for each"),
-            (whole_epochs, "One rate for each"),
-            (the_last_one, "Give a list"),
+            (counts_from_one, "Within an epoch"),
+            (smoothly, "Within an epoch"),
+            (in_a_line, "not lowered by the same amount"),
+            (one_an_epoch, "one learning rate for each"),
+            (whole_epochs, "one learning rate for each"),
+            (the_last_one, "Return a list"),
             (divided, "multiplied by gamma"),
         ),
     ),
@@ -142,9 +142,9 @@ ANSWERS = {
         hint="Add up the rates of all updates. It is a geometric series.",
         wrong={
             0.0001: "That is the first update alone.",
-            0.0009: "The first update goes with the whole rate, before any γ.",
-            0.00019: "Those are two updates. However long the run, the sum has an end, but not so soon.",
-            0.00011: "You divided by γ. What has to stand below the line is what γ lacks to 1.",
+            0.0009: "The first update uses the whole rate, before any γ.",
+            0.00019: "That is the sum of two updates. The sum is finite, but it has infinitely many terms.",
+            0.00011: "You divided by γ. Divide by 1 − γ.",
         },
     ),
     "04.5": Function(
@@ -157,7 +157,7 @@ ANSWERS = {
             (only_the_last_noise, "old noise fades"),
             (variance_fades_too_slowly, "old noise fades"),
             (sorted_rates, "in their order"),
-            (empties_the_list, "changes what it is given"),
+            (empties_the_list, "modifies its inputs"),
         ),
     ),
     "04.6": Answer(

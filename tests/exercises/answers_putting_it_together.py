@@ -79,7 +79,7 @@ ANSWERS = {
         wrong={
             100.0: "After 1/(1 − d) updates it has fallen to about 1/e, not to a half.",
             50.0: "The share falls by a factor, not by a constant amount.",
-            -69.0: "A number of updates is not below 0: both logarithms are.",
+            -69.0: "A number of updates is not negative; both logarithms are.",
             0.693: "That is the logarithm of 2. Divide it by what one update does.",
         },
     ),
@@ -88,7 +88,7 @@ ANSWERS = {
         digits=5,
         hint="One factor has the shape (4, 384), the other (384, 4).",
         wrong={
-            18432: "There are two factors beside each matrix, and two matrices in each layer.",
+            18432: "Each matrix has two factors, and each layer has two matrices.",
             6144: "That is one layer.",
             3072: "That is one matrix.",
             39174: "That is with the head.",
@@ -99,11 +99,11 @@ ANSWERS = {
         right=averaged,
         wrong=(
             (begins_with_zero, "not with 0"),
-            (corrects_for_zero_as_adam_does, "count 1 - decay"),
+            (corrects_for_zero_as_adam_does, "have the share 1 - decay"),
             (turned_round, "With decay 0"),
             (takes_the_plain_mean, "multiplied by the decay"),
             (leaves_the_last_out, "With decay 0"),
-            (in_place, "changes what it is given"),
+            (in_place, "modifies its inputs"),
         ),
     ),
     "06.4": Answer(
@@ -112,17 +112,17 @@ ANSWERS = {
         wrong={
             "better": "The mean is above 0. Is the whole interval?",
             "worse": "Look at the sign of the mean, then at both ends of the interval.",
-            "equal": "An interval that holds 0 does not show that the two are alike.",
+            "equal": "An interval that contains 0 does not show that the two are equal.",
         },
     ),
     "06.5": Function(
         right=go_back,
         wrong=(
             (ends_swapped, "With alpha = 1"),
-            (loses_the_head, "the head too"),
-            (shrinks_the_head, "stays as it was trained"),
-            (not_straight, "The way is straight"),
-            (changes_what_was_trained, "changes what it is given"),
+            (loses_the_head, "including the head"),
+            (shrinks_the_head, "stays as trained"),
+            (not_straight, "a straight line"),
+            (changes_what_was_trained, "modifies its inputs"),
         ),
     ),
 }

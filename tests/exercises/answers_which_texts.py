@@ -6,11 +6,11 @@ ANSWERS = {
     "12.1": Answer(
         right=0.13,
         digits=2,
-        hint="Which share is right, and how many reviews are there? Put both under the root.",
+        hint="What share is right, and how many reviews are there? Put both under the root.",
         wrong={
             0.068: "That is one standard deviation; the interval takes 1.96 of them.",
             0.27: "That is the whole width, from end to end.",
-            0.16: "That is the widest it can be, with half of them right. Which share is it here?",
+            0.16: "That is the largest it can be, with half of them right. What share is right here?",
             0.0092: "The root is missing.",
             0.85: "Divide by the number of reviews, under the root.",
         },
@@ -19,8 +19,8 @@ ANSWERS = {
         right="validation",
         hint="The answer is one of the three names.",
         wrong={
-            "test": "Then your last number is measured on reviews that you fixed the model for.",
-            "train": "The model has seen these; its errors there are not those that it makes elsewhere.",
+            "test": "Then your final number is measured on reviews that you tuned the model for.",
+            "train": "The model was trained on these; its errors there are not typical of other rows.",
         },
     ),
 }

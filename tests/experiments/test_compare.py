@@ -47,9 +47,9 @@ def test_the_table_says_what_the_pairs_say(three):
     assert rows["plain"] == ("plain", "0.538", "", "", "")
     assert rows["good"][4] == "better"
     seen = three.against("same").mde(0.05 / 2)  # two arms share the level
-    assert rows["same"][4] == f"undecided (detects {seen:.3f})"
-    assert "4 paired seeds, 100 test rows; each interval is of 95 %, over seeds, for its arm alone." in str(three)
-    assert "p and verdict allow for 2 comparisons at once." in str(three)
+    assert rows["same"][4] == f"undecided (MDE {seen:.3f})"
+    assert "4 paired seeds, 100 test rows; each interval is a 95 % interval over seeds." in str(three)
+    assert "p-values and verdicts are adjusted for 2 comparisons (Holm); the intervals are not." in str(three)
     assert "<th>p (Holm)</th>" in three._repr_html_()
 
 
@@ -62,9 +62,9 @@ def test_an_arm_that_diverges_is_said_to_and_the_others_are_compared(small, bert
     arms = {"plain": [], "wild": {"optimizer": "sgd", "lr": 1e30}, "clipped": ["ClipNorm(0.01)"]}
     found = compare(arms, small, load_model(bert, small), **HOW)
     assert all(math.isnan(value) for value in found.values["wild"])
-    assert found.whole == ["clipped"]
+    assert found.compared == ["clipped"]
     rows = {row[0]: row for row in found.rows()}
-    assert rows["wild"] == ("wild", "", "2 of 2 runs diverged or gave no accuracy", "", "failed")
+    assert rows["wild"] == ("wild", "", "2 of 2 runs diverged or had no accuracy", "", "failed")
     assert float(rows["clipped"][3]) == pytest.approx(found.against("clipped").p, abs=5e-4)  # one comparison, not two
     assert [label.get_text() for label in found.figure().axes[0].get_yticklabels()] == ["clipped"]
     with pytest.raises(DivergenceError, match="loss must stay finite"):
@@ -73,11 +73,11 @@ def test_an_arm_that_diverges_is_said_to_and_the_others_are_compared(small, bert
 
 def test_a_metric_that_is_undefined_counts_as_no_number(small, bert, monkeypatch):
     class Run:
-        metrics = Metrics({"accuracy": math.nan}, split="test", n=10)
+        metrics = Metrics({"accuracy": math.nan}, undefined={"accuracy": "undefined: no row"}, split="test", n=10)
 
     monkeypatch.setattr("ftlab.experiments.compare.finetune", lambda model, data, **how: Run())
     with pytest.raises(
-        DivergenceError, match="finetune: model must reach some accuracy. Got none with seed 0: all answers are alike"
+        DivergenceError, match=r"finetune: accuracy must be a number. Got undefined: no row \(seed 0\). Train longer"
     ):
         compare({"plain": [], "other": []}, small, load_model(bert, small), **HOW)
 
@@ -87,7 +87,7 @@ def test_a_figure_that_cannot_be_drawn_is_refused_before_any_work(path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["compare", "no_such_file.toml", "--figure", path])
     assert end.value.code == 2
-    assert "error: compare: figure must be a file of a kind that can be drawn" in capsys.readouterr().err
+    assert "error: compare: figure must be a file of a supported type" in capsys.readouterr().err
 
 
 def test_the_figure_has_a_line_for_every_arm_but_the_first(three):
@@ -117,7 +117,7 @@ def test_the_figure_has_a_line_for_every_arm_but_the_first(three):
         ({"a": [], "b": {"lr": 0}}, {}, ArgumentError, "finetune: lr must be a number greater than 0. Got 0"),
         ({"a": [], "b": {"optimizer": "adam"}}, {}, ArgumentError, "finetune: optimizer must be one of"),
         ({"a": [], "b": ["Nothing()"]}, {}, ArgumentError, "rule must be one that ftlab has"),
-        ("no/such.toml", {}, InputError, "arms must be a TOML file that can be read"),
+        ("no/such.toml", {}, InputError, "arms must be a readable TOML file"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_any_work(arms, arguments, error, said):

@@ -1,4 +1,4 @@
-"""Every rule of the package keeps the contract, and the contract notices a rule that does not."""
+"""Every rule of the package passes the conformance checks, and the checks catch rules that should fail."""
 
 import inspect
 import pkgutil
@@ -36,10 +36,10 @@ def test_a_rule_is_final_and_says_what_its_neutral_form_is(rule):
     assert cls.neutral.startswith(f"{cls.__name__}(") or cls.neutral.endswith(".")
 
 
-@pytest.mark.parametrize("clause", CHECKS, ids=lambda clause: clause.__name__)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
-def test_every_rule_keeps_every_clause(rule, clause):
-    clause(rule)
+def test_every_rule_passes_every_check(rule, check):
+    check(rule)
 
 
 def test_a_processor_without_bf16_rehearses_under_it_all_the_same(monkeypatch):
@@ -186,21 +186,21 @@ class Doubling(Project):
     [
         (Thawed(), "Thawed must be frozen. Write @dataclass(frozen=True) above its class."),
         (Bare(), "Bare must be a dataclass. Write @dataclass(frozen=True) above its class."),
-        (Alone(), "project must return two things: a dictionary by name, and the memory. Got dict."),
+        (Alone(), "project must return two values: a dictionary by name, and the memory. Got dict."),
         (Many(), "penalty must return one finite number, as a tensor. Got tensor(["),
         (Plain(), "penalty must return one finite number, as a tensor. Got "),
-        (Sneaky(), "must not change what it is given"),
+        (Sneaky(), "must not modify its inputs"),
         (Silent(), "prepare must return the model. Got NoneType."),
         (Lost(), "finish must return the model. Got NoneType."),
         (Casting(), "shape must keep shapes, dtypes and devices."),
-        (Naming(), "project must return only names that came in. Got {'new'} besides."),
-        (Greedy(), "must not change what it is given"),
-        (Forgetful(), "Resumed after step"),
-        (Renaming(), "saved names must be those"),
-        (Doubling(), "must be the empty recipe bit for bit"),
+        (Naming(), "project must return only names from its inputs. Got {'new'} in addition."),
+        (Greedy(), "must not modify its inputs"),
+        (Forgetful(), "A run resumed after step"),
+        (Renaming(), "saved names must be the loaded names"),
+        (Doubling(), "must give the same weights as the empty recipe, bit for bit"),
     ],
 )
-def test_a_rule_that_breaks_a_clause_is_told_which(rule, said):
+def test_a_failing_rule_is_told_which_check_it_fails(rule, said):
     assert any(said in one for one in examine(rule))
 
 
@@ -211,7 +211,7 @@ def test_a_rule_that_cannot_be_trained_with_is_told_only_why(rule):
 
 def test_one_failure_is_told_once():
     (said,) = examine(Broken())
-    assert said == "Its methods give back what the loop expects of them. It fails: KeyError: 'weight'"
+    assert said == "Its methods return what the training loop expects. It fails: KeyError: 'weight'"
 
 
 @dataclass(frozen=True)

@@ -213,21 +213,21 @@ def test_a_pretrained_model_and_batches_that_have_epochs(bert, small):
         ({"smoothing": -0.1}, "smoothing must be a number at least 0 and less than 1. Got -0.1"),
         (
             {"recipe": [ClipNorm(), Decay(0.9, "step")]},
-            "recipe must have no schedule. Got Decay. The test sets the rate",
+            "recipe must have no schedule. Got Decay. The test sets the lr",
         ),
     ],
 )
 def test_arguments_that_cannot_be_meant_are_refused(wrong, match):
     with pytest.raises(ArgumentError, match=f"^find_lr: {match}"):
         find_lr(Parabola(), BATCHES, **wrong)
-    with pytest.raises(ArgumentError, match=r"^find_lr: batches must hold at least one. Got none"):
+    with pytest.raises(ArgumentError, match=r"^find_lr: batches must hold at least one batch. Got none"):
         find_lr(Parabola(), [])
 
 
 def test_what_it_gives_is_a_frozen_value_that_says_what_was_found():
     flat = RangeTest((1e-3, 1e-2), (1.0, 1.0), (1.0, 1.0), None, 0.1)
-    assert str(flat) == "2 learning rates from 0.001 to 0.01: it never falls, and the loss ran away at 0.1."
-    assert "the loss never ran away" in str(dataclasses.replace(flat, stopped=None))
+    assert str(flat) == "2 learning rates from 0.001 to 0.01: the loss never falls, and it diverges at 0.1."
+    assert "and it never diverges." in str(dataclasses.replace(flat, stopped=None))
     with pytest.raises(dataclasses.FrozenInstanceError, match="suggestion"):
         flat.suggestion = 1.0
 

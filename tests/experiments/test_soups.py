@@ -98,9 +98,7 @@ def test_a_greedy_soup_adds_the_best_first_and_keeps_what_does_not_harm(runs, sc
     ]  # each alone; the best with the second, which harms; with the third
     expected = weights(soup([runs[1], runs[0]]))
     assert all(torch.equal(one, expected[name]) for name, one in weights(chosen).items())
-    assert (
-        "of 3 runs these are in, by their place: 2, 1; validation accuracy 0.95, the best run alone 0.9" in mentioned()
-    )
+    assert "averaged 2 of 3 runs, numbers 2, 1; validation accuracy 0.95, best single run 0.9" in mentioned()
 
 
 @pytest.mark.parametrize(
@@ -119,7 +117,7 @@ def test_less_error_and_more_hits_are_better_and_what_is_not_defined_is_worst(
     chosen = greedy_soup([dataclasses.replace(run, model=dataclasses.replace(run.model, task=task)) for run in runs])
     expected = weights(soup([runs[1], runs[0]]))
     assert all(torch.equal(one, expected[name]) for name, one in weights(chosen).items())
-    said = f"by their place: 2, 1; validation {metric} {table[0, 1]:g}, the best run alone {table[1,]:g}"
+    said = f"numbers 2, 1; validation {metric} {table[0, 1]:g}, best single run {table[1,]:g}"
     assert said in mentioned()
 
 
@@ -145,12 +143,14 @@ def test_a_greedy_soup_is_never_worse_on_its_split_than_the_best_run(runs):
 def test_what_cannot_be_averaged_is_refused(runs):
     other = dataclasses.replace(runs[1].model, task=dataclasses.replace(runs[1].model.task, names=("no", "yes")))
     with pytest.raises(
-        ArgumentError, match="soup: runs must be of one task. Got classification of no, yes in place 2, class"
+        ArgumentError, match="soup: runs must be of one task. Got classification of no, yes in model 2, class"
     ):
         soup([runs[0], other])
     wide = runs[1].model.copy()
     wide.net.classifier = nn.Linear(5, 2)
-    with pytest.raises(ArgumentError, match="must be of one architecture. Got another classifier.weight in place 2"):
+    with pytest.raises(
+        ArgumentError, match="must be of one architecture. Got a different classifier.weight in model 2"
+    ):
         soup([runs[0], wide])
     for none in ([], runs[0], runs[0].model):
         with pytest.raises(ArgumentError, match="soup: runs must be a list of runs. Got .* Write soup"):
@@ -174,10 +174,10 @@ def test_heads_of_other_seeds_other_checkpoints_and_batch_normalisation_are_ment
     assert mentioned() == ""
     seeded = dataclasses.replace(runs[1], settings=dataclasses.replace(runs[1].settings, seed=(7, 0)))
     soup([runs[0], seeded])
-    assert "the new heads were drawn from 2 seeds, and their mean may be no head at all" in mentioned()
+    assert "the new heads were initialised from 2 seeds, and their mean may be useless" in mentioned()
     soup([runs[0], dataclasses.replace(runs[1].model, name="another")])
     assert "come from different checkpoints" in mentioned()
     normal = runs[0].model.copy()
     normal.net.extra = nn.BatchNorm1d(2)
     soup([normal])
-    assert "running statistics of batch normalisation are those of the first model" in mentioned()
+    assert "running statistics of batch normalisation are taken from the first model" in mentioned()

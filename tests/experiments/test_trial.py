@@ -25,7 +25,7 @@ class Shrink(Project):
 
 @dataclass(frozen=True)
 class Spoil(Project):
-    """A rule that breaks the contract: it changes what it is given."""
+    """A rule that fails a conformance check: it modifies its inputs."""
 
     def project(self, params, memory, now):
         for param in params.values():
@@ -36,12 +36,12 @@ class Spoil(Project):
 HOW = {"pairs": 3, "rows": 40, "epochs": 10, "lr": 5e-3, "batch_size": 8}
 
 
-def test_a_rule_that_breaks_the_contract_is_told_so_and_nothing_is_trained(small, bert):
+def test_a_rule_that_fails_a_conformance_check_is_not_trained(small, bert):
     found = trial(Spoil(), small, load_model(bert, small), **HOW)
     assert found.verdict == "refused"
     assert found.without == ()
-    assert "does not keep the contract" in str(found)
-    assert "must not change what it is given" in str(found)
+    assert "fails conformance checks, so nothing was trained" in str(found)
+    assert "must not modify its inputs" in str(found)
 
 
 def test_a_rule_that_wipes_the_weights_out_is_seen_to_hurt(small, bert):
@@ -55,7 +55,7 @@ def test_a_rule_that_wipes_the_weights_out_is_seen_to_hurt(small, bert):
 
 @dataclass(frozen=True)
 class Explode(GradientRule):
-    """A rule that keeps the contract and makes the training diverge."""
+    """A rule that passes the conformance checks and makes the training diverge."""
 
     after: int = 40
 
@@ -68,8 +68,8 @@ def test_a_rule_with_which_training_diverges_gets_that_as_its_verdict(small, ber
     assert found.verdict == "diverged"
     assert (len(found.without), found.with_rule, found.paired) == (1, (), None)
     text = str(found)
-    assert text.startswith("Explode(after=40): it keeps the contract, but training with it goes wrong, and without it")
-    assert "(seed 0):\n  finetune: loss must stay finite. Got nan at step 42" in text
+    assert text.startswith("Explode(after=40) passes the conformance checks, but training diverges with it and not")
+    assert "without it (seed 0):\n  finetune: loss must stay finite. Got nan at step 42" in text
     assert found._repr_html_().startswith("<pre>Explode(")
 
 
@@ -82,7 +82,7 @@ def test_arms_that_have_learnt_nothing_are_said_to_have(small, bert):
     model = load_model(bert, small)
     idle = trial("SignPrune(1e-9)", small, model, **HOW | {"epochs": 1, "lr": 1e-9})
     assert idle.majority_baseline == 0.5
-    assert "Neither arm does better than always saying the most frequent label (0.5000)" in str(idle)
+    assert "Neither arm clearly beats always predicting the most frequent label (0.5000)" in str(idle)
     learnt = trial("SignPrune(1e-9)", small, model, **HOW)
     assert min(learnt.without) > 0.8
     assert "Neither arm" not in str(learnt)
@@ -91,7 +91,7 @@ def test_arms_that_have_learnt_nothing_are_said_to_have(small, bert):
 def test_a_schedule_stands_in_the_place_of_the_usual_one_and_the_trial_says_so(small, bert):
     model, how = load_model(bert, small), {"pairs": 2, "rows": 16, "epochs": 1}
     alone = trial("LayerwiseDecay(0.5)", small, model, **how)
-    assert "It is a schedule, so it replaces the default one" in str(alone)
+    assert "The rule is a schedule, so it replaces the default schedule" in str(alone)
     assert "base_recipe=['WarmupLinear(warmup=0.1)']" in str(alone)
     beside = trial("LayerwiseDecay(0.5)", small, model, base_recipe=["WarmupLinear(warmup=0.1)"], **how)
     assert beside.note == ""
@@ -114,21 +114,19 @@ def test_a_rule_that_looks_at_validation_finds_one(small, bert):
 @pytest.mark.parametrize(
     ("differences", "said"),
     [
-        ([0.0, 0.0, 0.0], ["In no pair did the accuracy differ at all."]),
+        ([0.0, 0.0, 0.0], ["The accuracy is the same in every pair."]),
         (
             [0.1, 0.1, 0.1],
-            ["All 3 pairs differ alike, which chance alone does with a probability of 0.25: too few to decide."],
+            ["All 3 differences are equal; the sign test gives p = 0.25: too few pairs to decide."],
         ),
         (
             [-0.1] * 6,
-            [
-                "It hurts: the interval lies below 0. All 6 pairs differ alike, which chance alone does with a probability of 0.031."
-            ],
+            ["It hurts: the interval lies below 0. All 6 differences are equal; the sign test gives p = 0.031."],
         ),
         (
             [0.01, 0.02, 0.03],
             [
-                "Undecided: the interval holds 0.",
+                "Undecided: the interval contains 0.",
                 "With this spread, 3 pairs detect a true difference of 0.0326 (minimum detectable effect) with a power of 80 %.",
             ],
         ),
@@ -141,7 +139,7 @@ def test_the_verdict_in_words(differences, said):
 def test_a_rule_that_does_nothing_gives_equal_pairs(small, bert):
     found = trial(Shrink(0.0), small, load_model(bert, small), **HOW)
     assert found.without == found.with_rule
-    assert "did the accuracy differ at all" in str(found)
+    assert "The accuracy is the same in every pair." in str(found)
 
 
 def test_the_arms_share_everything_but_the_rule(small, bert):

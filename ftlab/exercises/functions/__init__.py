@@ -1,1 +1,1 @@
-"""Checkers of the functions that learners write: a module for each chapter, with ``TASKS`` by the exercise's number."""
+"""Checkers of learners' functions: a module for each chapter, with ``TASKS`` by exercise number."""

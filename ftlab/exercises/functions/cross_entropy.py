@@ -1,4 +1,4 @@
-"""Chapter 1: a cross-entropy that survives large logits, and its gradient."""
+"""Chapter 1: a numerically stable cross-entropy, and its gradient."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,13 +14,13 @@ LABELS = torch.tensor([0, 1, 2, 1])
 
 
 def loss_of(function: Callable[..., Any]) -> None:
-    """Tell the usual mistakes apart by the losses of small and of very large logits."""
+    """Detect the common mistakes on small and very large logits."""
     got = run(function, LOGITS, LABELS)
     expect(isinstance(got, Tensor | float), f"The loss is one number. Got {type(got).__name__}.")
     loss = torch.as_tensor(got).double()
     expect(loss.ndim == 0, f"The loss is one number, a mean. Got the shape {tuple(loss.shape)}.")
     right = F.cross_entropy(LOGITS, LABELS)
-    expect(not near(loss, -right), "The sign is turned: a loss is never below 0.")
+    expect(not near(loss, -right), "The sign is wrong: a cross-entropy is never below 0.")
     expect(not near(loss, right * len(LABELS)), "That is the sum over the samples; the formula has their mean.")
     rows = torch.arange(len(LABELS))
     down = -LOGITS.log_softmax(dim=0)[rows, LABELS].mean()
@@ -29,24 +29,22 @@ def loss_of(function: Callable[..., Any]) -> None:
     large = run(function, LOGITS * 1000, LABELS)
     expect(
         near(torch.as_tensor(large).double(), F.cross_entropy(LOGITS * 1000, LABELS)),
-        "On small logits it is right, on logits of a thousand it is not finite: exponentials overflow and logarithms of "
-        "0 are infinite. Subtract the greatest logit of each row first, and work with logarithms throughout.",
+        "It is right on small logits, but not finite on logits of a thousand: exponentials overflow, and the logarithm "
+        "of 0 is infinite. Subtract the largest logit of each row first, and work with logarithms throughout.",
     )
 
 
 def gradient_of(function: Callable[..., Any]) -> None:
-    """Tell the usual mistakes apart by what a gradient has to be."""
+    """Detect the common mistakes by the properties of the gradient."""
     got = run(function, LOGITS, LABELS)
     expect(isinstance(got, Tensor), f"The gradient is a tensor. Got {type(got).__name__}.")
     expect(got.shape == LOGITS.shape, f"It has one entry for each logit. Got the shape {tuple(got.shape)}.")
     logits = LOGITS.clone().requires_grad_()
     (right,) = torch.autograd.grad(F.cross_entropy(logits, LABELS), logits)
-    expect(not near(got, -right), "The sign is turned: raising the true logit must lower the loss.")
+    expect(not near(got, -right), "The sign is wrong: raising the true logit must lower the loss.")
     expect(not near(got, right * len(LABELS)), "That is the gradient of the sum; the loss is the mean over samples.")
-    expect(near(got.sum(1), torch.zeros(len(LABELS))), "Each row must sum to 0: what one class wins, the others lose.")
-    expect(
-        near(got, right), "The rows sum to 0, but the entries are not those of the gradient. Try one sample by hand."
-    )
+    expect(near(got.sum(1), torch.zeros(len(LABELS))), "Each row must sum to 0: what one class gains, the others lose.")
+    expect(near(got, right), "The rows sum to 0, but the entries are wrong. Work out one sample by hand.")
 
 
 TASKS = {"01.3": loss_of, "01.4": gradient_of}
