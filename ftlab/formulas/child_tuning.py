@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import check_int, check_number
-from ftlab.formulas._fisher import squared_gradients
+from ftlab.formulas.fisher_information import fisher_information
 from ftlab.parameters import Pattern, Tensors, join_patterns, select, top_mask
 from ftlab.rule import GradientRule, Memory, Now, Project, Rule
 
@@ -172,7 +172,7 @@ class ChildTuningD(GradientRule, Project):
         names = [name for name in select(now.params, self.pattern) if name in now.origin]
         if self.share == 1:
             return {"child": {}, "before": {}}
-        fisher = squared_gradients(model, batches, loss, names, self.samples)
+        fisher = fisher_information(model, batches, loss, names, self.samples)
         return {"child": child_network(fisher, self.share), "before": {}}
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import check_int, check_number
-from ftlab.formulas._fisher import squared_gradients
+from ftlab.formulas.fisher_information import fisher_information
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Penalty, Rule
 
@@ -90,7 +90,7 @@ class EWC(Penalty):
         if not self.strength:
             return None
         names = [name for name in now.params if name in now.origin]
-        return squared_gradients(model, batches, loss, names, self.samples)
+        return fisher_information(model, batches, loss, names, self.samples)
 
     def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor:
         return ewc(params, now.origin, memory or {}, self.strength)
