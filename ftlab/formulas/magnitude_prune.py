@@ -6,7 +6,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import nn
 
-from ftlab.errors import argument_error, check_choice, check_int, check_number
+from ftlab.errors import argument_error, check_choice, check_number
+from ftlab.formulas.cubic_sparsity import check_ramp, cubic_sparsity
 from ftlab.parameters import Pattern, Tensors, matrices, select, top_mask
 from ftlab.rule import Memory, Now, Project
 
@@ -52,68 +53,16 @@ def magnitude_prune(params: Tensors, sparsity: float, scope: str = "global") -> 
     return {name: param.masked_fill(~masks[name], 0) for name, param in params.items()}
 
 
-def cubic_sparsity(step: int, steps: int, final: float, begin: float, end: float) -> float:
-    r"""Say how much is to be zero after so many updates: much soon, then less and less more.
-
-    .. math:: s_t = s_f\left(1 - \left(1 - \frac{t - t_0}{t_1 - t_0}\right)^3\right), \qquad t_0 \le t \le t_1
-
-    =================  ===========  ==============================================
-    symbol             code         meaning
-    =================  ===========  ==============================================
-    :math:`t`          ``step``     updates made
-    :math:`s_f`        ``final``    the sparsity at the end
-    :math:`t_0`        ``begin``    where it begins, as a share of all updates
-    :math:`t_1`        ``end``      where it is reached, as a share of all updates
-    =================  ===========  ==============================================
-
-    Args:
-        step: At least 0.
-        steps: Updates of the whole run, at least 1.
-        final: From 0 to 1.
-        begin: From 0 to 1; before it the sparsity is 0.
-        end: At least ``begin`` and at most 1; from it on the sparsity is the final one.
-
-    Returns:
-        The sparsity, from 0 to ``final``; it never falls.
-
-    Raises:
-        ArgumentError: If a number is outside its range.
-
-    Source:
-        Zhu and Gupta 2017, "To prune, or not to prune", arXiv 1710.01878.
-        Departure: the initial sparsity is 0.
-
-    Example:
-        >>> [cubic_sparsity(step, 10, 0.5, 0.0, 1.0) for step in (0, 5, 10)]
-        [0.0, 0.4375, 0.5]
-    """
-    check_int("cubic_sparsity", "step", step, "Count the updates from 0")
-    check_int("cubic_sparsity", "steps", steps, "Give the updates of the whole run", at_least=1)
-    check_number("cubic_sparsity", "final", final, "0.5 is a first try", at_least=0, at_most=1)
-    _check_ramp("cubic_sparsity", begin, end)
-    if step >= end * steps:
-        return final
-    if step <= begin * steps:
-        return 0.0
-    progress = (step - begin * steps) / ((end - begin) * steps)
-    return final * (1 - (1 - progress) ** 3)
-
-
 def _check(where: str, sparsity: Any, scope: Any) -> None:
     do = "0.5 is a first try, 0 switches it off"
     check_number(where, "sparsity", sparsity, do, at_least=0, at_most=1)
     check_choice(where, "scope", scope, ("global", "matrix"))
 
 
-def _check_ramp(where: str, begin: Any, end: Any) -> None:
-    check_number(where, "begin", begin, "0.1 is a first try", at_least=0, at_most=1)
-    check_number(where, "end", end, "0.7 leaves time to recover", at_least=begin, at_most=1)
-
-
 @final
 @dataclass(frozen=True)
 class MagnitudePrune(Project):
-    """Prune weight matrices step by step during the training. See :func:`magnitude_prune`, :func:`cubic_sparsity`.
+    """Prune weight matrices step by step during the training. See :func:`magnitude_prune`.
 
     Chosen are the matrices inside the model's layers: neither embeddings, gains, biases, nor the head. What is pruned
     stays pruned, so the saved model holds these zeros. Its files are no smaller and it is no faster for them.
@@ -130,7 +79,7 @@ class MagnitudePrune(Project):
 
     def __post_init__(self) -> None:
         _check("MagnitudePrune", self.sparsity, self.scope)
-        _check_ramp("MagnitudePrune", self.begin, self.end)
+        check_ramp("MagnitudePrune", self.begin, self.end)
 
     @property
     def equation(self) -> str:

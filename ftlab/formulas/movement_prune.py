@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import argument_error, check_choice, check_number
+from ftlab.formulas.cubic_sparsity import check_ramp, cubic_sparsity
 from ftlab.parameters import Pattern, Tensors, matrices, select, top_mask
 from ftlab.rule import Memory, Now, Project, Rule
 
@@ -128,9 +129,7 @@ class MovementPrune(Project):
 
     def __post_init__(self) -> None:
         _check("MovementPrune", self.sparsity, self.scope)
-        check_number("MovementPrune", "begin", self.begin, "0.1 is a first try", at_least=0, at_most=1)
-        do = "0.7 leaves time to recover"
-        check_number("MovementPrune", "end", self.end, do, at_least=self.begin, at_most=1)
+        check_ramp("MovementPrune", self.begin, self.end)
 
     @property
     def equation(self) -> str:
@@ -167,20 +166,11 @@ class MovementPrune(Project):
         scores, masks = movement_scores(memory["scores"], memory["dense"], now.grads), memory["masks"]
         dense = {name: _straight_through(old, params[name], masks.get(name)) for name, old in memory["dense"].items()}
         made = now.step + 1
-        sparsity = self._sparsity(made, now.steps)
+        sparsity = cubic_sparsity(made, now.steps, self.sparsity, self.begin, self.end)
         if sparsity > 0 and (made % math.ceil(now.steps / RENEWALS) == 0 or made == now.steps):
             masks = top_mask(scores, sparsity, together=self.scope == "global")
         memory = {"dense": dense, "scores": scores, "masks": masks}
         return {name: dense[name].masked_fill(~mask, 0) for name, mask in masks.items()}, memory
-
-    def _sparsity(self, made: int, steps: int) -> float:
-        """Return the share of zeros after so many updates, cubic between begin and end."""
-        if made >= self.end * steps:
-            return self.sparsity
-        if made <= self.begin * steps:
-            return 0.0
-        progress = (made - self.begin * steps) / ((self.end - self.begin) * steps)
-        return self.sparsity * (1 - (1 - progress) ** 3)
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
         params = dict(model.named_parameters())

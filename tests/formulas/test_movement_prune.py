@@ -9,7 +9,8 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on, trained
-from ftlab.formulas.magnitude_prune import cubic_sparsity, magnitude_prune
+from ftlab.formulas.cubic_sparsity import cubic_sparsity
+from ftlab.formulas.magnitude_prune import magnitude_prune
 from ftlab.formulas.movement_prune import MovementPrune, movement_prune, movement_scores
 from ftlab.formulas.sign_prune import SignPrune
 from ftlab.recipes.parse import parse
@@ -228,7 +229,7 @@ MUTANTS = (
     ('memory["scores"], memory["dense"], now.grads)', 'memory["scores"], now.params, now.grads)'),
     ("torch.where(mask, new, old + new)", "new"),
     ("torch.where(mask, new, old + new)", "old + new"),
-    ("(1 - progress) ** 3)", "(1 - progress))"),
+    ("cubic_sparsity(made, now.steps,", "cubic_sparsity(now.step, now.steps,"),
     ("matrices(model, layers=True)", "matrices(model)"),
     ("params[name].masked_fill_(~mask, 0)", "pass"),
     ("sparsity > 0 and (made %", "sparsity > 0 and made < now.steps and (made %"),
