@@ -114,6 +114,11 @@ class Rule(ABC):  # noqa: B024  (its kinds have the abstract methods)
         """The rule in words, beginning with a verb."""
         return f"do what {type(self).__name__} says"
 
+    @property
+    def changes_end(self) -> bool:
+        """Whether its ``finish`` changes weights after the last update."""
+        return isinstance(self, Project | Finish) and type(self).finish is not Rule.finish
+
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         """Return what the rule remembers from one step to the next."""
         return None
@@ -174,13 +179,37 @@ class Finish(Rule):
 
 
 def overwritten(rule: Rule, recipe: Sequence[Rule]) -> str:
-    """Name the rules whose change at the end this rule's own ``finish`` overwrites.
+    """Return the names of the rules whose change at the end this rule's own ``finish`` overwrites.
 
     ``finish`` runs in reverse order, so these are the rules listed after it.
     """
     later = list(recipe)[list(recipe).index(rule) + 1 :] if rule in recipe else []
-    ending = [one for one in later if isinstance(one, Finish | Project) and type(one).finish is not Rule.finish]
-    return ", ".join(type(one).__name__ for one in ending)
+    return ", ".join(type(other).__name__ for other in later if other.changes_end)
+
+
+def course(rule: Schedule, steps: int = 1000, steps_per_epoch: int = 100) -> list[float]:
+    """Return the learning rates of a run that a schedule makes of a rate of 1; none if they depend on the model.
+
+    >>> class Halve(Schedule):
+    ...     def schedule(self, rates, memory, now):
+    ...         return {name: lr / 2**now.step for name, lr in rates.items()}, memory
+    >>> course(Halve(), steps=3)
+    [1.0, 0.5, 0.25]
+    """
+    with torch.random.fork_rng([]):  # the global random state is left as it is
+        model = nn.Linear(1, 1)
+    params = {name: param.detach() for name, param in model.named_parameters()}
+    rates = dict.fromkeys(params, 1.0)
+    highest: list[float] = []
+    try:
+        memory = rule.start(model, [], None, Now(steps=steps, steps_per_epoch=steps_per_epoch, params=params))
+        for step in range(steps):
+            now = Now(step, steps, steps_per_epoch, params=params, grads=params, rates=rates, origin=params)
+            new, memory = rule.schedule(dict(rates), memory, now)
+            highest.append(max(new.values()))
+    except Exception:  # a schedule of the reader's own may need another model than this one
+        return []
+    return highest
 
 
 KINDS: tuple[type[Rule], ...] = (Prepare, Penalty, GradientRule, Schedule, Project, Finish)

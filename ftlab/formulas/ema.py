@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import check_number, note
+from ftlab.formulas._averages import load_average
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Project, Rule, overwritten
 
@@ -98,9 +99,4 @@ class EMA(Project):
         return {}, ema(memory, params, self.decay)
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        params = {name: param.detach() for name, param in model.named_parameters() if name in memory}
-        if len(params) < len(memory):
-            note("EMA", f"{len(memory) - len(params)} averaged parameters are no longer there; list EMA later.")
-        for name, param in params.items():
-            param.copy_(memory[name])
-        return model
+        return load_average("EMA", model, memory)

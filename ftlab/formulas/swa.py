@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from ftlab.errors import check_int, check_number, note
+from ftlab.formulas._averages import load_average
 from ftlab.parameters import Tensors
-from ftlab.rule import Memory, Now, Project, Rule, overwritten
+from ftlab.rule import Memory, Now, Project, Rule, Schedule, course, overwritten
 
 
 def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
@@ -85,7 +86,7 @@ class SWA(Project):
         found = []
         if later := overwritten(self, recipe):
             found.append(f"SWA sets its mean last, which overwrites the work of {later}: list SWA after it.")
-        falling = [rule for rule in recipe if type(rule).__name__ in ("WarmupLinear", "WarmupCosine")]
+        falling = [rule for rule in recipe if isinstance(rule, Schedule) and _falls(rule)]
         if falling and self.start_at < 1:
             what = type(falling[0]).__name__
             found.append(
@@ -107,10 +108,10 @@ class SWA(Project):
         return {}, {"count": memory["count"] + 1, "mean": mean}
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        mean = memory["mean"]
-        params = {name: param.detach() for name, param in model.named_parameters() if name in mean}
-        if len(params) < len(mean):
-            note("SWA", f"{len(mean) - len(params)} averaged parameters are no longer there; list SWA later.")
-        for name, param in params.items():
-            param.copy_(mean[name])
-        return model
+        return load_average("SWA", model, memory["mean"])
+
+
+def _falls(rule: Schedule) -> bool:
+    """Return whether a schedule ends below a tenth of its highest learning rate."""
+    rates = course(rule)
+    return bool(rates) and rates[-1] < max(rates) / 10

@@ -2,12 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
-from torch import nn
-
-from ftlab.rule import Now, Penalty, Prepare, Project, Rule, Schedule
-
-UPDATES, PER_EPOCH = 1000, 100
+from ftlab.rule import Penalty, Prepare, Project, Rule, Schedule, course
 
 
 def conflicts(plan: Sequence[Rule]) -> list[str]:
@@ -21,29 +16,6 @@ def conflicts(plan: Sequence[Rule]) -> list[str]:
     ['WarmupLinear and WarmupCosine each make the learning rate rise and fall; their factors multiply.']
     """
     return [*_twice(plan), *_held(plan), *_drawn(plan), *_rates(plan)]
-
-
-def course(rule: Schedule) -> list[float]:
-    """Return what a schedule makes of a learning rate of 1 in 1000 updates; nothing if that depends on the model.
-
-    >>> from ftlab.formulas.decay import Decay
-    >>> [round(rate, 3) for rate in course(Decay(0.5, per="epoch"))[::250]]
-    [1.0, 0.25, 0.031, 0.008]
-    """
-    with torch.random.fork_rng([]):  # explaining draws nothing from the reader's chance
-        model = nn.Linear(1, 1)
-    params = {name: param.detach() for name, param in model.named_parameters()}
-    rates = dict.fromkeys(params, 1.0)
-    found: list[float] = []
-    try:
-        memory = rule.start(model, [], None, Now(steps=UPDATES, steps_per_epoch=PER_EPOCH, params=params))
-        for step in range(UPDATES):
-            now = Now(step, UPDATES, PER_EPOCH, params=params, grads=params, rates=rates, origin=params)
-            new, memory = rule.schedule(dict(rates), memory, now)
-            found.append(max(new.values()))
-    except Exception:  # a reader's schedule may need more of a model than there is here
-        return []
-    return found
 
 
 def _twice(plan: Sequence[Rule]) -> list[str]:

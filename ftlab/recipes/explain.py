@@ -92,7 +92,7 @@ def equation(plan: Sequence[Rule], optimizer: Any = "adamw") -> str:
     update = f"θ − {rate}·{_update(optimizer).format(gradient)}"
     lines = [f"θ ← Π({update})" if Project in present else f"θ ← {update}"]
     before = [rule for rule in plan if isinstance(rule, Prepare)]
-    after = [rule for rule in plan if isinstance(rule, Project | Finish) and type(rule).finish is not Rule.finish]
+    after = [rule for rule in plan if rule.changes_end]
     if before:
         lines.insert(0, f"θ₀ ← {_applied(before, 'θ₀')}")
     if after:

@@ -219,7 +219,7 @@ MUTANTS = (
     ("torch.lerp(mean[name], param, 1 - decay)", "torch.lerp(mean[name], param, decay)"),
     ("torch.lerp(mean[name], param, 1 - decay)", "torch.lerp(mean[name], param, 1 - decay**2)"),
     ("else param.clone()", "else torch.zeros_like(param)"),
-    ("param.copy_(memory[name])", "pass"),
+    ('load_average("EMA", model, memory)', "model"),
     ("return {}, ema(memory, params, self.decay)", "return memory, ema(memory, params, self.decay)"),
     ("self.decay ** (now.steps - 1)", "self.decay**now.steps"),
 )

@@ -16,6 +16,7 @@ from ftlab.formulas.decay import Decay
 from ftlab.formulas.ema import EMA
 from ftlab.formulas.interpolate import Interpolate
 from ftlab.formulas.magnitude_prune import MagnitudePrune
+from ftlab.formulas.slanted_triangular import SlantedTriangular
 from ftlab.formulas.swa import SWA, swa
 from ftlab.formulas.warmup import WarmupLinear
 from ftlab.recipes.parse import parse
@@ -208,6 +209,7 @@ def test_rule_tells_when_it_takes_in_and_warns():
     said = "overwrites the work of Interpolate, MagnitudePrune, EMA: list SWA after it"
     assert said in rule.cautions([rule, Decay(0.9, "epoch"), *others])[0]
     assert "under WarmupLinear the weights" in rule.cautions([rule, WarmupLinear()])[0]
+    assert "under SlantedTriangular the weights" in rule.cautions([rule, SlantedTriangular()])[0]
     assert SWA(1.0).cautions([WarmupLinear()]) == []
 
 
@@ -219,5 +221,7 @@ MUTANTS = (
     ("max(1, math", "max(0, math"),
     ("math.ceil(self.start_at", "math.floor(self.start_at"),
     ("since % self.every", "since % (self.every + 1)"),
+    ("rates[-1] < max(rates) / 10", "rates[-1] > max(rates) / 10"),
+    ("rates[-1] < max(rates) / 10", "rates[-1] < max(rates)"),
     ('memory["count"] + 1', 'memory["count"] + 2'),
 )
