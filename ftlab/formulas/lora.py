@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import argument_error, check_int, check_number
-from ftlab.parameters import Pattern, freeze_params, is_conv1d, join_patterns, unfreeze_params
+from ftlab.parameters import Pattern, freeze_params, is_conv1d, join_patterns, outside_base, unfreeze_params
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
@@ -108,18 +108,20 @@ class LoRA(Prepare):
         from peft import inject_adapter_in_model
 
         body: Any = getattr(model, "base_model", model)
-        trained = {id(param) for param in model.parameters() if param.requires_grad}
-        new = {id(param) for name, param in model.named_parameters() if now.origin and name not in now.origin}
+        params = dict(model.named_parameters())
+        trained = {id(param) for param in params.values() if param.requires_grad}
+        outside = outside_base(model, params) if body is not model else []
+        new = [name for name in params if now.origin and name not in now.origin]
+        head = {id(params[name]) for name in (*outside, *new)}
         config = self.config(body, _chosen(body, self.targets or _usual(model)))
         vars(model).pop("lora_factors", None)  # of an earlier run
         with torch.random.fork_rng([]):
             torch.manual_seed(now.generator.initial_seed())
             inject_adapter_in_model(config, body)
         vars(body).pop("peft_config")  # a note of peft, which a second LoRA would stumble over
-        inside = "" if body is model else f"{model.base_model_prefix}."
         for name, param in model.named_parameters():
             param.requires_grad_("lora_" in name or id(param) in trained)  # peft has frozen the whole body
-            if name.startswith(inside) and "lora_" not in name and id(param) not in new:
+            if "lora_" not in name and id(param) not in head:
                 freeze_params([param])
         return model
 
