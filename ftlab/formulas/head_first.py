@@ -80,8 +80,10 @@ class HeadFirst(GradientRule):
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         found = []
-        if any(isinstance(rule, Prepare) and type(rule).__name__ in ("LoRA", "BitFit") for rule in recipe):
-            found.append("HeadFirst lets what LoRA or BitFit trains wait too, wherever it is not in the head.")
+        sparse = [rule for rule in recipe if isinstance(rule, Prepare) and rule.freezes and rule.needs_origin]
+        if sparse and self.share:  # rules that train the head and a few parameters of the body
+            names = " and ".join(type(rule).__name__ for rule in sparse)
+            found.append(f"HeadFirst also delays what {names} trains outside the head.")
         moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project) and not rule.needs_origin]
         if moving and self.share:
             found.append(f"{' and '.join(moving)} may move the body that HeadFirst still holds.")

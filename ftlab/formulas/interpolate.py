@@ -9,7 +9,7 @@ from torch import nn
 
 from ftlab.errors import argument_error, check_number, note
 from ftlab.parameters import Tensors
-from ftlab.rule import Finish, Memory, Now, Rule
+from ftlab.rule import Finish, GradientRule, Memory, Now, Project, Rule
 
 
 def interpolate(origin: Tensors, params: Tensors, alpha: float) -> Tensors:
@@ -82,7 +82,7 @@ class Interpolate(Finish):
         return f"go back to {self.alpha:.0%} of the way from the loaded weights to the trained ones"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        if self.alpha == 1 or any(type(rule).__name__ == "HeadFirst" for rule in recipe):
+        if self.alpha == 1 or any(_trains_head_first(rule) for rule in recipe):
             return []
         return ["A new head has no θ₀ and may not fit a body that went back: train it first, with HeadFirst."]
 
@@ -100,3 +100,8 @@ class Interpolate(Finish):
         for name, tensor in interpolate(memory, params, self.alpha).items():
             params[name].copy_(tensor)
         return model
+
+
+def _trains_head_first(rule: Rule) -> bool:
+    """Return whether a rule holds back the gradients of layers for a while, and never those of the head."""
+    return isinstance(rule, GradientRule) and rule.freezes and not isinstance(rule, Project)

@@ -10,6 +10,10 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
+from ftlab.formulas.child_tuning import ChildTuningD
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.gradual_unfreezing import GradualUnfreezing
+from ftlab.formulas.head_first import HeadFirst
 from ftlab.formulas.interpolate import Interpolate, interpolate
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
@@ -166,15 +170,12 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 
 def test_rule_tells_the_point_and_warns_of_a_new_head():
-    @dataclasses.dataclass(frozen=True)
-    class HeadFirst(Finish):
-        def finish(self, model, memory):
-            return model
-
     assert Interpolate(0.25).equation == "θ* = 0.75·θ₀ + 0.25·θ_T"
     assert "25% of the way" in Interpolate(0.25).description
     assert "A new head has no θ₀" in Interpolate().cautions([Interpolate()])[0]
-    assert Interpolate().cautions([HeadFirst(), Interpolate()]) == Interpolate(1.0).cautions([]) == []
+    for rule in (HeadFirst(0.3), GradualUnfreezing()):
+        assert Interpolate().cautions([rule, Interpolate()]) == Interpolate(1.0).cautions([]) == []
+    assert Interpolate().cautions([ChildTuningD(), ClipNorm(), Interpolate()]) != []
 
 
 MUTANTS = (
@@ -183,4 +184,6 @@ MUTANTS = (
     ("else param.clone()", "else param"),
     ("for name in now.params if name in now.origin}", "for name in now.origin}"),
     ("params[name].copy_(tensor)", "pass"),
+    ("and rule.freezes and", "and"),
+    (" and not isinstance(rule, Project)\n", "\n"),
 )
