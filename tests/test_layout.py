@@ -154,6 +154,16 @@ def test_a_formulas_docstring_says_everything(name):
         assert f"{argument}:" in arguments, f"{name} does not explain {argument}"
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_columns_of_a_symbol_table_are_aligned(name):
+    """A cell that begins before its column would lose its first letters where the formula is shown."""
+    text = inspect.getdoc(functions()[name]) or ""
+    bar = next(line for line in text.splitlines() if re.fullmatch(r"=+( +=+)+", line))
+    gaps = [index for index, character in enumerate(bar) if character == " "]
+    for row in text.split(bar)[2].strip("\n").splitlines():
+        assert not [index for index in gaps if row[index : index + 1].strip()], row
+
+
 def test_the_signatures_are_those_of_the_design():
     expected = {
         "cross_entropy": "(logits, labels, *, weight=None, smoothing=0.0)",

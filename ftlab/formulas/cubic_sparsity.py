@@ -10,14 +10,14 @@ def cubic_sparsity(step: int, steps: int, final: float, begin: float, end: float
 
     .. math:: s_t = s_f\left(1 - \left(1 - \frac{t - t_0}{t_1 - t_0}\right)^3\right), \qquad t_0 \le t \le t_1
 
-    =================  ===========  =======================================================
-    symbol             code         meaning
-    =================  ===========  =======================================================
-    :math:`t`          ``step``     updates made so far
-    :math:`s_f`        ``final``    the sparsity at the end
-    :math:`t_0`        ``begin``    the update before which it is 0, as a share of all
-    :math:`t_1`        ``end``      the update at which it is final, as a share of all
-    =================  ===========  =======================================================
+    ===========  =========  ==================================================
+    symbol       code       meaning
+    ===========  =========  ==================================================
+    :math:`t`    ``step``   updates made so far
+    :math:`s_f`  ``final``  the sparsity at the end
+    :math:`t_0`  ``begin``  the update before which it is 0, as a share of all
+    :math:`t_1`  ``end``    the update at which it is final, as a share of all
+    ===========  =========  ==================================================
 
     Args:
         step: At least 0.

@@ -19,16 +19,16 @@ def fisher_information(
     .. math:: F_i = \frac{1}{n}\sum_{j=1}^{n}\left(\frac{\partial \ell(x_j, y_j; \theta)}{\partial\theta_i}\right)^2,
               \qquad \ell = -\log p_\theta(y_j|x_j)
 
-    ==================  =============  ===================================================
-    symbol              code           meaning
-    ==================  =============  ===================================================
-    :math:`F`                          the Fisher information of each entry, by name
-    :math:`\theta`      ``model``      the parameters at which it is measured
-    :math:`x_j, y_j`    ``batches``    the inputs and the label of sample j
-    :math:`\ell`        ``loss``       the loss of one sample; cross-entropy is -log p
-    :math:`i`           ``names``      the parameters that are measured
-    :math:`n`           ``samples``    the number of samples
-    ==================  =============  ===================================================
+    ================  ===========  ===============================================
+    symbol            code         meaning
+    ================  ===========  ===============================================
+    :math:`F`                      the Fisher information of each entry, by name
+    :math:`\theta`    ``model``    the parameters at which it is measured
+    :math:`x_j, y_j`  ``batches``  the inputs and the label of sample j
+    :math:`\ell`      ``loss``     the loss of one sample; cross-entropy is -log p
+    :math:`i`         ``names``    the parameters that are measured
+    :math:`n`         ``samples``  the number of samples
+    ================  ===========  ===============================================
 
     The square is taken sample by sample. The squared gradient of a batch's mean loss is another quantity, which tends to
     0 at a minimum as the batch grows. The model runs in evaluation mode, without dropout.

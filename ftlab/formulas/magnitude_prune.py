@@ -1,4 +1,4 @@
-"""Magnitude prune: the smallest weights become zero and stay zero, more and more of them during the training."""
+"""Magnitude prune: set a growing share of the smallest weights to zero during training."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
@@ -12,37 +12,37 @@ from ftlab.parameters import Pattern, Tensors, matrices, select, top_mask
 from ftlab.rule import Memory, Now, Project
 
 RENEWALS = 50
-"""A threshold over ten million weights costs as much as a step: so many of them are found on the way, at most."""
+"""The largest number of new masks in a run: ranking ten million weights takes as long as a training step."""
 
 
 def magnitude_prune(params: Tensors, sparsity: float, scope: str = "global") -> Tensors:
-    r"""Set the smallest entries to zero.
+    r"""Set the entries of smallest absolute value to zero.
 
     .. math:: \theta_{new} = \theta\odot[\,|\theta| > \tau_s\,]
 
-    =================  =============  =====================================================
-    symbol             code           meaning
-    =================  =============  =====================================================
-    :math:`\theta`     ``params``     the parameters, by name
-    :math:`s`          ``sparsity``   the share of entries that becomes zero
-    :math:`\tau_s`                    the size that a share s of the entries does not exceed
-    =================  =============  =====================================================
+    ==============  ============  =================================================
+    symbol          code          meaning
+    ==============  ============  =================================================
+    :math:`\theta`  ``params``    the parameters, by name
+    :math:`s`       ``sparsity``  the share of entries that becomes zero
+    :math:`\tau_s`                the absolute value that a share s does not exceed
+    ==============  ============  =================================================
 
     Args:
         params: Tensors by name.
         sparsity: From 0 to 1. Of n entries, round(s·n) become zero; 0 changes nothing.
-        scope: ``"global"``: one threshold for all tensors; ``"matrix"``: each tensor loses the same share.
+        scope: ``"global"``: one threshold for all tensors. ``"matrix"``: each tensor loses the same share.
 
     Returns:
-        New tensors under the same names, as large as before: zeros take as much room and time as any other number.
-        Among equal sizes the earlier entries go first; NaN goes last. What came in is not changed.
+        New tensors under the same names and of the same shapes, so neither memory nor time is saved. Of equal absolute
+        values the earlier entries are pruned first; NaN is pruned last. The inputs are not modified.
 
     Raises:
         ArgumentError: If the sparsity is outside its range, or the scope is unknown.
 
     Source:
-        Han et al. 2015, "Learning both Weights and Connections", arXiv 1506.02626. Departure: the paper gives a threshold;
-        here the share is given, and the threshold found by counting.
+        Han et al. 2015, "Learning both Weights and Connections", arXiv 1506.02626. Departure: the paper sets a
+        threshold; here the share is set, and the threshold follows from it.
 
     Example:
         >>> magnitude_prune({"w": torch.tensor([3.0, -1.0, 2.0, 0.5])}, 0.5)
@@ -62,10 +62,10 @@ def _check(where: str, sparsity: Any, scope: Any) -> None:
 @final
 @dataclass(frozen=True)
 class MagnitudePrune(Project):
-    """Prune weight matrices step by step during the training. See :func:`magnitude_prune`.
+    """Prune weight matrices gradually during training. See :func:`magnitude_prune` and :func:`cubic_sparsity`.
 
-    Chosen are the matrices inside the model's layers: neither embeddings, gains, biases, nor the head. What is pruned
-    stays pruned, so the saved model holds these zeros. Its files are no smaller and it is no faster for them.
+    Only matrices inside the model's layers are pruned: no embeddings, gains, biases or head. Pruned entries stay zero.
+    The saved model contains the zeros; it is neither smaller nor faster.
     """
 
     example: ClassVar[str] = "MagnitudePrune(0.5)"
@@ -89,13 +89,13 @@ class MagnitudePrune(Project):
     def description(self) -> str:
         where = "of all chosen matrices together" if self.scope == "global" else "of each chosen matrix"
         when = f"from {self.begin:.0%} to {self.end:.0%} of the run"
-        return f"set the smallest entries {where} to zero, more and more {when}, up to {self.sparsity:.0%}"
+        return f"set a growing share of the smallest entries {where} to zero {when}, up to {self.sparsity:.0%}"
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         chosen = set(select(now.params, self.pattern))
         names = [name for name in matrices(model, layers=True) if name in chosen]
         if not names:
-            do = "Embeddings, gains, biases and the head are left alone; choose matrices, such as '*.dense.weight'"
+            do = "Embeddings, gains, biases and the head are not pruned; choose matrices, such as '*.dense.weight'"
             raise argument_error("MagnitudePrune", f"pattern {self.pattern!r}", "match a trainable matrix", "none", do)
         return {"names": names, "sparsity": 0.0, "masks": {}}
 

@@ -42,7 +42,7 @@ def explain(recipe: Sequence[Rule | str], optimizer: Any = "adamw") -> str:
         every update, after backward:
           G  ClipNorm(max_norm=1.0)
              g ← g·min(1, 1/‖g‖)
-             Shorten all gradients together to a joint length of at most 1.
+             Rescale all gradients by one factor so that their global norm is at most 1.
         every update, before it:
           α  Decay(gamma=0.9, per='epoch')
              α_e = α·0.9^e

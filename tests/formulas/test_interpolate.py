@@ -102,7 +102,7 @@ def test_dtype_device_and_shape_are_kept(ends, dtype, device):
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, math.inf, "0.5", None, True])
 def test_an_alpha_that_cannot_be_meant_is_refused(ends, alpha):
-    match = ": alpha must be a number at least 0 and at most 1. Got .* 0.5 is usual, 1 keeps what was trained"
+    match = ": alpha must be a number at least 0 and at most 1. Got .* 0.5 is usual, 1 keeps the trained weights"
     with pytest.raises(ArgumentError, match=f"^interpolate{match}"):
         interpolate(*ends, alpha)
     with pytest.raises(ArgumentError, match=f"^Interpolate{match}"):
@@ -152,11 +152,11 @@ def test_parameters_that_are_gone_at_the_end_are_mentioned(mentioned):
     memory = {"weight": torch.zeros(2, 2), "gone": torch.zeros(1)}
     Interpolate(0.0).finish(net, memory)
     assert torch.equal(net.weight, torch.zeros(2, 2))
-    assert "Interpolate: 1 parameters are no longer there and stay as trained" in mentioned()
+    assert "Interpolate: 1 parameters are no longer there and keep their trained values" in mentioned()
 
 
 def test_a_run_that_trains_nothing_that_was_loaded_is_refused():
-    with pytest.raises(ArgumentError, match="Interpolate: model must train parameters that were loaded. Got none"):
+    with pytest.raises(ArgumentError, match="Interpolate: model must train loaded parameters. Got none"):
         Interpolate(0.5).start(nn.Linear(1, 1), [], None, Now(params={"a": torch.ones(1)}, origin={"b": torch.ones(1)}))
 
 

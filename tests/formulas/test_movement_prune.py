@@ -219,7 +219,7 @@ def test_rule_tells_what_it_does_and_wants_to_be_last():
     assert rule.description.endswith("from 10% to 70% of the run, up to 50%")
     assert "of all chosen matrices together" in MovementPrune(0.5, "global").description
     assert rule.cautions([SignPrune(0.1), rule]) == rule.cautions([]) == []
-    assert "what SignPrune changes after it" in rule.cautions([rule, SignPrune(0.1)])[0]
+    assert "counts a change by SignPrune as a part of the next update" in rule.cautions([rule, SignPrune(0.1)])[0]
 
 
 MUTANTS = (
@@ -229,8 +229,8 @@ MUTANTS = (
     ('memory["scores"], memory["dense"], now.grads)', 'memory["scores"], now.params, now.grads)'),
     ("torch.where(mask, new, old + new)", "new"),
     ("torch.where(mask, new, old + new)", "old + new"),
-    ("cubic_sparsity(made, now.steps,", "cubic_sparsity(now.step, now.steps,"),
+    ("cubic_sparsity(updates, now.steps,", "cubic_sparsity(now.step, now.steps,"),
     ("matrices(model, layers=True)", "matrices(model)"),
     ("params[name].masked_fill_(~mask, 0)", "pass"),
-    ("sparsity > 0 and (made %", "sparsity > 0 and made < now.steps and (made %"),
+    ("sparsity > 0 and (updates %", "sparsity > 0 and updates < now.steps and (updates %"),
 )
