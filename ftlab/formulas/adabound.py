@@ -50,7 +50,8 @@ def adabound(
         past: An empty dictionary at the first step, then the one that the last step returned.
         lr: At least 0. With 0 the parameters still move, at the lower bound.
         final_rate: At least 0; with 0 the gradient moves nothing. A schedule has to scale it together with ``lr``.
-        gamma: Greater than 0. Towards 0 the step is that of Adam, towards infinity that of gradient descent with momentum.
+        gamma: Greater than 0. Towards 0 the step is that of Adam, towards infinity that of gradient descent with
+            momentum.
         betas: Each from 0 to below 1.
         eps: Greater than 0.
         weight_decay: At least 0; 0 switches it off.
@@ -67,8 +68,8 @@ def adabound(
         The decay is decoupled; the authors add it to the gradient.
 
     Example:
-        With γ = 1 the first bounds are 1/2 and 2. The gradient 0.1 has the rate 0.5/0.1 = 5, the gradient 10 has 0.5/10.
-        Both rates are clipped: 1 - 2 · 0.1 and 10 - 1/2 · 10.
+        With γ = 1 the first bounds are 1/2 and 2. The gradient 0.1 has the rate 0.5/0.1 = 5, the gradient 10 has
+        0.5/10. Both rates are clipped: 1 - 2 · 0.1 and 10 - 1/2 · 10.
 
         >>> params, _ = adabound({"w": torch.tensor([1.0, 10.0])}, {"w": torch.tensor([0.1, 10.0])}, {}, 0.5,
         ...                      final_rate=1.0, gamma=1.0, betas=(0.0, 0.0))

@@ -48,8 +48,9 @@ def adamw(
 
     It differs from :func:`gradient_descent` in three ways. The gradient is replaced by its running mean. Each entry is
     divided by the root of its mean square, so the first step is :math:`\alpha\,\mathrm{sign}(g)`. And m and v start at
-    0, a bias that the division by :math:`1-\beta^t` corrects. Without the correction the step is :math:`(1-\beta_1^t)/\sqrt{1-\beta_2^t}`
-    times as long: 3.2 times at step 1, 6.5 times at step 10, 1.3 times at step 1000.
+    0, a bias that the division by :math:`1-\beta^t` corrects. Without the correction the step is
+    :math:`(1-\beta_1^t)/\sqrt{1-\beta_2^t}` times as long: 3.2 times at step 1, 6.5 times at step 10, 1.3 times at step
+    1000.
 
     Args:
         params: Tensors by name. A name without a gradient is unchanged: no decay, and its t does not advance.

@@ -79,14 +79,16 @@ class ClipRate(Schedule):
         return f"keep every learning rate between {self.low:g} and {self.high:g}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         index = max((index for index, rule in enumerate(recipe) if rule == self), default=len(recipe))
         later = [type(rule).__name__ for rule in recipe[index + 1 :] if isinstance(rule, Schedule)]
         if later:
-            found.append(f"{' and '.join(later)} acts after ClipRate, so the learning rate may leave the bounds again.")
+            sentences.append(
+                f"{' and '.join(later)} acts after ClipRate, so the learning rate may leave the bounds again."
+            )
         if self.low > 0:
-            found.append(f"A learning rate of 0, by which a rule freezes a parameter, becomes {self.low:g}.")
-        return found
+            sentences.append(f"A learning rate of 0, by which a rule freezes a parameter, becomes {self.low:g}.")
+        return sentences
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         return {name: clip_rate(lr, self.low, self.high) for name, lr in rates.items()}, memory

@@ -32,7 +32,8 @@ def clip_weights(params: Tensors, bound: float, origin: Tensors | None = None) -
     Args:
         params: Tensors by name.
         bound: Greater than 0, in the parameters' unit; ``math.inf`` changes nothing.
-        origin: Tensors by name, each of its parameter's shape. A name that is not in it, such as a new head, is not clipped.
+        origin: Tensors by name, each of its parameter's shape. A name that is not in it, such as a new head, is not
+            clipped.
 
     Returns:
         New tensors under the same names. An entry within the bound is unchanged bit for bit.
@@ -114,16 +115,16 @@ class ClipWeights(Project):
         return f"keep every entry of {what} within {self.bound:g} of its loaded value"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         if self.around == "zero":
-            found.append(
+            sentences.append(
                 "Around zero, the first update clips the pretrained weights that exceed the bound; 'origin' clips none."
             )
         index = max((index for index, rule in enumerate(recipe) if rule == self), default=len(recipe))
         later = [type(rule).__name__ for rule in recipe[index + 1 :] if isinstance(rule, Project)]
         if later:
-            found.append(f"{' and '.join(later)} acts after ClipWeights, so weights may exceed the bound again.")
-        return found
+            sentences.append(f"{' and '.join(later)} acts after ClipWeights, so weights may exceed the bound again.")
+        return sentences
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         """Remember the names of the parameters to clip."""

@@ -40,7 +40,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, weight: Tensor | None = Non
     Source:
         The article, section 3.3, formula (1). Label smoothing: Szegedy et al. 2016, "Rethinking the Inception
         Architecture". Departure: class weights, which the article does not have, are normalised as in
-        ``torch.nn.functional.cross_entropy``. If the weights of all labels in the batch are 0, the loss is NaN, as there.
+        ``torch.nn.functional.cross_entropy``. If the weights of all labels in the batch are 0, the loss is NaN, as
+        there.
 
     Example:
         Two classes, and a model that gives the true one probability 3/4: the loss is -log(3/4).

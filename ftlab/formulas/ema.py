@@ -33,8 +33,8 @@ def ema(mean: Tensors, params: Tensors, decay: float) -> Tensors:
         decay: From 0 (only the newest parameters) to 1 (only the first).
 
     Returns:
-        New averages under the names of ``params``, in their dtype. The inputs are not modified. In bf16 with a decay near
-        1 the average does not move, because the change is rounded away.
+        New averages under the names of ``params``, in their dtype. The inputs are not modified. In bf16 with a decay
+        near 1 the average does not move, because the change is rounded away.
 
     Raises:
         ArgumentError: If ``decay`` is not a number from 0 to 1.

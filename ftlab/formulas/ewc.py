@@ -42,7 +42,8 @@ def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> T
 
     Source:
         Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", arXiv 1612.00796. Departure: none here.
-        :class:`EWC` measures the importance on the data of the new task, because the pretraining data are not available.
+        :class:`EWC` measures the importance on the data of the new task, because the pretraining data are not
+        available.
 
     Example:
         >>> origin = {"w": torch.tensor([1.0, 1.0])}

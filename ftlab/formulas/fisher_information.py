@@ -30,8 +30,8 @@ def fisher_information(
     :math:`n`         ``samples``  the number of samples
     ================  ===========  ===============================================
 
-    The square is taken sample by sample. The squared gradient of a batch's mean loss is another quantity, which tends to
-    0 at a minimum as the batch grows. The model runs in evaluation mode, without dropout.
+    The square is taken sample by sample. The squared gradient of a batch's mean loss is another quantity, which tends
+    to 0 at a minimum as the batch grows. The model runs in evaluation mode, without dropout.
 
     Args:
         model: Its parameters, their gradients and its training mode are left as they were.
@@ -45,7 +45,8 @@ def fisher_information(
         depend on has 0, and so has every parameter where ``batches`` holds no row.
 
     Raises:
-        ArgumentError: If ``samples`` is not a whole number of at least 1, or a name is not that of a trainable parameter.
+        ArgumentError: If ``samples`` is not a whole number of at least 1, or a name is not that of a trainable
+            parameter.
 
     Source:
         Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", arXiv 1612.00796, uses the diagonal. Departure:

@@ -41,8 +41,8 @@ def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | N
 
     Source:
         Lin, Goyal, Girshick, He and Dollár 2017, "Focal Loss for Dense Object Detection", arXiv 1708.02002.
-        Departure: a softmax over classes instead of a sigmoid for each box, which is the same for two classes. The mean is
-        a weighted mean over samples, not over the boxes with an object.
+        Departure: a softmax over classes instead of a sigmoid for each box, which is the same for two classes. The mean
+        is a weighted mean over samples, not over the boxes with an object.
 
     Example:
         The true class has probability 3/4: the loss is -log(3/4)/16.

@@ -27,8 +27,8 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, step_size: float = 
     passes; the graphs of all K forward passes are kept until then. No gradient flows through the perturbations.
 
     Args:
-        loss: Takes a tensor of the shape of ``start`` and returns a scalar. It must be deterministic: the caller fixes the
-            dropout masks.
+        loss: Takes a tensor of the shape of ``start`` and returns a scalar. It must be deterministic: the caller fixes
+            the dropout masks.
         start: Shape (N, ...), one entry per sample. Zeros start at the clean input.
         step_size: At least 0, in the unit of the input.
         steps: At least 1. One step from zeros is the plain loss.
@@ -41,8 +41,8 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, step_size: float = 
 
     Source:
         Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, "FreeLB: Enhanced Adversarial Training for Natural Language
-        Understanding", arXiv 1909.11764. Departure: the norm of δ has no bound of its own; each of the ``steps`` - 1 steps
-        moves δ by ``step_size`` at most. The gradient is normalised for each sample.
+        Understanding", arXiv 1909.11764. Departure: the norm of δ has no bound of its own; each of the ``steps`` - 1
+        steps moves δ by ``step_size`` at most. The gradient is normalised for each sample.
 
     Example:
         L(δ) = δ² from 1 with steps of 1: δ is 1 and 2, and the losses 1 and 4 have the mean 2.5.

@@ -56,8 +56,8 @@ def head_first(grads: Tensors, body: Collection[str], step: int, alone: int) -> 
 class HeadFirst(GradientRule):
     """Train only the head for a share of the run, then everything. See :func:`head_first`.
 
-    The head is what was not in the checkpoint, or, if everything was in it, what is outside the base model. The matrices
-    that LoRA adds belong to the body.
+    The head is what was not in the checkpoint, or, if everything was in it, what is outside the base model. The
+    matrices that LoRA adds belong to the body.
     """
 
     freezes: ClassVar[bool] = True
@@ -79,17 +79,17 @@ class HeadFirst(GradientRule):
         return f"train only the head for the first {self.share:.0%} of the updates, then everything"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         sparse = [rule for rule in recipe if isinstance(rule, Prepare) and rule.freezes and rule.needs_origin]
         if sparse and self.share:  # rules that train the head and a few parameters of the body
             names = " and ".join(type(rule).__name__ for rule in sparse)
-            found.append(f"HeadFirst also delays what {names} trains outside the head.")
+            sentences.append(f"HeadFirst also delays what {names} trains outside the head.")
         moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project) and not rule.needs_origin]
         if moving and self.share:
-            found.append(f"{' and '.join(moving)} may move the body that HeadFirst still freezes.")
+            sentences.append(f"{' and '.join(moving)} may move the body that HeadFirst still freezes.")
         if self.share == 1:
-            found.append("HeadFirst(1.0) never trains the body: it is a linear probe.")
-        return found
+            sentences.append("HeadFirst(1.0) never trains the body: it is a linear probe.")
+        return sentences
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         """Remember the names of the head."""

@@ -69,8 +69,8 @@ def _check(where: str, strength: float, head_strength: float) -> None:
 class L2SP(Penalty):
     """Add the squared distance from θ₀ to the loss. See :func:`l2_sp`.
 
-    Parameters without θ₀ are pulled towards 0: usually the head, and with LoRA also its factors. Under AdamW the gradient
-    of the penalty passes through the moments; the pull of :class:`PriorDecay` does not.
+    Parameters without θ₀ are pulled towards 0: usually the head, and with LoRA also its factors. Under AdamW the
+    gradient of the penalty passes through the moments; the pull of :class:`PriorDecay` does not.
     """
 
     example: ClassVar[str] = "L2SP(0.01, 0.01)"

@@ -25,8 +25,8 @@ def layerwise_decay(rates: Rates, depths: Mapping[str, int], factor: float) -> R
     :math:`d`         ``factor``  the factor from one layer to the one below
     ================  ==========  ====================================================
 
-    In a model of L layers with a head, the head and the pooler keep the full rate, the top layer has d times the rate, and
-    the embeddings have :math:`d^{L+1}` times the rate.
+    In a model of L layers with a head, the head and the pooler keep the full rate, the top layer has d times the rate,
+    and the embeddings have :math:`d^{L+1}` times the rate.
 
     Args:
         rates: Learning rates of at least 0, by name.
@@ -89,7 +89,8 @@ class LayerwiseDecay(Schedule):
 
     @property
     def description(self) -> str:
-        return f"use the full learning rate for the head, and for each layer below {self.factor:g} times the rate of the layer above"
+        below = f"{self.factor:g} times the rate of the layer above"
+        return f"use the full learning rate for the head, and for each layer below {below}"
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         """Remember the depth of every parameter, including frozen ones."""

@@ -32,8 +32,8 @@ def lion(
     :math:`\lambda`            ``weight_decay``   decoupled weight decay
     =========================  =================  ==================================================
 
-    It keeps one tensor per parameter, Adam keeps two. Every step is a sign step, which is longer than most of Adam's: the
-    authors use a learning rate 3 to 10 times smaller than AdamW's, and a decay as many times larger.
+    It keeps one tensor per parameter, Adam keeps two. Every step is a sign step, which is longer than most of Adam's:
+    the authors use a learning rate 3 to 10 times smaller than AdamW's, and a decay as many times larger.
 
     Args:
         params: Tensors by name. A name without a gradient is unchanged: no decay.

@@ -60,8 +60,8 @@ def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
 class LoRA(Prepare):
     """Train LoRA factors on chosen linear modules, and the head; freeze everything else. See :func:`lora`.
 
-    The factors are those of ``peft``. The head is what is outside the base model, and what was not in the checkpoint. At
-    the end the product is added to the matrices, so the saved model is an ordinary one. ``run.save_adapter(folder)``
+    The factors are those of ``peft``. The head is what is outside the base model, and what was not in the checkpoint.
+    At the end the product is added to the matrices, so the saved model is an ordinary one. ``run.save_adapter(folder)``
     saves the factors and the head in ``peft``'s format, see :func:`ftlab.models.adapters.save_adapter`.
 
     Args:

@@ -90,7 +90,7 @@ class _Mixed:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         module: Any = self.module
-        module.__dict__["weight"] = self.weight_of_pass()  # found before the parameter of that name
+        module.__dict__["weight"] = self.weight_of_pass()  # hides the parameter of that name
         try:
             return type(module).forward(module, *args, **kwargs)
         finally:
@@ -128,12 +128,12 @@ class Mixout(Prepare):
         return f"use the loaded weights of {what} for {self.probability:.0%} of its inputs, drawn in each pass"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         if sum(isinstance(rule, Mixout) for rule in recipe) > 1:
-            found.append("If two Mixout rules match the same module, only the later one acts.")
+            sentences.append("If two Mixout rules match the same module, only the later one acts.")
         if self.probability > 0:
-            found.append("Mixout leaves the model's own dropout on; the paper replaces it by mixout.")
-        return found
+            sentences.append("Mixout leaves the model's own dropout on; the paper replaces it by mixout.")
+        return sentences
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())

@@ -14,7 +14,7 @@ from ftlab.parameters import Pattern, Tensors, matrices, select, top_mask
 from ftlab.rule import Memory, Now, Project, Rule
 
 RENEWALS = 100
-"""The largest number of new masks in a run, evenly spaced: ranking ten million scores takes as long as a training step."""
+"""The largest number of new masks in a run: ranking ten million scores takes as long as a training step."""
 
 
 def movement_scores(scores: Tensors, params: Tensors, grads: Tensors, lr: float = 1.0) -> Tensors:
@@ -82,7 +82,8 @@ def movement_prune(params: Tensors, scores: Tensors, sparsity: float, scope: str
         scope: ``"matrix"``: each tensor loses the same share. ``"global"``: one threshold for all.
 
     Returns:
-        New tensors under the same names. Of equal scores the earlier entries are pruned first. The inputs are not modified.
+        New tensors under the same names. Of equal scores the earlier entries are pruned first. The inputs are not
+        modified.
 
     Raises:
         ArgumentError: If the sparsity is outside its range, or the scope is unknown.
@@ -111,11 +112,11 @@ def _check(where: str, sparsity: Any, scope: Any) -> None:
 class MovementPrune(Project):
     """Prune weight matrices gradually by their movement. See :func:`movement_scores` and :func:`movement_prune`.
 
-    The model computes with the pruned weights. The rule keeps the dense weights and applies every update of the optimizer
-    to them (a straight-through estimator), so a pruned weight can come back. Departures from the paper: the gradient is
-    the one that the optimizer saw, after clipping; decoupled weight decay does not act on a pruned weight; the sparsity
-    follows :func:`cubic_sparsity`; masks are renewed at most a hundred times in a run. Only matrices inside the model's
-    layers are pruned. The saved model contains the zeros; it is neither smaller nor faster.
+    The model computes with the pruned weights. The rule keeps the dense weights and applies every update of the
+    optimizer to them (a straight-through estimator), so a pruned weight can come back. Departures from the paper: the
+    gradient is the one that the optimizer saw, after clipping; decoupled weight decay does not act on a pruned weight;
+    the sparsity follows :func:`cubic_sparsity`; masks are renewed at most a hundred times in a run. Only matrices
+    inside the model's layers are pruned. The saved model contains the zeros; it is neither smaller nor faster.
     """
 
     example: ClassVar[str] = "MovementPrune(0.5)"

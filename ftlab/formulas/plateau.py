@@ -95,13 +95,13 @@ class Plateau(Schedule):
         return f"multiply the learning rate by {self.factor:g} after {count} without a better validation loss"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = ["Plateau needs a validation split; without one it never acts."]
+        sentences = ["Plateau needs a validation split; without one it never acts."]
         others = [
             type(rule).__name__ for rule in recipe if isinstance(rule, Schedule) and not isinstance(rule, Plateau)
         ]
         if others:
-            found.append(f"A loss that stops improving because of {' and '.join(others)} also counts as a plateau.")
-        return found
+            sentences.append(f"A loss that stops improving because of {' and '.join(others)} also counts as a plateau.")
+        return sentences
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         losses = [_loss(evaluation) for evaluation in now.evaluations]

@@ -38,9 +38,9 @@ def r_drop(first: Tensor, second: Tensor, labels: Tensor, alpha: float) -> Tenso
 
     Source:
         Liang, Wu, Li and others 2021, "R-Drop: Regularized Dropout for Neural Networks", arXiv 2106.14448.
-        Departure: half the sum of both cross-entropies, so that equal passes give one cross-entropy. Both terms are means
-        over the samples. The code in the authors' README and their code for text classification sum the divergence over
-        the batch, which multiplies ``alpha`` by the batch size.
+        Departure: half the sum of both cross-entropies, so that equal passes give one cross-entropy. Both terms are
+        means over the samples. The code in the authors' README and their code for text classification sum the
+        divergence over the batch, which multiplies ``alpha`` by the batch size.
 
     Example:
         The true class has probability 1/4 and 3/4. Cross-entropy: (log 4 + log 4/3)/2 = 0.8370.

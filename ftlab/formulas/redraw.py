@@ -114,8 +114,8 @@ class Redraw(Prepare):
 class RedrawTop(Prepare):
     """Re-initialise the top layers, and the pooler if there is one. See :func:`redraw`.
 
-    The layers are counted from the top, see :func:`~ftlab.parameters.depths`. The head is unchanged: a new one is random
-    anyway, a loaded one is kept.
+    The layers are counted from the top, see :func:`~ftlab.parameters.depths`. The head is unchanged: a new one is
+    random anyway, a loaded one is kept.
     """
 
     example: ClassVar[str] = "RedrawTop(1)"

@@ -20,8 +20,8 @@ def sam(params: Tensors, grads: Tensors, rho: float) -> Tensors:
     :math:`\rho`      ``rho``     the distance, in the unit of the parameters
     ================  ==========  ===========================================
 
-    To first order it minimises the largest loss within the distance ρ of θ, which favours flat minima over sharp ones. An
-    update costs two forward and backward passes. The step itself is :class:`ftlab.training.sam.SAM`.
+    To first order it minimises the largest loss within the distance ρ of θ, which favours flat minima over sharp ones.
+    An update costs two forward and backward passes. The step itself is :class:`ftlab.training.sam.SAM`.
 
     Args:
         params: Tensors by name. A name without a gradient is unchanged.

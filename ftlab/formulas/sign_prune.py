@@ -24,8 +24,8 @@ def sign_prune(params: Tensors, grads: Tensors, strength: float) -> Tensors:
     :math:`\beta`     ``strength``  how far each entry moves
     ================  ============  =================================
 
-    The article calls it pruning and expects it to reduce the number of parameters. It is the update of signSGD: an entry
-    with a non-zero gradient moves by exactly β, whatever its size is, so it makes no zeros and removes nothing.
+    The article calls it clipping and expects it to reduce the number of parameters. It is the update of signSGD: an
+    entry with a non-zero gradient moves by exactly β, whatever its size is, so it makes no zeros and removes nothing.
 
     Args:
         params: Tensors by name. A name without a gradient is unchanged.
@@ -40,8 +40,9 @@ def sign_prune(params: Tensors, grads: Tensors, strength: float) -> Tensors:
 
     Source:
         The article, section 3.3, formula (5); as an optimizer Bernstein et al. 2018, "signSGD", arXiv 1802.04434.
-        Departure: none. The article does not define how (5) combines with (2). The rule applies it after the optimizer's
-        step, with the same gradient; with plain descent the two together are one step along g + (β/α)·sign(g).
+        Departure: none. The article does not define how (5) combines with (2). The rule applies it after the
+        optimizer's step, with the same gradient; with plain descent the two together are one step along g +
+        (β/α)·sign(g).
 
     Example:
         >>> sign_prune({"w": torch.tensor([1.0, 1.0, 1.0])}, {"w": torch.tensor([9.0, -0.1, 0.0])}, 0.5)

@@ -22,8 +22,8 @@ def signum(
     :math:`\beta`              ``beta``           decay rate of the running mean; 0 is signSGD
     =========================  =================  ============================================
 
-    The step of d entries has norm α√d, whatever the gradient is. A learning rate that suits Adam suits it; one that suits
-    gradient descent is far too large. The step does not shrink near a minimum, only with the learning rate.
+    The step of d entries has norm α√d, whatever the gradient is. A learning rate that suits Adam suits it; one that
+    suits gradient descent is far too large. The step does not shrink near a minimum, only with the learning rate.
 
     Args:
         params: Tensors by name. A name without a gradient is unchanged.

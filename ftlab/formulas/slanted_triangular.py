@@ -41,9 +41,9 @@ def slanted_triangular(lr: float, step: int, steps: int, cut: float, ratio: floa
         ArgumentError: If a number is outside its range.
 
     Source:
-        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146. Departure: here the fall lasts T - w updates. The
-        paper's lasts w·(1/c - 1), which is the same if T·c is a whole number. If it is not, the paper's fall ends before
-        the run and the rate can become negative; if T·c is below 1, the paper divides by 0.
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146. Departure: here the fall lasts T - w updates. The paper's
+        lasts w·(1/c - 1), which is the same if T·c is a whole number. If it is not, the paper's fall ends before the
+        run and the rate can become negative; if T·c is below 1, the paper divides by 0.
 
     Example:
         >>> [slanted_triangular(1.0, step, steps=8, cut=0.25, ratio=2) for step in (0, 1, 2, 5)]

@@ -28,16 +28,17 @@ def smart(
     :math:`\ell`                     KL(p‖q) + KL(q‖p) of the two predictions
     ===================  ==========  ==============================================
 
-    The perturbation is found by one step of gradient ascent. The noise must not be 0: there the predictions are equal, so
-    the divergence has its minimum and its gradient is 0.
+    The perturbation is found by one step of gradient ascent. The noise must not be 0: there the predictions are equal,
+    so the divergence has its minimum and its gradient is 0.
 
     Args:
-        scores: Takes a tensor of the shape of ``noise`` and returns logits of shape (N, C). It must be deterministic: the
-            caller fixes the dropout masks.
+        scores: Takes a tensor of the shape of ``noise`` and returns logits of shape (N, C). It must be deterministic:
+            the caller fixes the dropout masks.
         clean: Shape (N, C).
         noise: Shape (N, ...), small and random.
         radius: At least 0, in the unit of the input; with 0 the penalty is 0.
-        step: At least 0, in the unit of the input. A step much longer than ``radius`` moves nearly all entries to the bound.
+        step: At least 0, in the unit of the input. A step much longer than ``radius`` moves nearly all entries to the
+            bound.
 
     Returns:
         A scalar, at least 0. Gradients flow through both predictions, and not through the perturbation.
@@ -46,15 +47,15 @@ def smart(
         ArgumentError: If a number is outside its range, or the shapes do not fit.
 
     Source:
-        Jiang, He, Chen, Liu, Gao and Zhao 2020, "SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural Language
-        Models through Principled Regularized Optimization", arXiv 1911.03437, the smoothness-inducing part. Departure:
-        the Bregman proximal part is left out, and the search has one step. The authors' code does not project: its epsilon
-        is only added to a divisor, so the perturbation has the length of the step. It normalises the gradient by token,
-        not by sample, and uses one of the two divergences for the search.
+        Jiang, He, Chen, Liu, Gao and Zhao 2020, "SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural
+        Language Models through Principled Regularized Optimization", arXiv 1911.03437, the smoothness-inducing part.
+        Departure: the Bregman proximal part is left out, and the search has one step. The authors' code does not
+        project: its epsilon is only added to a divisor, so the perturbation has the length of the step. It normalises
+        the gradient by token, not by sample, and uses one of the two divergences for the search.
 
     Example:
-        A model with the scores (0, x) at x = 0, and a radius of 0.1: p = σ(0.1) = 0.5250, and the sum of the divergences
-        is (0.5250 - 0.5) · 0.1 = 0.0025.
+        A model with the scores (0, x) at x = 0, and a radius of 0.1: p = σ(0.1) = 0.5250, and the sum of the
+        divergences is (0.5250 - 0.5) · 0.1 = 0.0025.
 
         >>> line = lambda delta: torch.cat([torch.zeros(1, 1), delta], dim=1)
         >>> smart(line, line(torch.zeros(1, 1)), torch.full((1, 1), 0.01), radius=0.1, step=1.0)

@@ -32,7 +32,8 @@ def soft_threshold(params: Tensors, strengths: float | Mapping[str, float]) -> T
         strengths: At least 0: one number, or numbers by name. A name without a number is unchanged. 0 changes nothing.
 
     Returns:
-        New tensors under the same names. Entries of absolute value τ or less are exactly 0. The inputs are not modified.
+        New tensors under the same names. Entries of absolute value τ or less are exactly 0. The inputs are not
+        modified.
 
     Raises:
         ArgumentError: If a strength is not a number of at least 0.

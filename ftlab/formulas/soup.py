@@ -24,7 +24,8 @@ def uniform_soup(sets: Sequence[Tensors]) -> Tensors:
         sets: At least one set; all have the same names, and the same shape for each name.
 
     Returns:
-        New tensors under the names of the first set. The mean of a single set is that set, bit for bit. The inputs are not modified.
+        New tensors under the names of the first set. The mean of a single set is that set, bit for bit. The inputs are
+        not modified.
 
     Raises:
         ArgumentError: If there is no set, or names or shapes differ.

@@ -58,8 +58,8 @@ class SWA(Project):
     """End with the mean of the weights from a share of the run on. See :func:`swa`.
 
     The first set is taken after update ⌈start·T⌉ (at least 1), then one set every ``every`` updates. Validation during
-    the run uses the current weights. Departures from the paper: the learning rate is that of the recipe, in the paper it
-    is constant or cyclical; the statistics of batch normalisation are not recomputed.
+    the run uses the current weights. Departures from the paper: the learning rate is that of the recipe, in the paper
+    it is constant or cyclical; the statistics of batch normalisation are not recomputed.
     """
 
     example: ClassVar[str] = "SWA(0.75)"
@@ -83,14 +83,16 @@ class SWA(Project):
         return f"end with the mean of the weights, taken after every {when} from {self.start_at:.0%} of the run on"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         if later := overwritten(self, recipe):
-            found.append(f"SWA loads its mean last, which overwrites the result of {later}: list SWA after it.")
+            sentences.append(f"SWA loads its mean last, which overwrites the result of {later}: list SWA after it.")
         falling = [rule for rule in recipe if isinstance(rule, Schedule) and _falls(rule)]
         if falling and self.start_at < 1:
             what = type(falling[0]).__name__
-            found.append(f"SWA needs a learning rate that stays high; under {what} the averaged weights hardly differ.")
-        return found
+            sentences.append(
+                f"SWA needs a learning rate that stays high; under {what} the averaged weights hardly differ."
+            )
+        return sentences
 
     def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):

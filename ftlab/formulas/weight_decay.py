@@ -25,8 +25,8 @@ def weight_decay(params: Tensors, rates: Mapping[str, float], strength: float) -
     :math:`\lambda`  ``strength``  the strength; log(2)/(αλ) steps halve a weight
     ===============  ============  ==============================================
 
-    It is *decoupled*: the decay does not pass through the optimizer. Under plain gradient descent it equals the gradient
-    of :func:`l2_penalty`. Under Adam it does not, because Adam divides a gradient by its root mean square.
+    It is *decoupled*: the decay does not pass through the optimizer. Under plain gradient descent it equals the
+    gradient of :func:`l2_penalty`. Under Adam it does not, because Adam divides a gradient by its root mean square.
 
     Args:
         params: Tensors by name.
@@ -63,7 +63,8 @@ class WeightDecay(Project):
     """Decay the weights after each update, by the learning rate times λ. See :func:`weight_decay`.
 
     Biases and the gains of normalisation layers are not decayed, whatever their names are, and neither are parameters
-    without a gradient in a step. AdamW decays the weights before its step α·d, this rule after it: a difference of α²λ·d.
+    without a gradient in a step. AdamW decays the weights before its step α·d, this rule after it: a difference of
+    α²λ·d.
     """
 
     example: ClassVar[str] = "WeightDecay(0.01)"
