@@ -1,4 +1,4 @@
-r"""The six kinds of rule: where a rule stands in the equation of one update.
+r"""The six kinds of rule: where a rule acts in the equation of one update.
 
 .. math:: \theta_{t+1}=\Pi\big(\theta_t-\alpha_t\,\mathrm{opt}(G(\nabla_\theta[J(\theta_t)+\Omega(\theta_t)]))\big)
 
@@ -13,7 +13,7 @@ kind                stands for      when
 :class:`Finish`     θ*              once, after the last update
 ==================  ==============  ==========================================
 
-A rule is a frozen dataclass that holds numbers, strings and tuples, and calls a pure function. Three lines make one:
+A rule is a frozen dataclass that holds numbers, strings and tuples, and calls a pure function. A rule can be short:
 
 >>> @dataclass(frozen=True)
 ... class Shrink(Project):
@@ -40,7 +40,7 @@ Memory = Any
 
 @dataclass(frozen=True)
 class Now:
-    """What a rule may look at: a frozen view of the run at one moment."""
+    """What a rule may read: a frozen view of the run at one moment."""
 
     step: int = 0
     """Updates made so far: 0 at the first update."""
@@ -54,16 +54,16 @@ class Now:
     rates: Rates = field(default_factory=dict)
     """Learning rate by parameter name."""
     origin: Tensors = field(default_factory=dict)
-    """θ₀ as loaded, without what was not in the checkpoint; filled only when a rule sets ``needs_origin``."""
+    """θ₀ as loaded, without parameters that were not in the checkpoint. Empty unless a rule sets ``needs_origin``."""
     evaluations: tuple[dict[str, Any], ...] = ()
-    """Metrics on the validation split, one entry per epoch ended."""
+    """Metrics on the validation split, one entry per finished epoch."""
     seed: int = 0
     index: int = 0
     """The rule's index in the recipe."""
 
     @property
     def generator(self) -> torch.Generator:
-        """A generator seeded by (seed, step, the rule's index), so that drawing needs no stored state.
+        """A generator seeded by seed, step and the rule's index, so that random draws need no stored state.
 
         >>> a, b = Now(seed=1, step=2), Now(seed=1, step=2)
         >>> bool(torch.rand(1, generator=a.generator) == torch.rand(1, generator=b.generator))
@@ -73,13 +73,13 @@ class Now:
 
 
 class Loss(Protocol):
-    """Anything that gives the mean loss of a batch."""
+    """Any function that returns the mean loss of a batch."""
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
 
 
 def microbatches(batches: Iterable[Any]) -> Iterator[dict[str, Tensor]]:
-    """Yield the parts of batches one by one: a batch is a dictionary of tensors, or a list of such parts.
+    """Yield the micro-batches of batches: a batch is a dictionary of tensors, or a list of such dictionaries.
 
     >>> [len(part["labels"]) for part in microbatches([{"labels": torch.ones(2)}, [{"labels": torch.ones(1)}]])]
     [2, 1]
@@ -89,20 +89,20 @@ def microbatches(batches: Iterable[Any]) -> Iterator[dict[str, Tensor]]:
 
 
 class Rule(ABC):  # noqa: B024  (its kinds have the abstract methods)
-    """A strategy, as a value: what it does is a method, when it does it is its kind."""
+    """A strategy as a value: its kind defines when it acts, its method what it does."""
 
     needs_origin: ClassVar[bool] = False
-    """Whether ``now.origin`` is to hold θ₀."""
+    """Whether it needs θ₀ in ``now.origin``."""
     freezes: ClassVar[bool] = False
-    """Whether it keeps parameters from being trained, for a while or for good."""
+    """Whether it stops the training of parameters, for part of the run or all of it."""
     changes_start: ClassVar[bool] = False
-    """Whether it gives weights other values before the first update."""
+    """Whether it changes weights before the first update."""
     removes_parameters: ClassVar[str] = ""
-    """Why the saved model has fewer parameters than the loaded one, where it has."""
+    """Why the saved model has fewer parameters than the loaded one; empty if it has not."""
     example: ClassVar[str] = ""
-    """The rule as it would usually be written."""
+    """The rule with usual arguments, as text."""
     neutral: ClassVar[str] = ""
-    """The rule written so that it changes nothing, bit for bit; or, where that cannot be, why not."""
+    """The rule with arguments that change nothing, bit for bit; or, if there are none, the reason."""
 
     @property
     def equation(self) -> str:
@@ -111,19 +111,24 @@ class Rule(ABC):  # noqa: B024  (its kinds have the abstract methods)
 
     @property
     def description(self) -> str:
-        """The rule in words, beginning with a verb."""
+        """What the rule does: one sentence that begins with a verb in the imperative."""
         return f"do what {type(self).__name__} says"
 
+    @property
+    def changes_end(self) -> bool:
+        """Whether its ``finish`` changes weights after the last update."""
+        return isinstance(self, Project | Finish) and type(self).finish is not Rule.finish
+
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
-        """Return what the rule remembers from one step to the next."""
+        """Return the rule's memory, which is passed from step to step."""
         return None
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        """Give the model back as it is to be evaluated and saved."""
+        """Return the model to evaluate and save."""
         return model
 
     def cautions(self, recipe: Sequence["Rule"]) -> list[str]:
-        """Return sentences of warning about this rule in this recipe."""
+        """Return warnings about this rule in this recipe, one sentence each."""
         return []
 
 
@@ -142,14 +147,14 @@ class Penalty(Rule):
 
 
 class GradientRule(Rule):
-    """Changes the gradient before the optimizer sees it; a name it leaves out is not updated at all."""
+    """Changes the gradient before the optimizer sees it. A name that it leaves out is not updated at all."""
 
     @abstractmethod
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]: ...
 
 
 Shape = Callable[[Tensors, Memory, Now], tuple[Tensors, Memory]]
-"""What a gradient rule does: gradients and memory, before and after."""
+"""The method of a gradient rule: maps gradients and memory to new gradients and memory."""
 
 
 class Schedule(Rule):
@@ -167,20 +172,44 @@ class Project(Rule):
 
 
 class Finish(Rule):
-    """Makes the model that is evaluated and saved of the last one; any rule may, this kind does nothing else."""
+    """Changes the model after the last update. Every rule may do so; this kind does nothing else."""
 
     @abstractmethod
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module: ...
 
 
 def overwritten(rule: Rule, recipe: Sequence[Rule]) -> str:
-    """Name the rules whose change at the end this rule's own ``finish`` overwrites.
+    """Return the names of the rules whose change at the end this rule's own ``finish`` overwrites.
 
     ``finish`` runs in reverse order, so these are the rules listed after it.
     """
     later = list(recipe)[list(recipe).index(rule) + 1 :] if rule in recipe else []
-    ending = [one for one in later if isinstance(one, Finish | Project) and type(one).finish is not Rule.finish]
-    return ", ".join(type(one).__name__ for one in ending)
+    return ", ".join(type(other).__name__ for other in later if other.changes_end)
+
+
+def rate_curve(rule: Schedule, steps: int = 1000, steps_per_epoch: int = 100) -> list[float]:
+    """Return the learning rates of a run that a schedule makes of a rate of 1; none if they depend on the model.
+
+    >>> class Halve(Schedule):
+    ...     def schedule(self, rates, memory, now):
+    ...         return {name: lr / 2**now.step for name, lr in rates.items()}, memory
+    >>> rate_curve(Halve(), steps=3)
+    [1.0, 0.5, 0.25]
+    """
+    with torch.random.fork_rng([]):  # the global random state is left as it is
+        model = nn.Linear(1, 1)
+    params = {name: param.detach() for name, param in model.named_parameters()}
+    rates = dict.fromkeys(params, 1.0)
+    highest: list[float] = []
+    try:
+        memory = rule.start(model, [], None, Now(steps=steps, steps_per_epoch=steps_per_epoch, params=params))
+        for step in range(steps):
+            now = Now(step, steps, steps_per_epoch, params=params, grads=params, rates=rates, origin=params)
+            new, memory = rule.schedule(dict(rates), memory, now)
+            highest.append(max(new.values()))
+    except Exception:  # a schedule of the reader's own may need another model than this one
+        return []
+    return highest
 
 
 KINDS: tuple[type[Rule], ...] = (Prepare, Penalty, GradientRule, Schedule, Project, Finish)

@@ -1,4 +1,4 @@
-"""One seed out of several numbers."""
+"""Derive one seed from several numbers."""
 
 import hashlib
 

@@ -15,7 +15,7 @@
 # You need the [quickstart](00_quickstart.ipynb) and [chapter 2](02_gradient_descent.ipynb): gradient descent, and what
 # a recipe is.
 #
-# **Formulas:** `reinit`, `redraw`, `neftune`, `mixout`, `l2_sp`, `prior_decay`, `ewc`, `rec_adam`, `child_tuning`
+# **Formulas:** `reinit`, `redraw`, `neftune`, `mixout`, `l2_sp`, `prior_decay`, `ewc`, `fisher_information`, `rec_adam`, `child_tuning`
 
 # %% tags=["hide-input"]
 import json

@@ -13,7 +13,7 @@
 #
 # You need the quickstart and chapter 2: gradient descent, and what a recipe is.
 #
-# **Formulas:** `sign_prune`, `signum`, `lion`, `soft_threshold`, `magnitude_prune`, `movement_prune`, `remove_neurons`, `remove_layers`, `clip_weights`, `l1_penalty`, `l2_penalty`, `weight_decay`
+# **Formulas:** `sign_prune`, `signum`, `lion`, `soft_threshold`, `cubic_sparsity`, `magnitude_prune`, `movement_prune`, `remove_neurons`, `remove_layers`, `clip_weights`, `l1_penalty`, `l2_penalty`, `weight_decay`
 
 # %%
 import torch

@@ -72,11 +72,26 @@ def test_imports_point_one_way(module):
         assert here in ("__init__", "__main__")
 
 
+def formula_imports(stem: str) -> set[str]:
+    """Return the formulas that a formula imports, by their stems."""
+    modules = imports(PACKAGE / "formulas" / f"{stem}.py", everywhere=True)
+    return {other for other in STEMS if f"ftlab.formulas.{other}" in modules}
+
+
 @pytest.mark.parametrize("stem", STEMS)
-def test_a_formula_imports_only_the_vocabulary(stem):
-    allowed = ("ftlab.errors", "ftlab.parameters", "ftlab.rule", "ftlab.seeding", "ftlab.files", "ftlab.formulas._")
-    ours = {one for one in imports(PACKAGE / "formulas" / f"{stem}.py") if one.startswith("ftlab")}
-    assert all(one.startswith(allowed) for one in ours)
+def test_a_formula_imports_only_the_vocabulary_and_formulas_that_it_is_built_on(stem):
+    allowed = ("ftlab.errors", "ftlab.parameters", "ftlab.rule", "ftlab.seeding", "ftlab.files", "ftlab.formulas.")
+    modules = {module for module in imports(PACKAGE / "formulas" / f"{stem}.py") if module.startswith("ftlab")}
+    assert all(module.startswith(allowed) for module in modules)
+
+
+def test_formulas_import_each_other_without_circles():
+    waiting = {stem: formula_imports(stem) for stem in STEMS}
+    assert any(waiting.values())
+    while ready := [stem for stem, needed in waiting.items() if not needed & waiting.keys()]:
+        for stem in ready:
+            del waiting[stem]
+    assert not waiting
 
 
 def test_the_loop_names_no_formula():
@@ -137,6 +152,16 @@ def test_a_formulas_docstring_says_everything(name):
     arguments = text[text.index("Args:") : text.index("Returns:")]
     for argument in inspect.signature(functions()[name]).parameters:
         assert f"{argument}:" in arguments, f"{name} does not explain {argument}"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_columns_of_a_symbol_table_are_aligned(name):
+    """A cell that begins before its column would lose its first letters where the formula is shown."""
+    text = inspect.getdoc(functions()[name]) or ""
+    bar = next(line for line in text.splitlines() if re.fullmatch(r"=+( +=+)+", line))
+    gaps = [index for index, character in enumerate(bar) if character == " "]
+    for row in text.split(bar)[2].strip("\n").splitlines():
+        assert not [index for index in gaps if row[index : index + 1].strip()], row
 
 
 def test_the_signatures_are_those_of_the_design():

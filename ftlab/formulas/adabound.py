@@ -1,4 +1,4 @@
-"""AdaBound: Adam's learning rate of every entry is clipped, between bounds that close in on one rate for all."""
+"""AdaBound: Adam with the learning rate of every entry clipped between two bounds that converge to one rate."""
 
 import math
 
@@ -8,7 +8,7 @@ from ftlab.errors import check_number
 from ftlab.parameters import Tensors
 
 Past = dict[str, tuple[torch.Tensor, torch.Tensor, int]]
-"""By name: the running means of the gradient and of its square, and how many were taken."""
+"""By name: the running means of the gradient and of its square, and the number of steps."""
 
 
 def adabound(
@@ -23,7 +23,7 @@ def adabound(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
 ) -> tuple[Tensors, Past]:
-    r"""Begin as Adam and end as gradient descent with momentum, by bounds on the rate of every entry.
+    r"""Take a step that changes from Adam to gradient descent with momentum, by clipping the rate of every entry.
 
     .. math:: m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1-\beta_2) g_t^2, \quad
               \eta_t = \min\Big(\max\Big(\frac{\alpha\sqrt{1-\beta_2^t}}{(1-\beta_1^t)(\sqrt{v_t}+\epsilon)},
@@ -31,44 +31,45 @@ def adabound(
 
     .. math:: \theta_t = (1 - \alpha\lambda)\,\theta_{t-1} - \eta_t\, m_t
 
-    ==========================  ====================  ===================================================
-    symbol                      code                  meaning
-    ==========================  ====================  ===================================================
-    :math:`\theta`, :math:`g`   ``params, grads``     parameters and gradients, by name
-    :math:`m, v, t`             ``past``              running means of g and g², and the number of steps
-    :math:`\alpha`              ``lr``              Adam's learning rate, with which it begins
-    :math:`\alpha^*`            ``final_rate``        the rate of gradient descent, with which it ends
-    :math:`\gamma`              ``gamma``             how fast the bounds close: at step 1/γ they are α*/2, 2α*
-    :math:`\beta_1, \beta_2`    ``betas``             how long the two means remember
-    :math:`\epsilon`            ``eps``               keeps the quotient finite
-    :math:`\lambda`             ``weight_decay``      pull towards 0, apart from the gradient (decoupled)
-    ==========================  ====================  ===================================================
+    =========================  =================  ===============================================================
+    symbol                     code               meaning
+    =========================  =================  ===============================================================
+    :math:`\theta`, :math:`g`  ``params, grads``  parameters and gradients, by name
+    :math:`m, v, t`            ``past``           running means of g and g², and the number of steps
+    :math:`\alpha`             ``lr``             Adam's learning rate, used at the beginning
+    :math:`\alpha^*`           ``final_rate``     the rate of gradient descent, reached at the end
+    :math:`\gamma`             ``gamma``          how fast the bounds converge: at step 1/γ they are α*/2 and 2α*
+    :math:`\beta_1, \beta_2`   ``betas``          decay rates of the two running means
+    :math:`\epsilon`           ``eps``            keeps the quotient finite
+    :math:`\lambda`            ``weight_decay``   decoupled weight decay
+    =========================  =================  ===============================================================
 
     Args:
-        params: Tensors by name. A name without a gradient stays as it is, without decay, and its t does not grow.
+        params: Tensors by name. A name without a gradient is unchanged: no decay, and its t does not advance.
         grads: Tensors by name, each of its parameter's shape.
-        past: An empty dictionary at the first step, then what the last step gave back.
-        lr: At least 0. A rate of 0 does not stand still: the lower bound holds it up.
-        final_rate: At least 0; 0 stands still. A schedule has to scale it together with ``lr``.
-        gamma: Greater than 0; towards 0 it is Adam, towards infinity gradient descent with momentum.
+        past: An empty dictionary at the first step, then the one that the last step returned.
+        lr: At least 0. With 0 the parameters still move, at the lower bound.
+        final_rate: At least 0; with 0 the gradient moves nothing. A schedule has to scale it together with ``lr``.
+        gamma: Greater than 0. Towards 0 the step is that of Adam, towards infinity that of gradient descent with
+            momentum.
         betas: Each from 0 to below 1.
         eps: Greater than 0.
         weight_decay: At least 0; 0 switches it off.
 
     Returns:
-        New parameters and the new past; what came in is not changed.
+        The new parameters and the new past. The inputs are not modified.
 
     Raises:
         ArgumentError: If a number is outside its range.
 
     Source:
         Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843. Departure:
-        as in the authors' code Adam's bias correction and ε are there, and neither a division by √t nor a projection;
-        the decay is decoupled, where theirs is a part of the gradient.
+        as in the authors' code, Adam's bias correction and ε are used, and neither a division by √t nor a projection.
+        The decay is decoupled; the authors add it to the gradient.
 
     Example:
-        With γ = 1 the first bounds are 1/2 and 2. A small gradient would have the rate 0.5/0.1 = 5, a large one 0.5/10;
-        both are clipped: 1 - 2 · 0.1 and 10 - 1/2 · 10.
+        With γ = 1 the first bounds are 1/2 and 2. The gradient 0.1 has the rate 0.5/0.1 = 5, the gradient 10 has
+        0.5/10. Both rates are clipped: 1 - 2 · 0.1 and 10 - 1/2 · 10.
 
         >>> params, _ = adabound({"w": torch.tensor([1.0, 10.0])}, {"w": torch.tensor([0.1, 10.0])}, {}, 0.5,
         ...                      final_rate=1.0, gamma=1.0, betas=(0.0, 0.0))
@@ -82,7 +83,7 @@ def adabound(
     check_number("adabound", "weight_decay", weight_decay, "0.01 is usual, 0 switches it off", at_least=0)
     for beta in betas:
         check_number("adabound", "beta", beta, "0.9 and 0.999 are usual", at_least=0, below=1)
-    new, kept = {}, dict(past)
+    new, new_past = {}, dict(past)
     for name, param in params.items():
         if name not in grads:
             new[name] = param.clone()
@@ -97,5 +98,5 @@ def adabound(
         low, high = final_rate * (1 - 1 / (gamma * step + 1)), final_rate * (1 + 1 / (gamma * step))
         rates = second.sqrt().add_(eps).reciprocal_().mul_(corrected).clamp_(low, high)
         new[name] = ((1 - lr * weight_decay) * param).addcmul_(rates, first, value=-1)
-        kept[name] = first, second, step
-    return new, kept
+        new_past[name] = first, second, step
+    return new, new_past

@@ -1,4 +1,4 @@
-"""AdamW: the default optimizer, and how it departs from plain gradient descent."""
+"""AdamW: the default optimizer."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from ftlab.parameters import Tensors
 
 @dataclass(frozen=True)
 class Moments:
-    """What AdamW remembers, by name: running means of the gradient and of its square, and how many were taken."""
+    """AdamW's state by name: running means of the gradient and of its square, and the number of steps."""
 
     first: Tensors = field(default_factory=dict)
     second: Tensors = field(default_factory=dict)
@@ -28,33 +28,34 @@ def adamw(
     weight_decay: float = 0.01,
     bias_correction: bool = True,
 ) -> tuple[Tensors, Moments]:
-    r"""Move every parameter by about the same length, in the direction its gradient has lately had.
+    r"""Move every entry by about the same length, against the running mean of its gradient.
 
     .. math:: m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \quad v_t = \beta_2 v_{t-1} + (1-\beta_2) g_t^2, \quad
               \hat{m}_t = \frac{m_t}{1-\beta_1^t}, \quad \hat{v}_t = \frac{v_t}{1-\beta_2^t}
 
     .. math:: \theta_t = (1 - \alpha\lambda)\,\theta_{t-1} - \alpha\,\frac{\hat{m}_t}{\sqrt{\hat{v}_t} + \epsilon}
 
-    ==========================  ====================  ===================================================
-    symbol                      code                  meaning
-    ==========================  ====================  ===================================================
-    :math:`\theta`, :math:`g`   ``params, grads``     parameters and gradients, by name
-    :math:`m, v, t`             ``moments``           running means of g and g², and the number of steps
-    :math:`\alpha`              ``lr``              the learning rate
-    :math:`\beta_1, \beta_2`    ``betas``             how long the two means remember
-    :math:`\epsilon`            ``eps``               keeps the quotient finite
-    :math:`\lambda`             ``weight_decay``      pull towards 0, apart from the gradient (decoupled)
-    ==========================  ====================  ===================================================
+    =========================  =================  ==================================================
+    symbol                     code               meaning
+    =========================  =================  ==================================================
+    :math:`\theta`, :math:`g`  ``params, grads``  parameters and gradients, by name
+    :math:`m, v, t`            ``moments``        running means of g and g², and the number of steps
+    :math:`\alpha`             ``lr``             the learning rate
+    :math:`\beta_1, \beta_2`   ``betas``          decay rates of the two running means
+    :math:`\epsilon`           ``eps``            keeps the quotient finite
+    :math:`\lambda`            ``weight_decay``   decoupled weight decay
+    =========================  =================  ==================================================
 
-    Three departures from :func:`gradient_descent`: the gradient is a running mean; each coordinate is divided by
-    its own size, so the first step is :math:`\alpha\,\mathrm{sign}(g)`; and m, v start at 0, which the division
-    by :math:`1-\beta^t` corrects. Without that correction the step is :math:`(1-\beta_1^t)/\sqrt{1-\beta_2^t}`
-    times as long: 3.2 times at step 1, 6.5 times at step 10, 1.3 times at step 1000.
+    It differs from :func:`gradient_descent` in three ways. The gradient is replaced by its running mean. Each entry is
+    divided by the root of its mean square, so the first step is :math:`\alpha\,\mathrm{sign}(g)`. And m and v start at
+    0, a bias that the division by :math:`1-\beta^t` corrects. Without the correction the step is
+    :math:`(1-\beta_1^t)/\sqrt{1-\beta_2^t}` times as long: 3.2 times at step 1, 6.5 times at step 10, 1.3 times at step
+    1000.
 
     Args:
-        params: Tensors by name. A name without a gradient stays as it is, without decay, and its t does not grow.
+        params: Tensors by name. A name without a gradient is unchanged: no decay, and its t does not advance.
         grads: Tensors by name, each of its parameter's shape.
-        moments: ``Moments()`` at the first step, then what the last step gave back.
+        moments: ``Moments()`` at the first step, then those that the last step returned.
         lr: At least 0; 0 changes no parameter.
         betas: Each from 0 to below 1; (0, 0) makes each step a sign step.
         eps: Greater than 0.
@@ -62,7 +63,7 @@ def adamw(
         bias_correction: Whether to divide by :math:`1-\beta^t`.
 
     Returns:
-        New parameters and new moments; what came in is not changed.
+        The new parameters and the new moments. The inputs are not modified.
 
     Raises:
         ArgumentError: If a number is outside its range.
@@ -72,7 +73,7 @@ def adamw(
         for the moments. Departure: the decay is multiplied by the learning rate, as in ``torch.optim.AdamW``.
 
     Example:
-        The first step has the length of the rate, however large the gradient.
+        The first step of each entry is as long as the learning rate, however large its gradient is.
 
         >>> params, _ = adamw({"w": torch.tensor([1.0, 1.0])}, {"w": torch.tensor([500.0, -0.5])},
         ...                   Moments(), 0.1, weight_decay=0.0)

@@ -1,4 +1,4 @@
-"""BitFit: only the biases and the head are trained."""
+"""BitFit: train only the biases and the head."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from ftlab.rule import Memory, Now, Prepare, Rule
 
 
 def bitfit(roles: Mapping[str, str], head: Collection[str] = ()) -> list[str]:
-    r"""Choose the parameters that are trained: the biases, and all of the head.
+    r"""Return the names of the parameters to train: the biases and the whole head.
 
     .. math:: \theta_i \leftarrow \theta_i - \alpha\,[i \in B \cup H]\,\nabla_i J
 
-    ============  ===========  ==========================================================
-    symbol        code         meaning
-    ============  ===========  ==========================================================
-    :math:`i`     ``roles``    every parameter's name, and whether it is a bias
-    :math:`B`                  those that are
-    :math:`H`     ``head``     the names of the head
-    ============  ===========  ==========================================================
+    =========  =========  =============================================
+    symbol     code       meaning
+    =========  =========  =============================================
+    :math:`i`  ``roles``  the names of all parameters, with their roles
+    :math:`B`             the biases
+    :math:`H`  ``head``   the parameters of the head
+    =========  =========  =============================================
 
     Args:
-        roles: ``weight``, ``bias`` or ``gain`` by name, as :func:`ftlab.parameters.roles` tells them.
-        head: Names that are trained whatever their role.
+        roles: ``weight``, ``bias`` or ``gain`` by name, from :func:`ftlab.parameters.roles`.
+        head: Names to train whatever their role is.
 
     Returns:
-        The names that are trained, in their order.
+        The names to train, in the order of ``roles``.
 
     Raises:
         Nothing.
 
     Source:
-        Ben Zaken, Goldberg and Ravfogel 2022, "BitFit", arXiv 2106.10199. Departure: none; the biases of
-        normalising modules are trained with the others, their gains are not.
+        Ben Zaken, Goldberg and Ravfogel 2022, "BitFit", arXiv 2106.10199. Departure: none. The biases of
+        normalisation layers are trained too, their gains are not.
 
     Example:
         >>> bitfit({"layer.weight": "weight", "layer.bias": "bias", "head.weight": "weight"}, ["head.weight"])
@@ -47,9 +47,9 @@ def bitfit(roles: Mapping[str, str], head: Collection[str] = ()) -> list[str]:
 @final
 @dataclass(frozen=True)
 class BitFit(Prepare):
-    """Biases and head are trained, everything else is frozen; afterwards it may be trained again. See :func:`bitfit`.
+    """Train biases and head and freeze everything else; the end of the run unfreezes it. See :func:`bitfit`.
 
-    The head is what was not in the checkpoint; in a model that is wholly from one, what stands outside the base model.
+    The head is what was not in the checkpoint, or, if everything was in it, what is outside the base model.
     """
 
     freezes: ClassVar[bool] = True
@@ -63,7 +63,7 @@ class BitFit(Prepare):
 
     @property
     def description(self) -> str:
-        return "train the biases and the head alone, and keep everything else as it was loaded"
+        return "train only the biases and the head, and freeze everything else"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         return ["BitFit trains few parameters, and usually needs a higher learning rate than full fine-tuning."]

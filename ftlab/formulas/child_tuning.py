@@ -1,4 +1,4 @@
-"""Child-Tuning: only part of the network gets a gradient, redrawn at each step or chosen once."""
+"""Child-Tuning: mask part of the gradient, at random in each step (F) or once by Fisher information (D)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ import torch
 from torch import nn
 
 from ftlab.errors import check_int, check_number
-from ftlab.formulas._fisher import squared_gradients
+from ftlab.formulas.fisher_information import fisher_information
 from ftlab.parameters import Pattern, Tensors, join_patterns, select, top_mask
 from ftlab.rule import GradientRule, Memory, Now, Project, Rule
 
 
 def child_tuning(grads: Tensors, share: float, generator: torch.Generator) -> Tensors:
-    r"""Keep a random part of all gradient entries, and lengthen them so that the mean stays.
+    r"""Keep a random share of the gradient entries, and scale them so that the expected gradient is unchanged.
 
     .. math:: g \leftarrow \frac{M\odot g}{p}, \qquad M \sim \mathrm{Bernoulli}(p)
 
-    ============  =================  ========================================
-    symbol        code               meaning
-    ============  =================  ========================================
-    :math:`g`     ``grads``          the gradients, by name
-    :math:`p`     ``share``          chance that an entry is kept
-    :math:`M`                        0 or 1, drawn for each entry
-    ============  =================  ========================================
+    =========  =========  =================================
+    symbol     code       meaning
+    =========  =========  =================================
+    :math:`g`  ``grads``  the gradients, by name
+    :math:`p`  ``share``  probability that an entry is kept
+    :math:`M`             0 or 1, drawn for each entry
+    =========  =========  =================================
 
     Args:
         grads: Tensors by name, any shapes.
         share: Greater than 0, at most 1; 1 changes nothing.
-        generator: On the CPU. For gradients on a GPU it seeds that GPU's own, whose masks are others.
+        generator: On the CPU. For gradients on a GPU it seeds a generator of that GPU, which draws other masks.
 
     Returns:
-        New tensors under the same names. An entry that is not kept is 0; what came in is not changed.
+        New tensors under the same names. Dropped entries are 0. The inputs are not modified.
 
     Raises:
         ArgumentError: If ``share`` is outside its range.
@@ -41,7 +41,7 @@ def child_tuning(grads: Tensors, share: float, generator: torch.Generator) -> Te
         Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687 (Child-Tuning-F). Departure: none.
 
     Example:
-        With p = 1/2 what is kept is doubled.
+        With p = 1/2 the entries that are kept are doubled.
 
         >>> child_tuning({"w": torch.ones(4)}, 0.5, torch.Generator().manual_seed(1))
         {'w': tensor([0., 2., 2., 0.])}
@@ -58,32 +58,32 @@ def child_tuning(grads: Tensors, share: float, generator: torch.Generator) -> Te
 
 
 def child_network(fisher: Tensors, share: float) -> Tensors:
-    r"""Choose the entries to which the model's predictions are most sensitive: those of the largest Fisher information.
+    r"""Return masks of the entries with the largest Fisher information, the child network.
 
-    .. math:: M_i = \left[F_i \text{ is among the largest } p\,d\right], \qquad
-              F_i = \frac{1}{n}\sum_{j=1}^{n}\left(\frac{\partial \log p(y_j|x_j)}{\partial\theta_i}\right)^2
+    .. math:: M_i = \left[F_i \text{ is among the largest } p\,d\right]
 
-    ============  =================  ======================================================
-    symbol        code               meaning
-    ============  =================  ======================================================
-    :math:`F`     ``fisher``         squared gradients, the mean over samples, by name
-    :math:`p`     ``share``          how much of all d entries is chosen, over all tensors
-    :math:`M`                        true where an entry belongs to the child network
-    ============  =================  ======================================================
+    =========  ==========  =============================================
+    symbol     code        meaning
+    =========  ==========  =============================================
+    :math:`F`  ``fisher``  the Fisher information of each entry, by name
+    :math:`p`  ``share``   the share of all d entries that is chosen
+    :math:`M`              true for entries of the child network
+    =========  ==========  =============================================
 
     Args:
-        fisher: Tensors by name, at least 0; squared sample by sample, never after the mean over a batch.
+        fisher: Tensors by name, at least 0, from
+            :func:`~ftlab.formulas.fisher_information.fisher_information`. All of them are ranked together.
         share: Greater than 0, at most 1; 1 chooses everything.
 
     Returns:
-        Masks of the same names and shapes. Their number of true entries is exact; equal entries are chosen by place.
+        Boolean masks of the same names and shapes. Of equal entries the later ones are chosen, so the number is exact.
 
     Raises:
         ArgumentError: If ``share`` is outside its range.
 
     Source:
         Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687 (Child-Tuning-D). Departure:
-        none; the authors' code squares the mean gradient of each batch instead, and after clipping it.
+        none. The authors' code squares the mean gradient of each batch instead, after clipping it.
 
     Example:
         >>> child_network({"a": torch.tensor([1.0, 9.0]), "b": torch.tensor([5.0, 0.0])}, 0.5)
@@ -100,10 +100,10 @@ def _check(where: str, share: float) -> None:
 @final
 @dataclass(frozen=True)
 class ChildTuningF(GradientRule):
-    """Another random part of the gradient at each step. See :func:`child_tuning`.
+    """Keep a random share of the gradient, redrawn in each step. See :func:`child_tuning`.
 
-    The mask is on the gradient alone: an entry that is dropped at a step still moves by Adam's first moment and by
-    weight decay, as in the authors' code. Under plain gradient descent it stays.
+    Only the gradient is masked: an entry that is dropped in a step still moves by Adam's first moment and by weight
+    decay, as in the authors' code. Under plain gradient descent it does not move.
     """
 
     example: ClassVar[str] = "ChildTuningF(0.3)"
@@ -120,11 +120,11 @@ class ChildTuningF(GradientRule):
 
     @property
     def description(self) -> str:
-        return f"keep {self.share:.0%} of all gradient entries, drawn at each step, and divide them by {self.share:g}"
+        return f"keep {self.share:.0%} of all gradient entries, drawn in each step, and divide them by {self.share:g}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        said = "What ChildTuningF drops at a step gets no gradient, yet AdamW's moments and weight decay still move it."
-        return [said] if self.share < 1 else []
+        caution = "ChildTuningF drops gradients only: AdamW's moments and weight decay still move the dropped entries."
+        return [caution] if self.share < 1 else []
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         return child_tuning(grads, self.share, now.generator), memory
@@ -133,16 +133,16 @@ class ChildTuningF(GradientRule):
 @final
 @dataclass(frozen=True)
 class ChildTuningD(GradientRule, Project):
-    """The part with the largest Fisher information learns, the same at every step. See :func:`child_network`.
+    """Train only the entries with the largest Fisher information, chosen once. See :func:`child_network`.
 
-    The Fisher information is that of the loaded weights on the first ``samples`` training rows, with their labels. What
-    has no θ₀ (a new head) always learns. A weight outside of the child network stays bit for bit: as a projection the
-    rule puts it back after the update, where in the authors' code AdamW's weight decay goes on pulling it towards 0.
-    Their code chooses among the layers alone and lets the embeddings learn: ``pattern="*.layer.*"`` does so for a BERT.
+    The Fisher information is measured at the start, on the first ``samples`` training rows and their labels. Parameters
+    without θ₀ (a new head) are always trained. Entries outside the child network stay the same bit for bit: the rule
+    restores them after the update. In the authors' code AdamW's weight decay still pulls them towards 0, and only the
+    layers are masked, while the embeddings are trained; for a BERT ``pattern="*.layer.*"`` does the same.
 
     Source:
         Xu et al. 2021, "Raise a Child in Large Language Model", arXiv 2109.05687 (Child-Tuning-D). Departure: the
-        authors use the whole training split, with dropout on, to measure the Fisher information.
+        authors measure the Fisher information on the whole training split, with dropout.
     """
 
     freezes: ClassVar[bool] = True
@@ -164,15 +164,15 @@ class ChildTuningD(GradientRule, Project):
 
     @property
     def description(self) -> str:
-        what = "all weights" if self.pattern == "*" else f"the parameters {join_patterns(self.pattern)}"
+        what = "all entries" if self.pattern == "*" else f"the entries of {join_patterns(self.pattern)}"
         rows = f"{self.samples} training rows"
-        return f"let of {what} only the {self.share:.0%} with the largest Fisher information on {rows} learn"
+        return f"train only the {self.share:.0%} of {what} with the largest Fisher information on {rows}"
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         names = [name for name in select(now.params, self.pattern) if name in now.origin]
         if self.share == 1:
             return {"child": {}, "before": {}}
-        fisher = squared_gradients(model, batches, loss, names, self.samples)
+        fisher = fisher_information(model, batches, loss, names, self.samples)
         return {"child": child_network(fisher, self.share), "before": {}}
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:

@@ -17,27 +17,27 @@ def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
 
     .. math:: g \leftarrow g\cdot\min\left(1, \frac{c}{\lVert g\rVert_2 + 10^{-6}}\right)
 
-    =============  ==============  ====================================
-    symbol         code            meaning
-    =============  ==============  ====================================
-    :math:`g`      ``grads``       all gradients as one vector
-    :math:`c`      ``max_norm``    the longest vector allowed
-    =============  ==============  ====================================
+    =========  ============  ===========================
+    symbol     code          meaning
+    =========  ============  ===========================
+    :math:`g`  ``grads``     all gradients as one vector
+    :math:`c`  ``max_norm``  the largest norm allowed
+    =========  ============  ===========================
 
     Args:
         grads: Tensors by name, any shapes.
         max_norm: Greater than 0, in the gradients' unit; ``math.inf`` changes nothing.
 
     Returns:
-        New tensors under the same names, all shortened by one factor; the direction stays. A gradient that is not
-        finite gives NaN, which the next loss reports. The length is added up in single precision at least.
+        New tensors under the same names. The direction is unchanged. A gradient that is not finite gives NaN, which the
+        next loss reports. The norm is computed in single precision at least.
 
     Raises:
         ArgumentError: If ``max_norm`` is not greater than 0.
 
     Source:
         Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks".
-        Departure: 1e-6 is added to the length, as in ``torch.nn.utils.clip_grad_norm_``.
+        Departure: 1e-6 is added to the norm, as in ``torch.nn.utils.clip_grad_norm_``.
 
     Example:
         >>> clip_norm({"w": torch.tensor([3.0, 4.0])}, 1.0)
@@ -51,7 +51,7 @@ def clip_norm(grads: Tensors, max_norm: float) -> Tensors:
 
 
 def clip_factor(grads: Tensors, max_norm: float) -> Tensor:
-    """Return what :func:`clip_norm` multiplies every gradient with, at most 1.
+    """Return the factor by which :func:`clip_norm` multiplies every gradient, at most 1.
 
     >>> clip_factor({"w": torch.tensor([3.0, 4.0])}, 1.0)
     tensor(0.2000)
@@ -66,7 +66,7 @@ def _check(where: str, max_norm: float) -> None:
 @final
 @dataclass(frozen=True)
 class ClipNorm(GradientRule):
-    """Gradient clipping by the joint norm. See :func:`clip_norm`."""
+    """Clip the global gradient norm. See :func:`clip_norm`."""
 
     example: ClassVar[str] = "ClipNorm(1.0)"
     neutral: ClassVar[str] = "ClipNorm(inf)"
@@ -83,8 +83,8 @@ class ClipNorm(GradientRule):
     @property
     def description(self) -> str:
         if math.isinf(self.max_norm):
-            return "leave the gradients as they are (no bound)"
-        return f"shorten all gradients together to a joint length of at most {self.max_norm:g}"
+            return "leave the gradients unchanged (no bound)"
+        return f"rescale all gradients by one factor so that their global norm is at most {self.max_norm:g}"
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         return clip_norm(grads, self.max_norm), memory

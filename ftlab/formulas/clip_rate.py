@@ -1,4 +1,4 @@
-"""Clip rate: the learning rate is kept between two bounds."""
+"""Clip rate: keep the learning rate between two bounds."""
 
 import math
 from collections.abc import Sequence
@@ -10,33 +10,33 @@ from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
 def clip_rate(lr: float, low: float, high: float) -> float:
-    r"""Keep a learning rate between a lower and an upper bound.
+    r"""Clip a learning rate to a lower and an upper bound.
 
     .. math:: \alpha \leftarrow \min\big(\max(\alpha, \alpha_{low}), \alpha_{high}\big)
 
-    =======================  ===========  ===================================
-    symbol                   code         meaning
-    =======================  ===========  ===================================
-    :math:`\alpha`           ``lr``     the learning rate
-    :math:`\alpha_{low}`     ``low``      the least that it may be
-    :math:`\alpha_{high}`    ``high``     the most that it may be
-    =======================  ===========  ===================================
+    =====================  ========  =================
+    symbol                 code      meaning
+    =====================  ========  =================
+    :math:`\alpha`         ``lr``    the learning rate
+    :math:`\alpha_{low}`   ``low``   the lower bound
+    :math:`\alpha_{high}`  ``high``  the upper bound
+    =====================  ========  =================
 
     Args:
         lr: At least 0.
-        low: At least 0; 0 sets no lower bound. Above 0 it lifts a rate of 0 too.
+        low: At least 0; 0 sets no lower bound. Above 0 it also raises a rate of 0.
         high: At least ``low``; ``math.inf`` sets no upper bound.
 
     Returns:
-        The rate itself where it lies between the bounds, else the bound that it passed.
+        The rate if it lies between the bounds, otherwise the nearer bound.
 
     Raises:
         ArgumentError: If a number is outside its range, or ``low`` is above ``high``.
 
     Source:
         Luo et al. 2019, "Adaptive Gradient Methods with Dynamic Bound of Learning Rate", arXiv 1902.09843
-        (AdaBound). Departure: constant bounds, on the rate of a whole parameter; AdaBound's bounds move together, and
-        clip Adam's rate of every entry, see :func:`adabound`.
+        (AdaBound). Departure: the bounds are constant and apply to the rate of a whole parameter. AdaBound's bounds
+        converge, and clip Adam's rate of every entry, see :func:`adabound`.
 
     Example:
         >>> [clip_rate(lr, 0.25, 0.5) for lr in (0.125, 0.375, 1.0)]
@@ -57,7 +57,7 @@ def _check(where: str, low: float, high: float) -> None:
 @final
 @dataclass(frozen=True)
 class ClipRate(Schedule):
-    """Learning-rate clipping: bounds for the rate of every parameter. See :func:`clip_rate`."""
+    """Clip the learning rate of every parameter. See :func:`clip_rate`."""
 
     example: ClassVar[str] = "ClipRate(1e-6, 1e-4)"
     neutral: ClassVar[str] = "ClipRate(0.0, inf)"
@@ -79,14 +79,16 @@ class ClipRate(Schedule):
         return f"keep every learning rate between {self.low:g} and {self.high:g}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         index = max((index for index, rule in enumerate(recipe) if rule == self), default=len(recipe))
         later = [type(rule).__name__ for rule in recipe[index + 1 :] if isinstance(rule, Schedule)]
         if later:
-            found.append(f"{' and '.join(later)} acts after ClipRate, so the rate may leave the bounds again.")
+            sentences.append(
+                f"{' and '.join(later)} acts after ClipRate, so the learning rate may leave the bounds again."
+            )
         if self.low > 0:
-            found.append(f"A rate of 0, with which a rule keeps a parameter still, becomes {self.low:g}.")
-        return found
+            sentences.append(f"A learning rate of 0, by which a rule freezes a parameter, becomes {self.low:g}.")
+        return sentences
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         return {name: clip_rate(lr, self.low, self.high) for name, lr in rates.items()}, memory

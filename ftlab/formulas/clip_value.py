@@ -1,4 +1,4 @@
-"""Clip value: gradient clipping entry by entry."""
+"""Clip value: clip every entry of the gradients."""
 
 import math
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from ftlab.rule import GradientRule, Memory, Now, Rule
 
 
 def clip_value(grads: Tensors, bound: float) -> Tensors:
-    r"""Cut every entry of every gradient down to a bound.
+    r"""Clip every entry of every gradient to a bound.
 
     .. math:: g \leftarrow \mathrm{clamp}(g, -c, c)
 
-    =============  ===========  ====================================
-    symbol         code         meaning
-    =============  ===========  ====================================
-    :math:`g`      ``grads``    the gradients, by name
-    :math:`c`      ``bound``    the greatest entry allowed
-    =============  ===========  ====================================
+    =========  =========  ==================================
+    symbol     code       meaning
+    =========  =========  ==================================
+    :math:`g`  ``grads``  the gradients, by name
+    :math:`c`  ``bound``  the largest absolute value allowed
+    =========  =========  ==================================
 
-    Each entry is cut alone, so the direction of the gradient changes; clipping by the norm keeps it.
+    Entries are clipped one by one, so the direction of the gradient changes. Clipping by the norm keeps it.
 
     Args:
         grads: Tensors by name, any shapes.
@@ -37,7 +37,7 @@ def clip_value(grads: Tensors, bound: float) -> Tensors:
         ArgumentError: If ``bound`` is not greater than 0.
 
     Source:
-        Mikolov 2012, "Statistical Language Models Based on Neural Networks", as told by Pascanu, Mikolov and Bengio
+        Mikolov 2012, "Statistical Language Models Based on Neural Networks", cited by Pascanu, Mikolov and Bengio
         2013, "On the difficulty of training recurrent neural networks"; ``torch.nn.utils.clip_grad_value_``.
         Departure: none.
 
@@ -56,7 +56,7 @@ def _check(where: str, bound: float) -> None:
 @final
 @dataclass(frozen=True)
 class ClipValue(GradientRule):
-    """Gradient clipping entry by entry. See :func:`clip_value`."""
+    """Clip every entry of the gradients. See :func:`clip_value`."""
 
     example: ClassVar[str] = "ClipValue(0.01)"
     neutral: ClassVar[str] = "ClipValue(inf)"
@@ -73,13 +73,13 @@ class ClipValue(GradientRule):
     @property
     def description(self) -> str:
         if math.isinf(self.bound):
-            return "leave the gradients as they are (no bound)"
-        return f"cut every entry of the gradients down to at most {self.bound:g}, up or down"
+            return "leave the gradients unchanged (no bound)"
+        return f"clip every entry of the gradients to ±{self.bound:g}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         if math.isinf(self.bound):
             return []
-        return ["ClipValue changes the gradient's direction, and makes an infinite gradient finite without a word."]
+        return ["ClipValue changes the gradient's direction, and silently makes an infinite gradient finite."]
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         return clip_value(grads, self.bound), memory

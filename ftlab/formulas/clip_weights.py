@@ -1,4 +1,4 @@
-"""Clip weights: every entry stays within a bound, of zero or of the pretrained weights."""
+"""Clip weights: keep every entry within a distance of zero or of the pretrained weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,37 +13,38 @@ from ftlab.rule import Memory, Now, Project, Rule
 
 
 def clip_weights(params: Tensors, bound: float, origin: Tensors | None = None) -> Tensors:
-    r"""Put every entry that went too far back to the nearest value that is allowed.
+    r"""Clip every entry to a distance from zero or from its loaded value.
 
     .. math:: \theta \leftarrow \mathrm{clamp}(\theta, -c, c) \qquad\text{or}\qquad
               \theta \leftarrow \theta_0 + \mathrm{clamp}(\theta - \theta_0, -c, c)
 
-    ==================  ============  ==================================================
-    symbol              code          meaning
-    ==================  ============  ==================================================
-    :math:`\theta`      ``params``    the parameters, by name
-    :math:`\theta_0`    ``origin``    the same parameters as they were loaded
-    :math:`c`           ``bound``     the longest way from zero, or from the origin
-    ==================  ============  ==================================================
+    ================  ==========  =================================================
+    symbol            code        meaning
+    ================  ==========  =================================================
+    :math:`\theta`    ``params``  the parameters, by name
+    :math:`\theta_0`  ``origin``  the parameters as loaded, by name
+    :math:`c`         ``bound``   the largest distance from zero or from the origin
+    ================  ==========  =================================================
 
-    The first form is taken without ``origin``, the second with it. The second is a trust region: a cube around the
-    pretrained weights that the training cannot leave.
+    The first form is used without ``origin``, the second with it. The second is a trust region: a cube around the
+    pretrained weights that training cannot leave.
 
     Args:
         params: Tensors by name.
         bound: Greater than 0, in the parameters' unit; ``math.inf`` changes nothing.
-        origin: Tensors by name, each of its parameter's shape. A name that is not in it, such as a new head, is free.
+        origin: Tensors by name, each of its parameter's shape. A name that is not in it, such as a new head, is not
+            clipped.
 
     Returns:
-        New tensors under the same names. An entry within the bound stays bit for bit.
+        New tensors under the same names. An entry within the bound is unchanged bit for bit.
 
     Raises:
-        ArgumentError: If ``bound`` is not greater than 0, or a shape in ``origin`` is another one.
+        ArgumentError: If ``bound`` is not greater than 0, or a shape in ``origin`` differs.
 
     Source:
         Elsayed et al. 2024, "Weight Clipping for Deep Continual and Reinforcement Learning", arXiv 2407.01704.
-        Departure: one bound for all layers, where theirs follows the spread that a layer was drawn with; the form with
-        an origin is the projection on a cube, computed as a clamp between θ₀ - c and θ₀ + c.
+        Departure: one bound for all layers; theirs is proportional to the scale of a layer's initialisation. The form
+        with an origin is the projection onto a cube, computed as a clamp between θ₀ - c and θ₀ + c.
 
     Example:
         >>> clip_weights({"w": torch.tensor([0.25, -3.0])}, 1.0)
@@ -61,7 +62,7 @@ def clip_weights(params: Tensors, bound: float, origin: Tensors | None = None) -
             continue
         if origin[name].shape != param.shape:
             got = f"{tuple(origin[name].shape)} beside {tuple(param.shape)}"
-            do = "Give the parameters as they were loaded"
+            do = "Give the parameters as loaded"
             raise argument_error("clip_weights", f"origin of {name}", "have its parameter's shape", got, do)
         new[name] = param.clamp(origin[name] - bound, origin[name] + bound)
     return new
@@ -74,11 +75,11 @@ def _check(where: str, bound: float) -> None:
 @final
 @dataclass(frozen=True)
 class ClipWeights(Project):
-    """Weight clipping after each update, around the pretrained weights or around zero. See :func:`clip_weights`.
+    """Clip the weights after each update, around the loaded weights or around zero. See :func:`clip_weights`.
 
-    Around ``"origin"`` every parameter that was loaded is kept near; a new head is free. Around ``"zero"`` only
-    parameters of two dimensions or more are clipped: biases, and the gains of normalising modules, which lie near 1
-    and would be cut down to the bound, stay as they are.
+    Around ``"origin"`` every loaded parameter is clipped; a new head is not. Around ``"zero"`` only parameters of two
+    dimensions or more are clipped, and neither biases nor the gains of normalisation layers, which are near 1 and would
+    be cut to the bound.
     """
 
     example: ClassVar[str] = "ClipWeights(0.001)"
@@ -111,31 +112,33 @@ class ClipWeights(Project):
         what = (
             "every loaded parameter" if self.pattern == "*" else f"the loaded parameters {join_patterns(self.pattern)}"
         )
-        return f"keep every entry of {what} within {self.bound:g} of the value that was loaded"
+        return f"keep every entry of {what} within {self.bound:g} of its loaded value"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         if self.around == "zero":
-            found.append("Around zero the first update cuts pretrained weights beyond the bound; 'origin' cuts none.")
+            sentences.append(
+                "Around zero, the first update clips the pretrained weights that exceed the bound; 'origin' clips none."
+            )
         index = max((index for index, rule in enumerate(recipe) if rule == self), default=len(recipe))
         later = [type(rule).__name__ for rule in recipe[index + 1 :] if isinstance(rule, Project)]
         if later:
-            found.append(f"{' and '.join(later)} acts after ClipWeights, so weights may leave the bound again.")
-        return found
+            sentences.append(f"{' and '.join(later)} acts after ClipWeights, so weights may exceed the bound again.")
+        return sentences
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         """Remember the names of the parameters to clip."""
-        found = select(now.params, self.pattern)
-        chosen = [name for name in found if self._may(name, now)]
+        matching = select(now.params, self.pattern)
+        chosen = [name for name in matching if self._clips(name, now)]
         if not chosen:
-            what = "one of two dimensions" if self.around == "zero" else "one that was loaded"
-            do = "Biases, gains and new heads are left alone"
+            what = "a parameter of two dimensions" if self.around == "zero" else "a loaded parameter"
+            do = "Biases, gains and new heads are not clipped"
             raise argument_error(
-                "ClipWeights", f"pattern {self.pattern!r}", f"match {what}", f"only {', '.join(found)}", do
+                "ClipWeights", f"pattern {self.pattern!r}", f"match {what}", f"only {', '.join(matching)}", do
             )
         return chosen
 
-    def _may(self, name: str, now: Now) -> bool:
+    def _clips(self, name: str, now: Now) -> bool:
         return now.params[name].ndim > 1 if self.around == "zero" else name in now.origin
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:

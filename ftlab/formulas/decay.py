@@ -1,4 +1,4 @@
-"""Decay: the learning rate shrinks by a constant factor. The article's formula (4)."""
+"""Decay: multiply the learning rate by a constant factor. The article's formula (4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
 def decay(lr: float, gamma: float, steps: int) -> float:
-    r"""Multiply a learning rate by the same factor as many times as there were steps.
+    r"""Multiply a learning rate by the same factor once for each step.
 
     .. math:: \alpha_{new} = \alpha_{old}\cdot\gamma \quad\Rightarrow\quad \alpha_t = \alpha_0\,\gamma^t
 
-    ===================  ===========  ===================================================
-    symbol               code         meaning
-    ===================  ===========  ===================================================
-    :math:`\alpha_0`     ``lr``     the learning rate at the start
-    :math:`\gamma`       ``gamma``    the factor; log(1/2)/log(γ) steps halve the rate
-    :math:`t`            ``steps``    how often it was applied: per update or per epoch
-    ===================  ===========  ===================================================
+    ================  =========  ===========================================================
+    symbol            code       meaning
+    ================  =========  ===========================================================
+    :math:`\alpha_0`  ``lr``     the learning rate at the start
+    :math:`\gamma`    ``gamma``  the factor; log(1/2)/log(γ) steps halve the rate
+    :math:`t`         ``steps``  the number of times it was applied: per update or per epoch
+    ================  =========  ===========================================================
 
-    Whether t counts updates or epochs is the whole meaning of γ: 0.9 per epoch leaves 73 % of the rate after three
+    The meaning of γ depends on whether t counts updates or epochs: 0.9 per epoch leaves 73 % of the rate after three
     epochs, 0.9 per update leaves 0.003 % after a hundred updates.
 
     Args:
@@ -30,13 +30,13 @@ def decay(lr: float, gamma: float, steps: int) -> float:
         steps: A whole number of at least 0; 0 changes nothing.
 
     Returns:
-        The rate after that many steps, in the unit of ``lr``.
+        The learning rate after that many steps.
 
     Raises:
         ArgumentError: If a number is outside its range.
 
     Source:
-        The article, section 3.3, formula (4), which leaves open what a step is. Departure: none.
+        The article, section 3.3, formula (4), which does not define a step. Departure: none.
 
     Example:
         >>> decay(1.0, 0.5, 3)

@@ -1,4 +1,4 @@
-"""Distillation: a student learns from a teacher's probabilities beside the labels."""
+"""Distillation: train a student on a teacher's probabilities and on the labels."""
 
 import torch
 from torch import Tensor
@@ -8,44 +8,44 @@ from ftlab.formulas._checks import check_labels
 
 
 def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float, alpha: float) -> Tensor:
-    r"""Return the student's cross-entropy, mixed with how far it is from the teacher at a temperature.
+    r"""Return a weighted mean of the student's cross-entropy and its divergence from the teacher.
 
     .. math:: J = \frac{1}{N}\sum_{i=1}^{N}\left[-(1-\alpha)\log\mathrm{softmax}(s_i)_{y_i}
               + \alpha\,T^2\,\mathrm{KL}\big(\mathrm{softmax}(t_i/T)\,\Vert\,\mathrm{softmax}(s_i/T)\big)\right]
 
-    ==============  ===============  ==============================================================
+    ==============  ===============  ============================================
     symbol          code             meaning
-    ==============  ===============  ==============================================================
-    :math:`s`       ``student``      the scores of the model in training
-    :math:`t`       ``teacher``      the scores of the model that it learns from
+    ==============  ===============  ============================================
+    :math:`s`       ``student``      the scores of the model that is trained
+    :math:`t`       ``teacher``      the scores of the model to learn from
     :math:`y`       ``labels``       the true class of each sample
-    :math:`T`       ``temperature``  how much both are evened out before they are compared
-    :math:`\alpha`  ``alpha``        the teacher's share; the labels have the rest
-    ==============  ===============  ==============================================================
+    :math:`T`       ``temperature``  divides both scores before they are compared
+    :math:`\alpha`  ``alpha``        the teacher's weight; the labels have 1 - α
+    ==============  ===============  ============================================
 
-    A greater temperature shows which wrong classes the teacher finds near. It makes the gradient smaller by its square,
-    which the factor T² makes good.
+    A higher temperature shows which wrong classes the teacher considers likely. It also divides the gradient by about
+    T², which the factor T² compensates.
 
     Args:
         student: Logits of shape (N, C).
-        teacher: Logits of the same shape; no gradient goes into them.
+        teacher: Logits of the same shape. No gradient flows into them.
         labels: Shape (N,), whole numbers from 0 to C - 1.
         temperature: Greater than 0.
-        alpha: From 0 (the labels alone: cross-entropy) to 1 (the teacher alone).
+        alpha: From 0 (only the labels: cross-entropy) to 1 (only the teacher).
 
     Returns:
         A scalar.
 
     Raises:
-        ArgumentError: If the shapes do not fit, a label is no class, or a number is outside its range.
+        ArgumentError: If the shapes do not fit, a label is not a class, or a number is outside its range.
 
     Source:
         Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", arXiv 1503.02531.
         Departure: the divergence from the teacher instead of the cross-entropy with it. The two differ by the teacher's
-        entropy, so they have one gradient, and a student that equals its teacher has 0.
+        entropy, so their gradients are equal, and the divergence is 0 for a student that equals its teacher.
 
     Example:
-        A student that knows nothing, a teacher with 3 parts of 4. At T = 1 the teacher's part alone is
+        The student has the probabilities (1/2, 1/2), the teacher (3/4, 1/4). At T = 1 the teacher's term is
         3/4 · log(3/2) + 1/4 · log(1/2) = 0.1308.
 
         >>> student, teacher = torch.zeros(1, 2), torch.tensor([[3.0, 1.0]]).log()
@@ -60,7 +60,7 @@ def distill(student: Tensor, teacher: Tensor, labels: Tensor, temperature: float
     check_labels("distill", student, labels)
     true = torch.nn.functional.one_hot(labels, student.shape[1]).to(student)
     entropy = -(true * student.log_softmax(dim=1)).sum()
-    wanted = (teacher.detach().to(student) / temperature).log_softmax(dim=1)
-    found = (student / temperature).log_softmax(dim=1)
-    distance = (wanted.exp() * (wanted - found)).sum()
-    return ((1 - alpha) * entropy + alpha * temperature**2 * distance) / len(labels)
+    target = (teacher.detach().to(student) / temperature).log_softmax(dim=1)
+    logs = (student / temperature).log_softmax(dim=1)
+    divergence = (target.exp() * (target - logs)).sum()
+    return ((1 - alpha) * entropy + alpha * temperature**2 * divergence) / len(labels)

@@ -1,4 +1,4 @@
-"""EMA: the exponential moving average of the weights, which is what is kept in the end."""
+"""EMA: end with an exponential moving average of the weights."""
 
 import math
 from collections.abc import Sequence
@@ -9,38 +9,39 @@ import torch
 from torch import nn
 
 from ftlab.errors import check_number, note
+from ftlab.formulas._averages import load_average
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Project, Rule, overwritten
 
 
 def ema(mean: Tensors, params: Tensors, decay: float) -> Tensors:
-    r"""Move a running mean of the parameters a little towards the newest ones.
+    r"""Update the exponential moving average of the parameters.
 
     .. math:: \bar\theta_t = d\,\bar\theta_{t-1} + (1-d)\,\theta_t
 
-    ======================  ===========  ===============================================================
-    symbol                  code         meaning
-    ======================  ===========  ===============================================================
-    :math:`\bar\theta`      ``mean``     the mean so far, by name; its first value is the first θ
-    :math:`\theta_t`        ``params``   the parameters after an update, by name
-    :math:`d`               ``decay``    weight of the past; an update's share halves in ln ½/ln d steps
-    ======================  ===========  ===============================================================
+    ==================  ==========  =========================================================
+    symbol              code        meaning
+    ==================  ==========  =========================================================
+    :math:`\bar\theta`  ``mean``    the average so far, by name; it starts as the first θ
+    :math:`\theta_t`    ``params``  the parameters after an update, by name
+    :math:`d`           ``decay``   weight of the past, with a half-life of ln ½/ln d updates
+    ==================  ==========  =========================================================
 
     Args:
-        mean: Tensors by name. A name that is missing begins with its parameter.
-        params: Tensors by name, each of its mean's shape.
-        decay: From 0 to 1; 0 forgets the past, 1 never moves.
+        mean: Tensors by name. A missing name starts with its parameter.
+        params: Tensors by name, of the shapes in ``mean``.
+        decay: From 0 (only the newest parameters) to 1 (only the first).
 
     Returns:
-        New means under the names of ``params``, in their dtype; what came in is not changed. In bf16 a mean with a decay
-        near 1 does not move, since what is added is rounded away.
+        New averages under the names of ``params``, in their dtype. The inputs are not modified. In bf16 with a decay
+        near 1 the average does not move, because the change is rounded away.
 
     Raises:
         ArgumentError: If ``decay`` is not a number from 0 to 1.
 
     Source:
-        Polyak and Juditsky 1992, "Acceleration of stochastic approximation by averaging", has the plain mean; with
-        constant decay as ``torch.optim.swa_utils.get_ema_multi_avg_fn``. Departure: none from the latter.
+        Polyak and Juditsky 1992, "Acceleration of stochastic approximation by averaging", for the plain mean;
+        ``torch.optim.swa_utils.get_ema_multi_avg_fn`` for the constant decay. Departure: none from the latter.
 
     Example:
         >>> ema({"w": torch.tensor([8.0])}, {"w": torch.tensor([0.0])}, 0.75)
@@ -60,10 +61,10 @@ def _check(where: str, decay: float) -> None:
 @final
 @dataclass(frozen=True)
 class EMA(Project):
-    """A moving average beside the training, which goes on as without it; the model ends as the average. See :func:`ema`.
+    """Keep a moving average of the weights and end with it; training itself is unchanged. See :func:`ema`.
 
-    The average begins with the weights after the first update, as torch's ``AveragedModel`` does. The validation during
-    the run sees the weights themselves.
+    The average starts with the weights after the first update, as in torch's ``AveragedModel``. Validation during the
+    run uses the current weights.
     """
 
     example: ClassVar[str] = "EMA(0.999)"
@@ -84,23 +85,20 @@ class EMA(Project):
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         later = overwritten(self, recipe)
-        return [f"EMA sets its average last, which overwrites the work of {later}: list EMA after it."] if later else []
+        return (
+            [f"EMA loads its average last, which overwrites the result of {later}: list EMA after it."] if later else []
+        )
 
     def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:
         left = self.decay ** (now.steps - 1)
         if now.steps > 1 and left > 0.1:
-            half = f"{math.log(0.5) / math.log(self.decay):.0f}" if self.decay < 1 else "no number of"
-            share = f"in {now.steps} updates the average keeps {left:.0%} of the weights after the first one"
-            note("EMA", f"decay {self.decay:g} halves the past in {half} updates; {share}.")
+            updates = math.log(0.5) / math.log(self.decay) if self.decay < 1 else math.inf
+            share = f"after {now.steps} updates the weights after the first one still make up {left:.0%} of the average"
+            note("EMA", f"decay {self.decay:g} has a half-life of {updates:.0f} updates; {share}.")
         return {}
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         return {}, ema(memory, params, self.decay)
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        params = {name: param.detach() for name, param in model.named_parameters() if name in memory}
-        if len(params) < len(memory):
-            note("EMA", f"{len(memory) - len(params)} averaged parameters are no longer there; list EMA later.")
-        for name, param in params.items():
-            param.copy_(memory[name])
-        return model
+        return load_average("EMA", model, memory)

@@ -1,4 +1,4 @@
-"""EWC: a penalty that holds most firmly what mattered most before."""
+"""EWC: a penalty on the distance from the pretrained weights, weighted by their Fisher information."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,51 +8,53 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import check_int, check_number
-from ftlab.formulas._fisher import squared_gradients
+from ftlab.formulas.fisher_information import fisher_information
 from ftlab.parameters import Tensors
 from ftlab.rule import Memory, Now, Penalty, Rule
 
 
 def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> Tensor:
-    r"""Measure how far the parameters are from the pretrained ones, each entry weighed by its importance.
+    r"""Return the squared distance from the pretrained parameters, each entry weighted by its importance.
 
     .. math:: \Omega(\theta) = \frac{\lambda}{2}\sum_i F_i\,(\theta_i - \theta_{0,i})^2
 
-    ==================  ==============  =====================================================
-    symbol              code            meaning
-    ==================  ==============  =====================================================
-    :math:`\theta`      ``params``      the parameters, by name
-    :math:`\theta_0`    ``origin``      the pretrained ones
-    :math:`F`           ``fisher``      importance: mean of squared gradients, per sample
-    :math:`\lambda`     ``strength``    how firmly
-    ==================  ==============  =====================================================
+    ================  ============  =====================================
+    symbol            code          meaning
+    ================  ============  =====================================
+    :math:`\theta`    ``params``    the parameters, by name
+    :math:`\theta_0`  ``origin``    the pretrained parameters, by name
+    :math:`F`         ``fisher``    the importance of each entry, by name
+    :math:`\lambda`   ``strength``  the strength of the penalty
+    ================  ============  =====================================
 
     Args:
         params: Tensors by name.
-        origin: Tensors by name; a parameter that is not in it is free.
-        fisher: Tensors by name, at least 0, for every name that is both in ``params`` and in ``origin``.
-        strength: At least 0; with 0 there is nothing to differentiate.
+        origin: Tensors by name. A parameter that is not in it is not penalised.
+        fisher: Tensors by name, at least 0, for every name that is both in ``params`` and in ``origin``, such as
+            those of :func:`~ftlab.formulas.fisher_information.fisher_information`.
+        strength: At least 0. With 0 the result has no gradient.
 
     Returns:
-        One number of at least 0.
+        A scalar, at least 0.
 
     Raises:
         ArgumentError: If ``strength`` is not a number of at least 0.
 
     Source:
-        Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", arXiv 1612.00796. Departure: none here;
-        :class:`EWC` measures the importance on the new task's data and labels, since the pretraining's are not at hand.
+        Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting", arXiv 1612.00796. Departure: none here.
+        :class:`EWC` measures the importance on the data of the new task, because the pretraining data are not
+        available.
 
     Example:
-        >>> one = {"w": torch.tensor([1.0, 1.0])}
-        >>> ewc({"w": torch.tensor([3.0, 2.0])}, one, {"w": torch.tensor([0.5, 4.0])}, 2.0)  # 0.5·2² + 4·1²
+        >>> origin = {"w": torch.tensor([1.0, 1.0])}
+        >>> ewc({"w": torch.tensor([3.0, 2.0])}, origin, {"w": torch.tensor([0.5, 4.0])}, 2.0)  # 0.5·2² + 4·1²
         tensor(6.)
     """
     check_number("ewc", "strength", strength, "1 is a first try, 0 switches it off", at_least=0)
-    held = [name for name in params if name in origin and strength]
-    terms = [(fisher[name] * (params[name] - origin[name]).square()).sum() for name in held]
-    none = torch.zeros(()) if not params else next(iter(params.values())).new_zeros(())
-    return strength / 2 * (torch.stack(terms).sum() if terms else none)
+    penalised = [name for name in params if name in origin and strength]
+    terms = [(fisher[name] * (params[name] - origin[name]).square()).sum() for name in penalised]
+    zero = next(iter(params.values())).new_zeros(()) if params else torch.zeros(())
+    return strength / 2 * (torch.stack(terms).sum() if terms else zero)
 
 
 @final
@@ -60,8 +62,7 @@ def ewc(params: Tensors, origin: Tensors, fisher: Tensors, strength: float) -> T
 class EWC(Penalty):
     """Elastic weight consolidation around θ₀. See :func:`ewc`.
 
-    The importance is the empirical Fisher information at the start: squared gradients of single samples, without
-    dropout, with the labels of the data.
+    The importance is the empirical Fisher information at the start, over the first ``samples`` training rows.
     """
 
     example: ClassVar[str] = "EWC(1.0, samples=16)"
@@ -81,16 +82,18 @@ class EWC(Penalty):
 
     @property
     def description(self) -> str:
-        return f"hold each loaded entry at θ₀ by its Fisher information over {self.samples} samples, times {self.strength:g}"
+        return (
+            f"pull each loaded entry to θ₀ by {self.strength:g} times its Fisher information on {self.samples} samples"
+        )
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return ["EWC's Fisher information is that of the new task at θ₀: the pretraining's data are not at hand."]
+        return ["EWC measures the Fisher information on the new task: the pretraining data are not available."]
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         if not self.strength:
             return None
         names = [name for name in now.params if name in now.origin]
-        return squared_gradients(model, batches, loss, names, self.samples)
+        return fisher_information(model, batches, loss, names, self.samples)
 
     def penalty(self, params: Tensors, memory: Memory, now: Now) -> Tensor:
         return ewc(params, now.origin, memory or {}, self.strength)

@@ -1,4 +1,4 @@
-"""FreeLB: several small attacks on the embeddings, and one update for all of them."""
+"""FreeLB: adversarial training with several ascent steps on the embeddings, and one update for all of them."""
 
 from collections.abc import Callable
 
@@ -9,29 +9,29 @@ from ftlab.errors import argument_error, check_int, check_number
 
 
 def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, step_size: float = 1e-1, steps: int = 2) -> Tensor:
-    r"""Return the mean loss along a walk that makes the input worse step by step.
+    r"""Return the mean loss over the steps of a gradient ascent on the input.
 
     .. math:: J = \frac{1}{K}\sum_{k=0}^{K-1} L(\delta_k),\qquad
               \delta_{k+1} = \delta_k + \alpha\,\frac{\nabla_\delta L(\delta_k)}{\lVert\nabla_\delta L(\delta_k)\rVert_2}
 
-    ==================  ==============  ==================================================================
-    symbol              code            meaning
-    ==================  ==============  ==================================================================
-    :math:`L`           ``loss``        the function from what is added to the input to the mean loss
-    :math:`\delta_0`    ``start``       what is added first
-    :math:`\alpha`      ``step_size``        how far each sample goes in a step
-    :math:`K`           ``steps``       how many passes there are
-    ==================  ==============  ==================================================================
+    ================  =============  =================================================
+    symbol            code           meaning
+    ================  =============  =================================================
+    :math:`L`         ``loss``       maps a perturbation of the input to the mean loss
+    :math:`\delta_0`  ``start``      the first perturbation
+    :math:`\alpha`    ``step_size``  the length of a step of each sample
+    :math:`K`         ``steps``      the number of forward passes
+    ================  =============  =================================================
 
-    The gradient of a mean is the mean of the gradients, so one backward pass gives what the paper adds up in K passes;
-    the graphs of all K passes are held until then. The walk itself is a constant.
+    The gradient of a mean is the mean of the gradients, so one backward pass gives what the paper adds up in K backward
+    passes; the graphs of all K forward passes are kept until then. No gradient flows through the perturbations.
 
     Args:
-        loss: Takes a tensor of the shape of ``start`` and returns a scalar, the same for the same tensor: dropout is held
-            fixed by whoever makes it.
-        start: Shape (N, ...), a sample an entry; zeros begin at the clean input.
-        step_size: At least 0, the length of a step in the input's unit.
-        steps: At least 1; one step from zeros is the plain loss.
+        loss: Takes a tensor of the shape of ``start`` and returns a scalar. It must be deterministic: the caller fixes
+            the dropout masks.
+        start: Shape (N, ...), one entry per sample. Zeros start at the clean input.
+        step_size: At least 0, in the unit of the input.
+        steps: At least 1. One step from zeros is the plain loss.
 
     Returns:
         A scalar.
@@ -41,11 +41,11 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, step_size: float = 
 
     Source:
         Zhu, Cheng, Gan, Sun, Goldstein and Liu 2020, "FreeLB: Enhanced Adversarial Training for Natural Language
-        Understanding", arXiv 1909.11764. Departure: no bound on the length of δ, which is ``step_size`` times
-        ``steps`` at most beyond the start; the length is each sample's own.
+        Understanding", arXiv 1909.11764. Departure: the norm of δ has no bound of its own; each of the ``steps`` - 1
+        steps moves δ by ``step_size`` at most. The gradient is normalised for each sample.
 
     Example:
-        L(δ) = δ² from 1 with steps of 1: the walk is 1, 2, and the losses 1, 4 have the mean 2.5.
+        L(δ) = δ² from 1 with steps of 1: δ is 1 and 2, and the losses 1 and 4 have the mean 2.5.
 
         >>> free_lb(lambda delta: delta.square().sum(), torch.ones(1, 1), step_size=1.0, steps=2).item()
         2.5
@@ -55,11 +55,11 @@ def free_lb(loss: Callable[[Tensor], Tensor], start: Tensor, step_size: float = 
     if start.ndim < 2:
         raise argument_error("free_lb", "start", "have the shape (N, ...)", str(tuple(start.shape)), "Add a dimension")
     delta, losses = start.detach(), []
-    for number in range(steps):
+    for step in range(steps):
         with torch.enable_grad():
             delta = delta.clone().requires_grad_()
             losses.append(loss(delta))
-        if number + 1 < steps:
+        if step + 1 < steps:
             (grad,) = torch.autograd.grad(losses[-1], delta, retain_graph=True)
             length = torch.linalg.vector_norm(grad, dim=tuple(range(1, grad.ndim)), keepdim=True)
             delta = delta.detach() + step_size * torch.where(length > 0, grad / length, 0.0)

@@ -1,4 +1,4 @@
-"""Freeze: parameters that keep their pretrained values."""
+"""Freeze: keep parameters at their pretrained values."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from ftlab.rule import Memory, Now, Prepare
 
 
 def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
-    r"""Choose the parameters that keep their values; all others are trained.
+    r"""Return the names of the parameters to freeze; all others are trained.
 
     .. math:: \theta_i \leftarrow \theta_i - \alpha\,[i \notin F]\,\nabla_i J
 
-    ============  ===============  =====================================
-    symbol        code             meaning
-    ============  ===============  =====================================
-    :math:`i`     ``names``        every parameter's name
-    :math:`F`     ``pattern``      which are frozen
-    ============  ===============  =====================================
+    =========  ===========  ===========================
+    symbol     code         meaning
+    =========  ===========  ===========================
+    :math:`i`  ``names``    the names of all parameters
+    :math:`F`  ``pattern``  the names to freeze
+    =========  ===========  ===========================
 
     Args:
         names: The names of all parameters.
-        pattern: With stars, or several such; one that matches nothing is refused. ``()`` freezes nothing.
+        pattern: One pattern or several, in which ``*`` matches any characters. ``()`` freezes nothing.
 
     Returns:
-        The names that are frozen, in their order.
+        The names to freeze, in the order of ``names``.
 
     Raises:
         ArgumentError: If a pattern matches no name.
@@ -45,9 +45,9 @@ def freeze(names: Iterable[str], pattern: Pattern) -> list[str]:
 @final
 @dataclass(frozen=True)
 class Freeze(Prepare):
-    """What matches the pattern is not trained; afterwards it may be again. See :func:`freeze`.
+    """Freeze what matches a pattern; the end of the run unfreezes it. See :func:`freeze`.
 
-    A fast engine computes frozen layers below everything that is trained once for each text, and without dropout.
+    The fast engine computes frozen layers below all trained parameters once for each text, and without dropout.
     """
 
     freezes: ClassVar[bool] = True
@@ -62,7 +62,7 @@ class Freeze(Prepare):
 
     @property
     def description(self) -> str:
-        return f"keep {join_patterns(self.pattern) or 'nothing'} as it is at the start"
+        return f"freeze {join_patterns(self.pattern) or 'nothing'}"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())

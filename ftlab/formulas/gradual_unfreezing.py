@@ -1,4 +1,4 @@
-"""Gradual unfreezing: the head learns first, then with every epoch one layer more, from the top down."""
+"""Gradual unfreezing: train the head first, then one more layer in every epoch, from the top down."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,43 +13,43 @@ from ftlab.rule import GradientRule, Memory, Now, Project, Rule
 
 
 def gradual_unfreezing(grads: Tensors, depths: Mapping[str, int], groups: int) -> Tensors:
-    r"""Let only the upper groups of layers learn, and leave out the gradients of those below.
+    r"""Keep the gradients of the upper groups of layers, and drop those of the groups below.
 
     .. math:: g_i \leftarrow \begin{cases} g_i & k_i > D - n \\ \text{none} & \text{else} \end{cases}
 
-    ==============  =============  =======================================================
-    symbol          code           meaning
-    ==============  =============  =======================================================
-    :math:`g`       ``grads``      gradients by name
-    :math:`k_i`     ``depths``     how far above the input a parameter stands, by name
-    :math:`D`                      the greatest depth of all, that of the head
-    :math:`n`       ``groups``     how many groups learn, counted from the top
-    ==============  =============  =======================================================
+    ===========  ==========  ====================================================
+    symbol       code        meaning
+    ===========  ==========  ====================================================
+    :math:`g`    ``grads``   the gradients, by name
+    :math:`k_i`  ``depths``  the depth of each parameter above the input, by name
+    :math:`D`                the greatest depth, that of the head
+    :math:`n`    ``groups``  the number of groups to train, from the top
+    ===========  ==========  ====================================================
 
-    In a model of L layers there are L + 2 groups: what stands above the layers, each layer, the embeddings.
+    A model of L layers has L + 2 groups: everything above the layers, each layer, and the embeddings.
 
     Args:
         grads: Tensors by name.
-        depths: Whole numbers by name, as :func:`ftlab.parameters.depths` counts them. It may hold further names, which
-            count for the greatest depth.
-        groups: A whole number of at least 0; from D + 1 on everything learns.
+        depths: Whole numbers by name, from :func:`ftlab.parameters.depths`. Names without a gradient count for the
+            greatest depth too.
+        groups: A whole number of at least 0; from D + 1 on everything is trained.
 
     Returns:
-        The gradients of the names that learn, as they are; a name that is left out is not updated at all.
+        The gradients of the groups that are trained, unchanged. A name that is left out is not updated at all.
 
     Raises:
-        ArgumentError: If ``groups`` is not such a number, or a name has no depth.
+        ArgumentError: If ``groups`` is not a whole number of at least 0, or a name has no depth.
 
     Source:
-        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146 (gradual unfreezing). Departure: none; in a transformer
-        the embeddings are a group, and what stands above the layers is one.
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146 (gradual unfreezing). Departure: none. In a
+        transformer the embeddings are one group, and everything above the layers is one.
 
     Example:
         >>> grads = {"words": torch.ones(1), "layer": torch.ones(1), "head": torch.ones(1)}
         >>> [list(gradual_unfreezing(grads, {"words": 0, "layer": 1, "head": 2}, groups)) for groups in (1, 2, 3)]
         [['head'], ['layer', 'head'], ['words', 'layer', 'head']]
     """
-    check_int("gradual_unfreezing", "groups", groups, "1 is the head alone")
+    check_int("gradual_unfreezing", "groups", groups, "1 trains only the head")
     missing = [name for name in grads if name not in depths]
     if missing:
         do = "Take them from ftlab.parameters.depths(model)"
@@ -61,10 +61,11 @@ def gradual_unfreezing(grads: Tensors, depths: Mapping[str, int], groups: int) -
 @final
 @dataclass(frozen=True)
 class GradualUnfreezing(GradientRule):
-    """One group of layers more after every so many epochs, from the top down. See :func:`gradual_unfreezing`.
+    """Unfreeze one more group of layers after a number of epochs, from the top down. See :func:`gradual_unfreezing`.
 
-    ULMFiT has a group an epoch, the default. Two of its companions are rules of their own: discriminative rates and
-    slanted triangular rates.
+    ULMFiT unfreezes one group per epoch, the default. Its other two parts are rules of their own:
+    :class:`~ftlab.formulas.layerwise_decay.LayerwiseDecay` and
+    :class:`~ftlab.formulas.slanted_triangular.SlantedTriangular`.
     """
 
     freezes: ClassVar[bool] = True
@@ -74,7 +75,7 @@ class GradualUnfreezing(GradientRule):
     epochs_per_layer: float = 1.0
 
     def __post_init__(self) -> None:
-        do = "1 is ULMFiT's, 0 lets everything learn at once"
+        do = "1 is ULMFiT's, 0 trains everything from the start"
         check_number("GradualUnfreezing", "epochs_per_layer", self.epochs_per_layer, do, at_least=0)
 
     @property
@@ -86,24 +87,24 @@ class GradualUnfreezing(GradientRule):
     @property
     def description(self) -> str:
         if not self.epochs_per_layer:
-            return "let everything learn from the start"
+            return "train everything from the start"
         every = "epoch" if self.epochs_per_layer == 1 else f"{self.epochs_per_layer:g} epochs"
-        return f"train what stands above the layers, and with every {every} the next layer below too"
+        return f"train everything above the layers, and unfreeze the next layer below after every {every}"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         moving = [type(rule).__name__ for rule in recipe if isinstance(rule, Project) and not rule.needs_origin]
         if not moving or not self.epochs_per_layer:
             return []
-        return [f"{' and '.join(moving)} may move layers that GradualUnfreezing still holds."]
+        return [f"{' and '.join(moving)} may move layers that GradualUnfreezing still freezes."]
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
-        """Remember the depth of every parameter; mention it where the run ends before the last one learns."""
+        """Remember the depth of every parameter; mention it if the run ends before the last group is unfrozen."""
         depths = depths_of(model)
         top = max(depths.values(), default=0)
         lowest = min((depths[name] for name in now.params), default=top)
         reached = self._groups(now.steps - 1, now, top)
         if reached < top - lowest + 1:
-            note("GradualUnfreezing", f"{reached} of {top - lowest + 1} groups will learn; the run is too short.")
+            note("GradualUnfreezing", f"the run is too short: it will train {reached} of {top - lowest + 1} groups.")
         return depths
 
     def shape(self, grads: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
@@ -111,7 +112,7 @@ class GradualUnfreezing(GradientRule):
         return gradual_unfreezing(grads, memory, self._groups(now.step, now, top)), memory
 
     def _groups(self, step: int, now: Now, top: int) -> int:
-        """Return how many groups learn at a step; a group has at least one update before the next joins."""
+        """Return the number of groups to train at a step; each has at least one update before the next one joins."""
         if not self.epochs_per_layer:
             return top + 1
         return min(top + 1, 1 + max(0, step) // max(1, round(self.epochs_per_layer * now.steps_per_epoch)))

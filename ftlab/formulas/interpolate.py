@@ -1,4 +1,4 @@
-"""Interpolate: part of the way back to the loaded weights, once training is over (WiSE-FT)."""
+"""Interpolate: end between the loaded and the trained weights (WiSE-FT)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ from torch import nn
 
 from ftlab.errors import argument_error, check_number, note
 from ftlab.parameters import Tensors
-from ftlab.rule import Finish, Memory, Now, Rule
+from ftlab.rule import Finish, GradientRule, Memory, Now, Project, Rule
 
 
 def interpolate(origin: Tensors, params: Tensors, alpha: float) -> Tensors:
-    r"""Take the point on the straight line between the loaded and the trained parameters.
+    r"""Return a point on the straight line between the loaded and the trained parameters.
 
     .. math:: \theta^* = (1-\alpha)\,\theta_0 + \alpha\,\theta_T
 
-    ===================  ===========  =============================================================
-    symbol               code         meaning
-    ===================  ===========  =============================================================
-    :math:`\theta_0`     ``origin``   the parameters as loaded, by name
-    :math:`\theta_T`     ``params``   the parameters after the last update, by name
-    :math:`\alpha`       ``alpha``    how far to go from θ₀: 0 is θ₀, 1 is θ_T
-    ===================  ===========  =============================================================
+    ================  ==========  =============================================
+    symbol            code        meaning
+    ================  ==========  =============================================
+    :math:`\theta_0`  ``origin``  the parameters as loaded, by name
+    :math:`\theta_T`  ``params``  the parameters after the last update, by name
+    :math:`\alpha`    ``alpha``   the position on the line: 0 is θ₀, 1 is θ_T
+    ================  ==========  =============================================
 
     Args:
-        origin: Tensors by name, each of its parameter's shape. It may lack names.
-        params: Tensors by name. One without an origin stays as it is.
+        origin: Tensors by name, each of its parameter's shape.
+        params: Tensors by name. One without an origin is unchanged.
         alpha: From 0 to 1; both ends are exact, bit for bit.
 
     Returns:
-        New tensors under the names of ``params``; what came in is not changed.
+        New tensors under the names of ``params``. The inputs are not modified.
 
     Raises:
         ArgumentError: If ``alpha`` is not a number from 0 to 1.
@@ -52,16 +52,16 @@ def interpolate(origin: Tensors, params: Tensors, alpha: float) -> Tensors:
 
 
 def _check(where: str, alpha: float) -> None:
-    check_number(where, "alpha", alpha, "0.5 is usual, 1 keeps what was trained", at_least=0, at_most=1)
+    check_number(where, "alpha", alpha, "0.5 is usual, 1 keeps the trained weights", at_least=0, at_most=1)
 
 
 @final
 @dataclass(frozen=True)
 class Interpolate(Finish):
-    """WiSE-FT at the end of a run. See :func:`interpolate`.
+    """Interpolate between loaded and trained weights at the end of a run. See :func:`interpolate`.
 
-    What was trained and has a θ₀ goes back; a new head, what was frozen, and the running statistics of batch
-    normalisation stay.
+    Trained parameters with a θ₀ are interpolated. A new head, frozen parameters, and the running statistics of batch
+    normalisation are unchanged.
     """
 
     example: ClassVar[str] = "Interpolate(0.5)"
@@ -79,24 +79,32 @@ class Interpolate(Finish):
 
     @property
     def description(self) -> str:
-        return f"go back to {self.alpha:.0%} of the way from the loaded weights to the trained ones"
+        return f"end at {self.alpha:.0%} of the way from the loaded weights to the trained ones"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        if self.alpha == 1 or any(type(rule).__name__ == "HeadFirst" for rule in recipe):
+        if self.alpha == 1 or any(_trains_head_first(rule) for rule in recipe):
             return []
-        return ["A new head has no θ₀ and may not fit a body that went back: train it first, with HeadFirst."]
+        return ["A new head has no θ₀ and may not fit the interpolated body: train it first, with HeadFirst."]
 
     def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:
         origin = {name: now.origin[name] for name in now.params if name in now.origin}
         if not origin:
-            do = "Use it where weights of the checkpoint are trained themselves"
-            raise argument_error("Interpolate", "model", "train parameters that were loaded", "none", do)
+            do = "Use it only if loaded weights are trained"
+            raise argument_error("Interpolate", "model", "train loaded parameters", "none", do)
         return origin
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
         params = {name: param.detach() for name, param in model.named_parameters() if name in memory}
         if len(params) < len(memory):
-            note("Interpolate", f"{len(memory) - len(params)} parameters are no longer there and stay as trained.")
+            note(
+                "Interpolate",
+                f"{len(memory) - len(params)} parameters are no longer there and keep their trained values.",
+            )
         for name, tensor in interpolate(memory, params, self.alpha).items():
             params[name].copy_(tensor)
         return model
+
+
+def _trains_head_first(rule: Rule) -> bool:
+    """Return whether a rule holds back the gradients of layers for a while, and never those of the head."""
+    return isinstance(rule, GradientRule) and rule.freezes and not isinstance(rule, Project)

@@ -1,4 +1,4 @@
-"""L2 penalty: the loss grows with the squares of the weights, so that its gradient pulls them towards zero."""
+"""L2 penalty: add the squares of the weights to the loss."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,33 +13,33 @@ from ftlab.rule import Memory, Now, Penalty, Rule
 
 
 def l2_penalty(params: Tensors, strength: float) -> Tensor:
-    r"""Add up the squares of all entries, and take half of them times the strength.
+    r"""Return half the sum of the squares of all entries, times the strength.
 
     .. math:: \Omega(\theta) = \frac{\lambda}{2}\sum_i \theta_i^2, \qquad \nabla\Omega = \lambda\,\theta
 
-    ==================  ==============  ===============================
-    symbol              code            meaning
-    ==================  ==============  ===============================
-    :math:`\theta`      ``params``      the parameters, by name
-    :math:`\lambda`     ``strength``    how strong the pull is
-    ==================  ==============  ===============================
+    ===============  ============  ===========================
+    symbol           code          meaning
+    ===============  ============  ===========================
+    :math:`\theta`   ``params``    the parameters, by name
+    :math:`\lambda`  ``strength``  the strength of the penalty
+    ===============  ============  ===========================
 
-    Under plain gradient descent it is :func:`weight_decay`. Under Adam it is not: its gradient is divided by the size
-    of the whole gradient, so weights whose gradients are large are hardly pulled.
+    Under plain gradient descent it is :func:`weight_decay`. Under Adam it is not: its gradient is divided by the
+    root-mean-square of the whole gradient, so weights with large gradients are hardly decayed.
 
     Args:
         params: Tensors by name, any shapes.
         strength: At least 0; 0 is no penalty.
 
     Returns:
-        One number, at least 0, in single precision at least, through which a gradient flows to each parameter.
+        A differentiable scalar, at least 0, in single precision at least.
 
     Raises:
         ArgumentError: If ``strength`` is not a number of at least 0.
 
     Source:
-        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101 (what it calls L2
-        regularization). Departure: none.
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", arXiv 1711.05101 (called L2
+        regularization there). Departure: none.
 
     Example:
         >>> l2_penalty({"w": torch.tensor([3.0, 4.0])}, 0.5)
@@ -53,9 +53,9 @@ def l2_penalty(params: Tensors, strength: float) -> Tensor:
 @final
 @dataclass(frozen=True)
 class L2Penalty(Penalty):
-    """The classical, coupled form of weight decay. See :func:`l2_penalty`.
+    """Add the squared L2 norm of the weights to the loss: coupled weight decay. See :func:`l2_penalty`.
 
-    Biases and the gains of normalising modules are left alone, whatever they are called.
+    Biases and the gains of normalisation layers are not penalised, whatever their names are.
     """
 
     example: ClassVar[str] = "L2Penalty(0.01)"
@@ -74,11 +74,11 @@ class L2Penalty(Penalty):
     @property
     def description(self) -> str:
         what = "every weight" if self.pattern == "*" else f"the weights among {join_patterns(self.pattern)}"
-        return f"add {self.strength / 2:g} times the square of {what}, but of no bias or gain, to the loss"
+        return f"add {self.strength / 2:g} times the square of {what} (no biases, no gains) to the loss"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         return [
-            "Under Adam an L2 penalty is no weight decay: where gradients are large it hardly pulls. WeightDecay pulls all alike."
+            "Under Adam an L2 penalty is not weight decay: weights with large gradients hardly decay. WeightDecay decays all alike."
         ]
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:

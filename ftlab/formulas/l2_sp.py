@@ -13,35 +13,35 @@ from ftlab.rule import Memory, Now, Penalty, Rule
 
 
 def l2_sp(params: Tensors, origin: Tensors, strength: float, head_strength: float) -> Tensor:
-    r"""Measure how far the parameters are from where the pretraining left them, and how large the new ones are.
+    r"""Return the squared distance of the parameters from the pretrained ones, plus the squared norm of the new ones.
 
     .. math:: \Omega(\theta) = \frac{\alpha}{2}\lVert \theta_S - \theta_{S,0} \rVert_2^2
               + \frac{\beta}{2}\lVert \theta_{\bar S} \rVert_2^2
 
-    ============================  ===================  ==============================================
-    symbol                        code                 meaning
-    ============================  ===================  ==============================================
-    :math:`\theta`                ``params``           the parameters, by name
-    :math:`\theta_{S,0}`          ``origin``           the pretrained ones; what is not in it is new
-    :math:`\alpha`                ``strength``         the pull towards the pretrained weights
-    :math:`\beta`                 ``head_strength``    the pull of the new ones towards 0
-    ============================  ===================  ==============================================
+    ====================  =================  ======================================================
+    symbol                code               meaning
+    ====================  =================  ======================================================
+    :math:`\theta`        ``params``         the parameters, by name
+    :math:`\theta_{S,0}`  ``origin``         the pretrained parameters, by name; all others are new
+    :math:`\alpha`        ``strength``       the strength of the pull towards θ₀
+    :math:`\beta`         ``head_strength``  the strength of the pull of new ones towards 0
+    ====================  =================  ======================================================
 
     Args:
         params: Tensors by name.
-        origin: Tensors by name, each of its parameter's shape; names that are not in ``params`` are passed over.
-        strength: At least 0; 0 leaves its part out.
-        head_strength: At least 0; 0 leaves its part out.
+        origin: Tensors by name, each of its parameter's shape. Names that are not in ``params`` are ignored.
+        strength: At least 0; 0 leaves the term out.
+        head_strength: At least 0; 0 leaves the term out.
 
     Returns:
-        One number of at least 0. It can be differentiated wherever a strength is above 0.
+        A scalar, at least 0. It has a gradient if a strength is above 0.
 
     Raises:
         ArgumentError: If a strength is not a number of at least 0.
 
     Source:
         Li, Grandvalet and Davoine 2018, "Explicit Inductive Bias for Transfer Learning", arXiv 1802.01483.
-        Departure: none; biases and gains are held with the weights, which the authors' code has as one of its modes.
+        Departure: none. Biases and gains are penalised too, which is one of the modes of the authors' code.
 
     Example:
         >>> params = {"body": torch.tensor([3.0]), "head": torch.tensor([2.0])}
@@ -55,8 +55,8 @@ def l2_sp(params: Tensors, origin: Tensors, strength: float, head_strength: floa
 
 
 def _total(terms: list[Tensor], params: Tensors) -> Tensor:
-    none = next(iter(params.values())).new_zeros(()) if params else torch.zeros(())
-    return torch.stack(terms).sum() if terms else none
+    zero = next(iter(params.values())).new_zeros(()) if params else torch.zeros(())
+    return torch.stack(terms).sum() if terms else zero
 
 
 def _check(where: str, strength: float, head_strength: float) -> None:
@@ -67,10 +67,10 @@ def _check(where: str, strength: float, head_strength: float) -> None:
 @final
 @dataclass(frozen=True)
 class L2SP(Penalty):
-    """The penalty on the distance from θ₀ beside the task's loss. See :func:`l2_sp`.
+    """Add the squared distance from θ₀ to the loss. See :func:`l2_sp`.
 
-    Whatever has no θ₀ is new and pulled to 0: mostly the head, beside LoRA also its factors. Under AdamW the pull goes
-    through the moments, as every penalty's; :class:`PriorDecay` pulls beside them.
+    Parameters without θ₀ are pulled towards 0: usually the head, and with LoRA also its factors. Under AdamW the
+    gradient of the penalty passes through the moments; the pull of :class:`PriorDecay` does not.
     """
 
     example: ClassVar[str] = "L2SP(0.01, 0.01)"
@@ -89,7 +89,7 @@ class L2SP(Penalty):
 
     @property
     def description(self) -> str:
-        return f"pull the loaded parameters back to θ₀ ({self.strength:g}) and new ones to 0 ({self.head_strength:g})"
+        return f"pull the loaded parameters to θ₀ ({self.strength:g}) and new ones to 0 ({self.head_strength:g})"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         return ["AdamW's own weight decay still pulls all weights towards 0, away from θ₀."] if self.strength else []

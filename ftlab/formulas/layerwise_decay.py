@@ -1,4 +1,4 @@
-"""Layer-wise decay: the deeper a layer lies below the head, the smaller its learning rate."""
+"""Layer-wise decay: smaller learning rates for layers further below the head."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,26 +12,26 @@ from ftlab.rule import Memory, Now, Rates, Schedule
 
 
 def layerwise_decay(rates: Rates, depths: Mapping[str, int], factor: float) -> Rates:
-    r"""Shrink each learning rate by the same factor for every layer between its parameter and the top.
+    r"""Multiply each learning rate by the same factor once for every layer between its parameter and the top.
 
     .. math:: \alpha_k \leftarrow \alpha_k\cdot d^{\,D - k}
 
-    ==================  =============  =======================================================
-    symbol              code           meaning
-    ==================  =============  =======================================================
-    :math:`\alpha_k`    ``rates``      the learning rates, by parameter name
-    :math:`k`           ``depths``     how far above the input a parameter stands, by name
-    :math:`D`                          the greatest depth of all, that of the head
-    :math:`d`           ``factor``     what one layer further down leaves of the rate
-    ==================  =============  =======================================================
+    ================  ==========  ====================================================
+    symbol            code        meaning
+    ================  ==========  ====================================================
+    :math:`\alpha_k`  ``rates``   the learning rates, by parameter name
+    :math:`k`         ``depths``  the depth of each parameter above the input, by name
+    :math:`D`                     the greatest depth, that of the head
+    :math:`d`         ``factor``  the factor from one layer to the one below
+    ================  ==========  ====================================================
 
-    In a model of L layers with a head, the head (and a pooler) keeps the whole rate, the top layer has d of it, and the
-    embeddings have :math:`d^{L+1}`.
+    In a model of L layers with a head, the head and the pooler keep the full rate, the top layer has d times the rate,
+    and the embeddings have :math:`d^{L+1}` times the rate.
 
     Args:
         rates: Learning rates of at least 0, by name.
-        depths: Whole numbers by name, as :func:`ftlab.parameters.depths` counts them. It may hold further names, which
-            count for the greatest depth: a head that is not trained is still the top.
+        depths: Whole numbers by name, from :func:`ftlab.parameters.depths`. Names without a rate count for the greatest
+            depth too: a frozen head is still the top.
         factor: Greater than 0 and at most 1; 1 changes nothing.
 
     Returns:
@@ -42,7 +42,7 @@ def layerwise_decay(rates: Rates, depths: Mapping[str, int], factor: float) -> R
 
     Source:
         Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146 (discriminative fine-tuning); Clark et al. 2020, "ELECTRA",
-        arXiv 2003.10555, gives it this form. Departure: none from the papers; the code of ELECTRA gives the
+        arXiv 2003.10555, gives it this form. Departure: none from the papers. The code of ELECTRA gives the
         top layer the square of the factor, which its author calls a bug (google-research/electra, issue 51).
 
     Example:
@@ -51,7 +51,7 @@ def layerwise_decay(rates: Rates, depths: Mapping[str, int], factor: float) -> R
     """
     _check("layerwise_decay", factor)
     for name, depth in depths.items():
-        check_int("layerwise_decay", f"depth of {name}", depth, "Count from 0, the embeddings")
+        check_int("layerwise_decay", f"depth of {name}", depth, "Count from 0 at the embeddings")
     top = max(depths.values(), default=0)
     new = {}
     for name, lr in rates.items():
@@ -70,9 +70,9 @@ def _check(where: str, factor: float) -> None:
 @final
 @dataclass(frozen=True)
 class LayerwiseDecay(Schedule):
-    """Layer-wise learning rates: whole at the head, smaller with each layer below it. See :func:`layerwise_decay`.
+    """Use smaller learning rates for layers further below the head. See :func:`layerwise_decay`.
 
-    Depths are counted from the tree of modules when the training begins, see :func:`ftlab.parameters.depths`.
+    Depths are read from the tree of modules at the start, see :func:`ftlab.parameters.depths`.
     """
 
     example: ClassVar[str] = "LayerwiseDecay(0.95)"
@@ -89,12 +89,11 @@ class LayerwiseDecay(Schedule):
 
     @property
     def description(self) -> str:
-        return (
-            f"give the head the whole learning rate, and every layer below {self.factor:g} times that of the one above"
-        )
+        below = f"{self.factor:g} times the rate of the layer above"
+        return f"use the full learning rate for the head, and for each layer below {below}"
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
-        """Remember the depth of every parameter, of those too that are not trained."""
+        """Remember the depth of every parameter, including frozen ones."""
         return depths_of(model)
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:

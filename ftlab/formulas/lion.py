@@ -15,46 +15,46 @@ def lion(
     betas: tuple[float, float] = (0.9, 0.99),
     weight_decay: float = 0.0,
 ) -> tuple[Tensors, Tensors]:
-    r"""Move every entry by the same length, against the sign of a mixture of its gradient and the gradients before.
+    r"""Move every entry by the same length, against the sign of a mixture of its gradient and its momentum.
 
     .. math:: c_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \quad
               \theta_t = (1 - \alpha\lambda)\,\theta_{t-1} - \alpha\,\mathrm{sign}(c_t), \quad
               m_t = \beta_2 m_{t-1} + (1-\beta_2) g_t
 
-    ==========================  ====================  ===================================================
-    symbol                      code                  meaning
-    ==========================  ====================  ===================================================
-    :math:`\theta`, :math:`g`   ``params, grads``     parameters and gradients, by name
-    :math:`m`                   ``momentum``          running mean of the gradients, by name
-    :math:`\alpha`              ``lr``              the learning rate: how far each entry moves
-    :math:`\beta_1`             ``betas[0]``          how much of the mean is in the direction
-    :math:`\beta_2`             ``betas[1]``          how long the mean remembers
-    :math:`\lambda`             ``weight_decay``      pull towards 0, apart from the gradient (decoupled)
-    ==========================  ====================  ===================================================
+    =========================  =================  ==================================================
+    symbol                     code               meaning
+    =========================  =================  ==================================================
+    :math:`\theta`, :math:`g`  ``params, grads``  parameters and gradients, by name
+    :math:`m`                  ``momentum``       running mean of the gradients, by name
+    :math:`\alpha`             ``lr``             the learning rate: how far each entry moves
+    :math:`\beta_1`            ``betas[0]``       the share of the mean in the direction of the step
+    :math:`\beta_2`            ``betas[1]``       decay rate of the running mean
+    :math:`\lambda`            ``weight_decay``   decoupled weight decay
+    =========================  =================  ==================================================
 
-    It remembers one tensor a parameter where Adam remembers two. Every step is as long as a sign step, which is longer
-    than most of Adam's: the authors use a rate 3 to 10 times smaller than AdamW's, and a decay as many times larger.
+    It keeps one tensor per parameter, Adam keeps two. Every step is a sign step, which is longer than most of Adam's:
+    the authors use a learning rate 3 to 10 times smaller than AdamW's, and a decay as many times larger.
 
     Args:
-        params: Tensors by name. A name without a gradient stays as it is, without decay.
+        params: Tensors by name. A name without a gradient is unchanged: no decay.
         grads: Tensors by name, each of its parameter's shape.
-        momentum: An empty dictionary at the first step, then what the last step gave back.
+        momentum: An empty dictionary at the first step, then the one that the last step returned.
         lr: At least 0; 0 changes no parameter.
-        betas: Each from 0 to below 1; where the first is 0, each step is one of signSGD.
+        betas: Each from 0 to below 1. If the first is 0, the step is that of signSGD.
         weight_decay: At least 0; 0 switches it off.
 
     Returns:
-        New parameters and the new momentum; what came in is not changed.
+        The new parameters and the new momentum. The inputs are not modified.
 
     Raises:
         ArgumentError: If a number is outside its range.
 
     Source:
         Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", arXiv 2302.06675. Departure:
-        none. No weight decay is the default, as in the authors' code; optax has 0.001.
+        none. The default is no weight decay, as in the authors' code; optax has 0.001.
 
     Example:
-        The first step has the length of the rate, however large the gradient.
+        The first step of each entry is as long as the learning rate, however large its gradient is.
 
         >>> params, momentum = lion({"w": torch.tensor([1.0, 1.0])}, {"w": torch.tensor([500.0, -0.5])}, {}, 0.25)
         >>> params["w"]

@@ -1,4 +1,4 @@
-"""LoRA: the update of a matrix as a product of two thin ones, trained in its place."""
+"""LoRA: train the update of a weight matrix as a product of two low-rank matrices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,39 +8,39 @@ import torch
 from torch import Tensor, nn
 
 from ftlab.errors import argument_error, check_int, check_number
-from ftlab.parameters import Pattern, freeze_params, is_conv1d, join_patterns, unfreeze_params
+from ftlab.parameters import Pattern, freeze_params, is_conv1d, join_patterns, outside_base, unfreeze_params
 from ftlab.rule import Memory, Now, Prepare, Rule
 
 
 def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
-    r"""Add to a matrix the product of two thin matrices, scaled.
+    r"""Add the scaled product of two low-rank matrices to a matrix.
 
     .. math:: W = W_0 + \frac{\alpha}{r} B A
 
-    ==================  ============  =============================================
-    symbol              code          meaning
-    ==================  ============  =============================================
-    :math:`W_0`         ``weight``    the pretrained matrix, shape (out, in)
-    :math:`A`           ``a``         shape (r, in), drawn at random
-    :math:`B`           ``b``         shape (out, r), 0 at the start
-    :math:`\alpha`      ``alpha``     the scale; r is the rank
-    ==================  ============  =============================================
+    ==============  ==========  ======================================
+    symbol          code        meaning
+    ==============  ==========  ======================================
+    :math:`W_0`     ``weight``  the pretrained matrix, shape (out, in)
+    :math:`A`       ``a``       shape (r, in), drawn at random
+    :math:`B`       ``b``       shape (out, r), 0 at the start
+    :math:`\alpha`  ``alpha``   the scale; r is the rank
+    ==============  ==========  ======================================
 
     Args:
         weight: Shape (out, in).
         a: Shape (r, in).
-        b: Shape (out, r); with 0 the result is ``weight`` exactly.
+        b: Shape (out, r). With 0 the result is ``weight`` exactly.
         alpha: Greater than 0.
 
     Returns:
-        A new tensor of the shape of ``weight``; it differs from it by a matrix of rank r at most.
+        A new tensor of the shape of ``weight``. The difference has rank r at most.
 
     Raises:
         ArgumentError: If the shapes do not fit, or ``alpha`` is not greater than 0.
 
     Source:
-        Hu et al. 2022, "LoRA", arXiv 2106.09685. Departure: none in the formula; :class:`LoRA` draws A as ``peft``
-        does, uniformly.
+        Hu et al. 2022, "LoRA", arXiv 2106.09685. Departure: none in the formula. :class:`LoRA` draws A from a
+        uniform distribution, as ``peft`` does.
 
     Example:
         >>> lora(torch.zeros(2, 2), torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0], [3.0]]), 2.0)
@@ -58,22 +58,22 @@ def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
 @final
 @dataclass(frozen=True)
 class LoRA(Prepare):
-    """LoRA by ``peft`` on chosen linear modules; the head is trained as it is, everything else is frozen. See :func:`lora`.
+    """Train LoRA factors on chosen linear modules, and the head; freeze everything else. See :func:`lora`.
 
-    The head is what stands outside the base model; what was not in the checkpoint is trained wherever it is. At the end
-    the product is added to the matrices, so that what is saved is an ordinary model. ``run.save_adapter(folder)`` keeps
-    the factors and the head beside it, as a folder that ``peft`` itself opens: see :func:`ftlab.models.adapters.save_adapter`.
+    The factors are those of ``peft``. The head is what is outside the base model, and what was not in the checkpoint.
+    At the end the product is added to the matrices, so the saved model is an ordinary one. ``run.save_adapter(folder)``
+    saves the factors and the head in ``peft``'s format, see :func:`ftlab.models.adapters.save_adapter`.
 
     Args:
         rank: At least 1; 8 is the default of ``peft``.
         alpha: The scale, greater than 0; 8 is the default of ``peft``.
-        dropout: On the input of the factors, at least 0 and less than 1.
-        targets: The ends of the names of linear modules inside the base model; left out, those that ``peft`` chooses.
+        dropout: Probability of dropout on the input of the factors, at least 0 and less than 1.
+        targets: Ends of the names of linear modules inside the base model. By default those that ``peft`` chooses.
     """
 
     freezes: ClassVar[bool] = True
     example: ClassVar[str] = "LoRA(rank=4)"
-    neutral: ClassVar[str] = "The matrices themselves are frozen, whatever the rank."
+    neutral: ClassVar[str] = "The matrices themselves are frozen, whatever the rank is."
     needs_origin: ClassVar[bool] = True
 
     rank: int = 8
@@ -96,8 +96,8 @@ class LoRA(Prepare):
 
     @property
     def description(self) -> str:
-        where = f"the modules {join_patterns(self.targets)}" if self.targets else "the attention's usual modules"
-        return f"train, in place of {where}, an addition of rank {self.rank}, and the head; freeze everything else"
+        where = f"the modules {join_patterns(self.targets)}" if self.targets else "the usual attention modules"
+        return f"train an update of rank {self.rank} to {where}, and the head; freeze everything else"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         return [
@@ -108,18 +108,20 @@ class LoRA(Prepare):
         from peft import inject_adapter_in_model
 
         body: Any = getattr(model, "base_model", model)
-        trained = {id(param) for param in model.parameters() if param.requires_grad}
-        new = {id(param) for name, param in model.named_parameters() if now.origin and name not in now.origin}
+        params = dict(model.named_parameters())
+        trained = {id(param) for param in params.values() if param.requires_grad}
+        outside = outside_base(model, params) if body is not model else []
+        new = [name for name in params if now.origin and name not in now.origin]
+        head = {id(params[name]) for name in (*outside, *new)}
         config = self.config(body, _chosen(body, self.targets or _usual(model)))
         vars(model).pop("lora_factors", None)  # of an earlier run
         with torch.random.fork_rng([]):
             torch.manual_seed(now.generator.initial_seed())
             inject_adapter_in_model(config, body)
-        vars(body).pop("peft_config")  # a note of peft, which a second LoRA would stumble over
-        inside = "" if body is model else f"{model.base_model_prefix}."
+        vars(body).pop("peft_config")  # peft's record of the adapter, which would disturb a second LoRA
         for name, param in model.named_parameters():
             param.requires_grad_("lora_" in name or id(param) in trained)  # peft has frozen the whole body
-            if name.startswith(inside) and "lora_" not in name and id(param) not in new:
+            if "lora_" not in name and id(param) not in head:
                 freeze_params([param])
         return model
 
@@ -137,36 +139,36 @@ class LoRA(Prepare):
         return model
 
     def config(self, body: nn.Module, modules: Sequence[str]) -> Any:
-        """Return what ``peft`` calls the configuration of an adapter on modules of the base model."""
+        """Return the ``peft`` configuration of an adapter on modules of the base model."""
         from peft import LoraConfig
 
-        turned = any(is_conv1d(body.get_submodule(name)) for name in modules)
+        transposed = any(is_conv1d(body.get_submodule(name)) for name in modules)
         return LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
             target_modules=list(modules),
-            fan_in_fan_out=turned,
+            fan_in_fan_out=transposed,
         )
 
 
 def _chosen(body: nn.Module, targets: Pattern) -> list[str]:
     """Return the names of the linear modules whose names end in a target; each target must have one."""
-    ends = [f".{one}" for one in ((targets,) if isinstance(targets, str) else targets)]
-    found = {name: one for name, one in body.named_modules() if f".{name}".endswith(tuple(ends))}
-    linear = [name for name, one in found.items() if isinstance(one, nn.Linear) or is_conv1d(one)]
-    if len(linear) < len(found) or not all(any(f".{name}".endswith(end) for name in linear) for end in ends):
-        do = "Name modules inside the base model, such as ('query', 'value'), and each of them in one LoRA only"
+    ends = [f".{target}" for target in ((targets,) if isinstance(targets, str) else targets)]
+    matching = {name: module for name, module in body.named_modules() if f".{name}".endswith(tuple(ends))}
+    linear = [name for name, module in matching.items() if isinstance(module, nn.Linear) or is_conv1d(module)]
+    if len(linear) < len(matching) or not all(any(f".{name}".endswith(end) for name in linear) for end in ends):
+        do = "Name modules inside the base model, such as ('query', 'value'), each in one LoRA only"
         raise argument_error("LoRA", "targets", "be linear modules of the model", join_patterns(targets), do)
     return linear
 
 
 def _usual(model: Any) -> tuple[str, ...]:
-    """Return the modules that peft chooses for a kind of model."""
+    """Return the modules that peft chooses for a type of model."""
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
 
     kind = getattr(getattr(model, "config", None), "model_type", "")
     if kind not in USUAL:
-        do = "Say which, as in LoRA(targets=('query', 'value'))"
+        do = "Name them, as in LoRA(targets=('query', 'value'))"
         raise argument_error("LoRA", "targets", f"be given for a model of type {kind!r}", "None", do)
     return tuple(USUAL[kind])

@@ -1,4 +1,4 @@
-"""Mean squared error: the loss of regression. Named in the article's third step."""
+"""Mean squared error: the loss of regression. The article names it in its third step."""
 
 import torch  # noqa: F401  (for the examples)
 from torch import Tensor
@@ -7,26 +7,26 @@ from ftlab.errors import argument_error
 
 
 def mean_squared_error(predictions: Tensor, labels: Tensor) -> Tensor:
-    r"""Return the mean of the squared distances between predictions and true values.
+    r"""Return the mean of the squared differences between predictions and true values.
 
     .. math:: J = \frac{1}{N}\sum_{i=1}^{N}(\hat{y}_i - y_i)^2
 
-    ===================  ================  ==============================
-    symbol               code              meaning
-    ===================  ================  ==============================
-    :math:`\hat{y}`      ``predictions``   what the model says
-    :math:`y`            ``labels``        what is true, in the same unit
-    ===================  ================  ==============================
+    ===============  ===============  =================================
+    symbol           code             meaning
+    ===============  ===============  =================================
+    :math:`\hat{y}`  ``predictions``  the predicted values
+    :math:`y`        ``labels``       the true values, in the same unit
+    ===============  ===============  =================================
 
     Args:
         predictions: Shape (N,).
         labels: Shape (N,), float.
 
     Returns:
-        A scalar, at least 0, in the label's unit squared; 0 only where every prediction is exact.
+        A scalar, at least 0, in the squared unit of the labels; 0 only if every prediction is exact.
 
     Raises:
-        ArgumentError: If the shapes differ. A column beside a row would be spread to N x N without a word.
+        ArgumentError: If the shapes differ. Shapes (N, 1) and (N,) would silently broadcast to (N, N).
 
     Source:
         The article, section 3.2, step 3. Departure: none.

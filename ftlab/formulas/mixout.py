@@ -1,4 +1,4 @@
-"""Mixout: at each pass some inputs of a layer meet the pretrained weights instead of the current ones."""
+"""Mixout: in each pass, use the pretrained weights for a random share of a layer's inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,42 +13,42 @@ from ftlab.rule import Memory, Now, Prepare, Rule
 
 
 def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.Generator | None = None) -> Tensor:
-    r"""Put back the pretrained values of random columns of a matrix, so that its mean is still the matrix.
+    r"""Replace random columns of a matrix by the pretrained ones, keeping the expected matrix unchanged.
 
     .. math:: \tilde W = \frac{M\odot W + (1-M)\odot W_0 - p\,W_0}{1-p}
               = W_0 + \frac{M\odot(W-W_0)}{1-p}, \qquad M_j \sim \mathrm{Bernoulli}(1-p)
 
-    =================  =================  =================================================
-    symbol             code               meaning
-    =================  =================  =================================================
-    :math:`W`          ``weight``         a matrix of shape (outputs, inputs)
-    :math:`W_0`        ``origin``         the same matrix as it was loaded
-    :math:`p`          ``probability``    chance that a column is the pretrained one
-    :math:`M`                             1 where the column stays; one draw per input
-    =================  =================  =================================================
+    ===========  ===============  ===============================================
+    symbol       code             meaning
+    ===========  ===============  ===============================================
+    :math:`W`    ``weight``       a matrix of shape (outputs, inputs)
+    :math:`W_0`  ``origin``       the same matrix as loaded
+    :math:`p`    ``probability``  probability that a column is the pretrained one
+    :math:`M`                     1 where the column is kept; one draw per input
+    ===========  ===============  ===============================================
 
-    One number is drawn per column, that is per input neuron, and holds for all outputs. With :math:`W_0 = 0` this is
-    dropout of the layer's inputs. The second form is what is computed: where W is W₀, it gives W₀ without rounding.
-    The gradient that reaches W is :math:`M\odot\nabla_{\tilde W}/(1-p)`.
+    One number is drawn per column, that is per input neuron, for all outputs. With :math:`W_0 = 0` this is dropout on
+    the inputs of the layer. The second form is computed: where W equals W₀ it gives W₀ without rounding error.
+    The gradient by W is :math:`M\odot\nabla_{\tilde W}/(1-p)`.
 
     Args:
-        weight: Shape (outputs, inputs), or one dimension, whose entries are then drawn one by one.
+        weight: Shape (outputs, inputs), or one dimension, with one draw per entry.
         origin: Of the same shape.
-        probability: At least 0 and less than 1; 0 changes nothing, 0.9 is the greatest that the paper tries.
-        generator: On the CPU; left out, torch's own, which the training seeds at each step.
+        probability: At least 0 and less than 1; 0 changes nothing, 0.9 is the largest value in the paper.
+        generator: On the CPU. By default torch's own, which training seeds in each step.
 
     Returns:
-        A new tensor like ``weight``. It can be differentiated.
+        A new tensor like ``weight``, differentiable.
 
     Raises:
         ArgumentError: If ``probability`` is outside its range, or the shapes differ.
 
     Source:
         Lee, Cho and Kang 2020, "Mixout", arXiv 1909.11299; one draw per column as in the authors' code. Departure:
-        none in the formula; the authors' backward lacks the division by 1 - p, autograd has it.
+        none in the formula. The backward pass of the authors' code lacks the division by 1 - p; autograd has it.
 
     Example:
-        With p = 1/2 each column is the pretrained one, or twice as far from it.
+        With p = 1/2 each column is the pretrained one, or twice as far from it as before.
 
         >>> mixed = mixout(torch.tensor([[3.0, 3.0]]), torch.ones(1, 2), 0.5, torch.Generator().manual_seed(0))
         >>> mixed
@@ -57,9 +57,7 @@ def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.
     _check("mixout", probability)
     if weight.shape != origin.shape:
         got = f"{tuple(origin.shape)} beside {tuple(weight.shape)}"
-        raise argument_error(
-            "mixout", "origin", "have the shape of weight", got, "Give the weights as they were loaded"
-        )
+        raise argument_error("mixout", "origin", "have the shape of weight", got, "Give the weights as loaded")
     if probability == 0:
         return weight.clone()
     kept = (torch.rand(weight.shape[-1], generator=generator) >= probability).to(weight)
@@ -67,14 +65,14 @@ def mixout(weight: Tensor, origin: Tensor, probability: float, generator: torch.
 
 
 def _check(where: str, probability: float) -> None:
-    do = "0.9 is usual, 0 switches it off; at 1 nothing could be learned"
+    do = "0.9 is usual, 0 switches it off; with 1 nothing is trained"
     check_number(where, "probability", probability, do, at_least=0, below=1)
 
 
 class _Mixed:
-    """Stands in for the ``forward`` of a linear module: while it trains, it sees a mixed weight.
+    """Replaces the ``forward`` of a linear module: in training mode the module uses a mixed weight.
 
-    The fast engine, which does not call the modules of a layer, asks for :meth:`weight_of_pass` instead.
+    The fast engine does not call the modules of a layer, and uses :meth:`weight_of_pass` instead.
     """
 
     def __init__(self, module: nn.Module, origin: Tensor, probability: float) -> None:
@@ -82,17 +80,17 @@ class _Mixed:
         self.transposed = is_conv1d(module)
 
     def weight_of_pass(self) -> Tensor:
-        """Return the weight for one pass, redrawn each time while the module trains."""
+        """Return the weight for one pass: redrawn in each call in training mode."""
         module: Any = self.module
         if not module.training:
             return module.weight  # type: ignore[no-any-return]
-        weight, origin = (one.T if self.transposed else one for one in (module.weight, self.origin))
+        weight, origin = (tensor.T if self.transposed else tensor for tensor in (module.weight, self.origin))
         mixed = mixout(weight, origin, self.probability)
         return mixed.T if self.transposed else mixed
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         module: Any = self.module
-        module.__dict__["weight"] = self.weight_of_pass()  # found before the parameter of that name
+        module.__dict__["weight"] = self.weight_of_pass()  # hides the parameter of that name
         try:
             return type(module).forward(module, *args, **kwargs)
         finally:
@@ -102,10 +100,10 @@ class _Mixed:
 @final
 @dataclass(frozen=True)
 class Mixout(Prepare):
-    """Mixout of the weights of linear modules while they train. See :func:`mixout`.
+    """Apply mixout to the weights of linear modules in training mode. See :func:`mixout`.
 
-    Each pass of a micro-batch redraws. What has no θ₀ (a new head) or is frozen is not mixed; biases, embeddings
-    and normalising modules never are. The model's own dropout stays, where the paper puts mixout in its place.
+    Each micro-batch has its own draw. Only trained weights with a θ₀ are mixed: no new head, biases, embeddings or
+    normalisation layers. The model's own dropout stays on; the paper replaces it by mixout.
     """
 
     example: ClassVar[str] = "Mixout(0.9)"
@@ -127,24 +125,24 @@ class Mixout(Prepare):
         what = (
             "every linear module" if self.pattern == "*" else f"the linear modules among {join_patterns(self.pattern)}"
         )
-        return f"compute {what} with the loaded weights for {self.probability:.0%} of its inputs, drawn at each pass"
+        return f"use the loaded weights of {what} for {self.probability:.0%} of its inputs, drawn in each pass"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         if sum(isinstance(rule, Mixout) for rule in recipe) > 1:
-            found.append("Where two Mixout rules choose the same module, the later one alone acts.")
+            sentences.append("If two Mixout rules match the same module, only the later one acts.")
         if self.probability > 0:
-            found.append("Mixout leaves the model's own dropout on; the paper puts mixout in its place.")
-        return found
+            sentences.append("Mixout leaves the model's own dropout on; the paper replaces it by mixout.")
+        return sentences
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())
         chosen = select(params, self.pattern)
         origins = {id(params[name]): now.origin[name] for name in chosen if name in now.origin}
-        linear: list[Any] = [one for one in model.modules() if type(one) is nn.Linear or is_conv1d(one)]
-        mixed = [one for one in linear if id(one.weight) in origins]
+        linear: list[Any] = [module for module in model.modules() if type(module) is nn.Linear or is_conv1d(module)]
+        mixed = [module for module in linear if id(module.weight) in origins]
         if not mixed:
-            do = "Choose weights of linear modules that were loaded, such as '*.dense.weight'"
+            do = "Choose loaded weights of linear modules, such as '*.dense.weight'"
             raise argument_error(
                 "Mixout", f"pattern {self.pattern!r}", "match a loaded matrix", f"none of {len(chosen)}", do
             )

@@ -1,4 +1,4 @@
-"""NEFTune: a little uniform noise on the embedded tokens while the model trains."""
+"""NEFTune: add uniform noise to the embedded tokens during training."""
 
 import math
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from ftlab.rule import Memory, Now, Prepare
 
 
 def neftune(embedded: Tensor, alpha: float, generator: torch.Generator | None = None) -> Tensor:
-    r"""Add uniform noise to embedded texts, of a length that depends neither on their number of tokens nor on the width.
+    r"""Add uniform noise to embedded texts, with an expected norm that does not depend on their length and width.
 
     .. math:: X \leftarrow X + \frac{\alpha}{\sqrt{L\,d}}\;\epsilon, \qquad \epsilon \sim U(-1, 1)
 
-    ==================  ==================  ==========================================================
-    symbol              code                meaning
-    ==================  ==================  ==========================================================
-    :math:`X`           ``embedded``        a vector for each token, shape (texts, tokens, width)
-    :math:`L, d`                            tokens of a text, width of a vector
-    :math:`\alpha`      ``alpha``           strength; the noise of a text has a length of α/√3
-    :math:`\epsilon`                        one draw per entry
-    ==================  ==================  ==========================================================
+    ================  ============  =================================================
+    symbol            code          meaning
+    ================  ============  =================================================
+    :math:`X`         ``embedded``  the embeddings, shape (texts, tokens, width)
+    :math:`L, d`                    number of tokens of a text, width of an embedding
+    :math:`\alpha`    ``alpha``     the strength; the noise of a text has norm α/√3
+    :math:`\epsilon`                one draw per entry
+    ================  ============  =================================================
 
     Args:
         embedded: Shape (..., L, d).
-        alpha: At least 0; 0 changes nothing, 5 to 15 are the paper's.
-        generator: On the CPU; left out, torch's own of the tensor's device, which the training seeds at each step.
+        alpha: At least 0; 0 changes nothing, the paper uses 5 to 15.
+        generator: On the CPU. By default torch's own of the tensor's device, which training seeds in each step.
 
     Returns:
-        A new tensor like ``embedded``. It can be differentiated.
+        A new tensor like ``embedded``, differentiable.
 
     Raises:
         ArgumentError: If ``alpha`` is not a number of at least 0.
 
     Source:
         Jain et al. 2023, "NEFTune: Noisy Embeddings Improve Instruction Finetuning", arXiv 2310.05914.
-        Departure: L counts the padding too, as in ``transformers``; so short texts of a batch get a little less noise.
+        Departure: L includes the padding, as in ``transformers``, so short texts of a batch get less noise.
 
     Example:
         Four tokens of width 4 and α = 4 give noise within ±1.
@@ -60,7 +60,7 @@ def _check(where: str, alpha: float) -> None:
 
 
 class _Noise:
-    """A forward hook that makes an embedding noisy while it trains."""
+    """A forward hook that adds noise to an embedding in training mode."""
 
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
@@ -72,7 +72,7 @@ class _Noise:
 @final
 @dataclass(frozen=True)
 class NEFTune(Prepare):
-    """Noise on the output of the word embedding, in training only. See :func:`neftune`."""
+    """Add noise to the output of the word embedding during training. See :func:`neftune`."""
 
     example: ClassVar[str] = "NEFTune(5.0)"
     neutral: ClassVar[str] = "NEFTune(0.0)"
@@ -88,7 +88,7 @@ class NEFTune(Prepare):
 
     @property
     def description(self) -> str:
-        return f"add uniform noise of strength {self.alpha:g} to the embedded tokens while training"
+        return f"add uniform noise of strength {self.alpha:g} to the embedded tokens during training"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         try:
@@ -98,7 +98,7 @@ class NEFTune(Prepare):
         if not isinstance(embedding, nn.Embedding):
             do = "Use it with a text model of transformers"
             raise argument_error("NEFTune", "model", "have a word embedding", type(model).__name__, do)
-        self.finish(model, None)  # of a run that was left before its end
+        self.finish(model, None)  # removes the hook of an interrupted run
         if self.alpha > 0:
             embedding.register_forward_hook(_Noise(self.alpha))
         return model

@@ -1,4 +1,4 @@
-"""Plateau: the learning rate falls when the validation loss no longer does."""
+"""Plateau: reduce the learning rate when the validation loss stops improving."""
 
 import math
 from collections.abc import Sequence
@@ -10,40 +10,40 @@ from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
 def plateau(lr: float, losses: Sequence[float], factor: float, patience: int, threshold: float) -> float:
-    r"""Multiply a learning rate by a factor each time that the loss has not improved for too many epochs.
+    r"""Multiply a learning rate by a factor whenever the loss has not improved for a number of epochs.
 
     .. math:: \alpha \leftarrow \alpha\cdot\gamma \quad\text{whenever}\quad
               J_e \ge J_{best}\,(1-\tau) \;\text{ for } n + 1 \text{ epochs in a row}
 
-    ===================  ===============  =====================================================
-    symbol               code             meaning
-    ===================  ===============  =====================================================
-    :math:`\alpha`       ``lr``         the learning rate at the start
-    :math:`J_e`          ``losses``       the validation loss after each epoch
-    :math:`\gamma`       ``factor``       what a reduction leaves of the rate
-    :math:`n`            ``patience``     epochs without improvement that are tolerated
-    :math:`\tau`         ``threshold``    the relative decrease that counts as an improvement
-    :math:`J_{best}`                      the best loss so far
-    ===================  ===============  =====================================================
+    ================  =============  ===================================================
+    symbol            code           meaning
+    ================  =============  ===================================================
+    :math:`\alpha`    ``lr``         the learning rate at the start
+    :math:`J_e`       ``losses``     the validation loss after each epoch
+    :math:`\gamma`    ``factor``     the factor of one reduction
+    :math:`n`         ``patience``   epochs without improvement that are tolerated
+    :math:`\tau`      ``threshold``  the relative decrease that counts as an improvement
+    :math:`J_{best}`                 the best loss so far
+    ================  =============  ===================================================
 
-    After a reduction the count starts again at 0. The best loss so far stays the one to beat.
+    After a reduction the count of epochs restarts at 0; the best loss is kept.
 
     Args:
         lr: At least 0.
-        losses: One number per epoch that has ended. NaN is no improvement.
+        losses: One number per finished epoch. NaN is not an improvement.
         factor: Greater than 0 and at most 1; 1 changes nothing.
-        patience: A whole number of at least 0; 0 reduces after every epoch that is no better.
-        threshold: From 0 to 1; 0 takes every lower loss for better.
+        patience: A whole number of at least 0; 0 reduces after every epoch without improvement.
+        threshold: From 0 to 1; with 0 every lower loss is an improvement.
 
     Returns:
-        The rate after those epochs.
+        The learning rate after these epochs.
 
     Raises:
         ArgumentError: If a number is outside its range.
 
     Source:
-        ``torch.optim.lr_scheduler.ReduceLROnPlateau``, in its relative mode. Departure: torch drops a reduction by less
-        than 1e-8, here each counts; torch can also pause after a reduction and hold a least rate, here nothing does.
+        ``torch.optim.lr_scheduler.ReduceLROnPlateau``, in its relative mode. Departure: torch ignores a
+        reduction of less than 1e-8; here every reduction counts. There is no cooldown and no minimum rate.
 
     Example:
         >>> plateau(1.0, [0.7, 0.5, 0.6, 0.5], factor=0.5, patience=1, threshold=0.0)
@@ -73,7 +73,7 @@ def _check(where: str, factor: float, patience: int, threshold: float) -> None:
 @final
 @dataclass(frozen=True)
 class Plateau(Schedule):
-    """Reduce the rate when the loss on the validation split no longer falls. See :func:`plateau`."""
+    """Reduce the learning rate when the validation loss stops improving. See :func:`plateau`."""
 
     example: ClassVar[str] = "Plateau(0.1, patience=1)"
     neutral: ClassVar[str] = "Plateau(1.0)"
@@ -95,24 +95,24 @@ class Plateau(Schedule):
         return f"multiply the learning rate by {self.factor:g} after {count} without a better validation loss"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = ["Plateau never acts where there is no validation split."]
+        sentences = ["Plateau needs a validation split; without one it never acts."]
         others = [
             type(rule).__name__ for rule in recipe if isinstance(rule, Schedule) and not isinstance(rule, Plateau)
         ]
         if others:
-            found.append(f"A loss that stands still because of {' and '.join(others)} counts as a plateau too.")
-        return found
+            sentences.append(f"A loss that stops improving because of {' and '.join(others)} also counts as a plateau.")
+        return sentences
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
-        losses = [_loss(one) for one in now.evaluations]
+        losses = [_loss(evaluation) for evaluation in now.evaluations]
         new = {name: plateau(lr, losses, self.factor, self.patience, self.threshold) for name, lr in rates.items()}
         return new, memory
 
 
 def _loss(evaluation: dict[str, Any]) -> float:
-    """Return the loss of an evaluation; one that was not finite is recorded as None."""
+    """Return the loss of an evaluation; a loss that is not finite is recorded as None and returned as NaN."""
     if "loss" not in evaluation:
-        do = "Evaluate with the loss, or use a schedule that needs none"
+        do = "Evaluate with the loss, or use a schedule that does not need it"
         raise argument_error("Plateau", "evaluations", "hold the loss", f"only {', '.join(evaluation)}", do)
     loss = evaluation["loss"]
     return math.nan if loss is None else float(loss)

@@ -1,4 +1,4 @@
-"""Prior decay: weight decay towards the loaded parameters in place of 0."""
+"""Prior decay: weight decay towards the loaded parameters instead of towards 0."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,41 +12,41 @@ from ftlab.rule import Memory, Now, Project, Rates, Rule
 
 
 def prior_decay(params: Tensors, origin: Tensors, rates: Rates, strength: float) -> Tensors:
-    r"""Move every parameter a fixed share of the way back to where it was loaded.
+    r"""Move every parameter a fixed share of the way back to its loaded value.
 
     .. math:: \theta \leftarrow \theta - \alpha\lambda\,(\theta - \theta_0)
 
-    ===================  ==============  =============================================
-    symbol               code            meaning
-    ===================  ==============  =============================================
-    :math:`\theta`       ``params``      the parameters, by name
-    :math:`\theta_0`     ``origin``      the parameters as loaded, by name
-    :math:`\alpha`       ``rates``       the learning rate of each name
-    :math:`\lambda`      ``strength``    the decay at a learning rate of 1
-    ===================  ==============  =============================================
+    ================  ============  =================================
+    symbol            code          meaning
+    ================  ============  =================================
+    :math:`\theta`    ``params``    the parameters, by name
+    :math:`\theta_0`  ``origin``    the parameters as loaded, by name
+    :math:`\alpha`    ``rates``     the learning rate of each name
+    :math:`\lambda`   ``strength``  the decay at a learning rate of 1
+    ================  ============  =================================
 
-    It is AdamW's weight decay with θ₀ in the place of 0: the pull does not pass through the moments. Steps without
-    gradient leave :math:`(1-\alpha\lambda)^t` of the distance.
+    It is AdamW's weight decay with θ₀ instead of 0: the pull does not pass through the moments. After t steps without a
+    gradient :math:`(1-\alpha\lambda)^t` of the distance is left.
 
     Args:
         params: Tensors by name. One without an origin (a new head) is not pulled.
-        origin: Tensors by name, each of its parameter's shape; names that are not in ``params`` are passed over.
+        origin: Tensors by name, each of its parameter's shape. Names that are not in ``params`` are ignored.
         rates: Numbers by name, at least 0. Above :math:`2/\lambda` the distance grows.
         strength: At least 0; 0 changes nothing.
 
     Returns:
-        New tensors under the names that have an origin; what came in is not changed.
+        New tensors under the names that have an origin. The inputs are not modified.
 
     Raises:
-        ArgumentError: If ``strength`` is not a number of at least 0, or an origin has another shape.
+        ArgumentError: If ``strength`` is not a number of at least 0, or the shape of an origin differs.
 
     Source:
         Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987 ("pre-trained weight
-        decay"). Departure: the pull acts after the optimizer's update, on what it gave, where the authors' code pulls
-        before it; and the optimizer's own decay towards 0 stays, which their code switches off.
+        decay"). Departure: the pull acts after the optimizer's update; in the authors' code it acts before. The
+        optimizer's own decay towards 0 stays on; their code switches it off.
 
     Example:
-        αλ = 0.1 · 2.5 = 1/4 of the way from 8 to 4.
+        αλ = 0.1 · 2.5 = 1/4, so 8 moves a quarter of the way to 4.
 
         >>> prior_decay({"w": torch.tensor([8.0])}, {"w": torch.tensor([4.0])}, {"w": 0.1}, 2.5)
         {'w': tensor([7.])}
@@ -72,9 +72,9 @@ def _check(where: str, strength: float) -> None:
 @final
 @dataclass(frozen=True)
 class PriorDecay(Project):
-    """Weight decay towards θ₀ after each update. See :func:`prior_decay`.
+    """Decay the parameters towards θ₀ after each update. See :func:`prior_decay`.
 
-    Matrices, biases and gains are all pulled; what has no θ₀ (a new head) is not. AdamW's own decay is not touched.
+    All parameters with a θ₀ are decayed, biases and gains too; a new head is not. AdamW's own decay stays on.
     """
 
     example: ClassVar[str] = "PriorDecay(0.01)"
@@ -92,12 +92,12 @@ class PriorDecay(Project):
 
     @property
     def description(self) -> str:
-        return f"pull the loaded parameters back to θ₀ by the learning rate times {self.strength:g} of their distance"
+        return f"move the loaded parameters towards θ₀ by the learning rate times {self.strength:g} of their distance"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         if not self.strength:
             return []
-        return ["PriorDecay leaves AdamW's own decay as it is, which pulls weights towards 0 beside it."]
+        return ["PriorDecay does not switch off AdamW's own decay, which pulls weights towards 0."]
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:
         return prior_decay(params, now.origin, now.rates, self.strength), memory

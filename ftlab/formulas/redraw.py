@@ -1,4 +1,4 @@
-"""Redraw: re-initialise chosen layers. The other reading of the article's formula (3)."""
+"""Redraw: re-initialise chosen layers. The second reading of the article's formula (3)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,33 +20,33 @@ def redraw(
     gains: Collection[str] = (),
     biases: Collection[str] = (),
 ) -> Tensors:
-    r"""Forget what parameters have learned: re-initialise them as before the pretraining.
+    r"""Re-initialise parameters with normally distributed values.
 
     .. math:: \theta_{new} = \epsilon, \qquad \epsilon \sim \mathcal{N}(0, \sigma^2)
 
-    =================  =============  ==========================================
-    symbol             code           meaning
-    =================  =============  ==========================================
-    :math:`\theta`     ``params``     the parameters, by name
-    :math:`\sigma`     ``std``        standard deviation of what is drawn
-    =================  =============  ==========================================
+    ==============  ==========  =======================
+    symbol          code        meaning
+    ==============  ==========  =======================
+    :math:`\theta`  ``params``  the parameters, by name
+    :math:`\sigma`  ``std``     the standard deviation
+    ==============  ==========  =======================
 
     Args:
         params: Tensors by name.
-        std: At least 0; 0.02 is what BERT was drawn with, 0 makes the weights 0.
-        generator: On the CPU; the same state gives the same weights on every device.
-        gains: Names that become 1 instead: the weights of normalising modules.
-        biases: Names that become 0 instead.
+        std: At least 0; 0.02 is that of BERT's initialisation, 0 sets the weights to 0.
+        generator: On the CPU. The same state gives the same weights on every device.
+        gains: Names to set to 1: the weights of normalisation layers.
+        biases: Names to set to 0.
 
     Returns:
-        New tensors of the same names, shapes, dtypes and devices; what came in is not changed.
+        New tensors of the same names, shapes, dtypes and devices. The inputs are not modified.
 
     Raises:
         ArgumentError: If ``std`` is not a number of at least 0.
 
     Source:
         Zhang et al. 2021, "Revisiting Few-sample BERT Fine-tuning", arXiv 2006.05987 (Re-init).
-        Departure: none; the normal distribution is not truncated, as in the authors' code.
+        Departure: none. The normal distribution is not truncated, as in the authors' code.
 
     Example:
         >>> redraw({"bias": torch.ones(2)}, 0.02, torch.Generator(), biases=["bias"])
@@ -83,7 +83,7 @@ def redraw_in(model: nn.Module, names: Collection[str], std: float, generator: t
 @final
 @dataclass(frozen=True)
 class Redraw(Prepare):
-    """θ ← ε on the parameters that match a pattern. See :func:`redraw`."""
+    """Re-initialise the parameters that match a pattern. See :func:`redraw`."""
 
     example: ClassVar[str] = "Redraw('*.layer.1.*')"
     neutral: ClassVar[str] = "A re-initialised layer is never the layer that was loaded."
@@ -112,10 +112,10 @@ class Redraw(Prepare):
 @final
 @dataclass(frozen=True)
 class RedrawTop(Prepare):
-    """θ ← ε on the layers nearest to the head, and on the pooler where there is one. See :func:`redraw`.
+    """Re-initialise the top layers, and the pooler if there is one. See :func:`redraw`.
 
-    The layers are counted down from what stands above them (:func:`~ftlab.parameters.depths`). The head itself stays: a
-    new head is drawn in any case, a loaded one is kept.
+    The layers are counted from the top, see :func:`~ftlab.parameters.depths`. The head is unchanged: a new one is
+    random anyway, a loaded one is kept.
     """
 
     example: ClassVar[str] = "RedrawTop(1)"
@@ -142,11 +142,11 @@ class RedrawTop(Prepare):
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         depth = depths(model)
-        head = max(depth.values())  # the layers stand at 1, 2, ... below it
+        head = max(depth.values())  # the layers have the depths 1, 2, ... below it
         if self.layers >= head:
-            do = "To train from scratch write Redraw('*')"
+            do = "Use Redraw('*') to train from scratch"
             raise argument_error(
-                "RedrawTop", "layers", f"be at most {head - 1}, which the model has", str(self.layers), do
+                "RedrawTop", "layers", f"be at most {head - 1}, the number of layers of the model", str(self.layers), do
             )
         names = [
             name

@@ -1,4 +1,4 @@
-"""Reinit: random noise on the pretrained parameters. The article's formula (3)."""
+"""Reinit: add random noise to the pretrained parameters. The article's formula (3)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -12,33 +12,33 @@ from ftlab.rule import Now, Prepare
 
 
 def reinit(params: Tensors, scale: float, generator: torch.Generator) -> Tensors:
-    r"""Add to each matrix a little uniform noise, in proportion to the spread of its own entries.
+    r"""Add uniform noise to each tensor, in proportion to the standard deviation of its entries.
 
     .. math:: \theta_{new} = \theta_{old} + \epsilon, \qquad
               \epsilon \sim U\!\left(-\tfrac{\lambda}{2}, \tfrac{\lambda}{2}\right)\cdot \mathrm{std}(\theta_{old})
 
-    ==================  ==============  ===================================================
-    symbol              code            meaning
-    ==================  ==============  ===================================================
-    :math:`\theta`      ``params``      the parameters, by name
-    :math:`\lambda`     ``scale``       width of the noise, in standard deviations
-    :math:`\epsilon`                    the noise; its own spread is λ/√12 of the matrix's
-    ==================  ==============  ===================================================
+    ================  ==========  ==========================================================
+    symbol            code        meaning
+    ================  ==========  ==========================================================
+    :math:`\theta`    ``params``  the parameters, by name
+    :math:`\lambda`   ``scale``   width of the noise, in standard deviations of the tensor
+    :math:`\epsilon`              the noise; its standard deviation is λ/√12 of the tensor's
+    ================  ==========  ==========================================================
 
     Args:
-        params: Tensors by name. One whose entries are all equal, or that has one entry, has no spread and stays.
-        scale: At least 0; 0 changes nothing, with 0.15 the noise has 4.3 % of its matrix's spread.
-        generator: On the CPU; the same state gives the same noise on every device.
+        params: Tensors by name. A tensor of one entry, or of equal entries, is unchanged: its standard deviation is 0.
+        scale: At least 0; 0 changes nothing. With 0.15 the standard deviation of the noise is 4.3 % of the tensor's.
+        generator: On the CPU. The same state gives the same noise on every device.
 
     Returns:
-        New tensors of the same names, shapes, dtypes and devices; what came in is not changed.
+        New tensors of the same names, shapes, dtypes and devices. The inputs are not modified.
 
     Raises:
         ArgumentError: If ``scale`` is not a number of at least 0.
 
     Source:
-        The article, section 3.3, formula (3), which does not say how ε is drawn; Wu et al. 2022, "NoisyTune",
-        arXiv 2202.12024, gives it. Departure: a tensor of one entry is left alone, where torch's std is NaN.
+        The article, section 3.3, formula (3), which does not define the distribution of ε; Wu et al. 2022, "NoisyTune",
+        arXiv 2202.12024, does. Departure: a tensor of one entry, for which torch's std is NaN, is unchanged.
 
     Example:
         >>> noisy = reinit({"w": torch.tensor([-1.0, 1.0])}, 0.0, torch.Generator())
@@ -49,17 +49,17 @@ def reinit(params: Tensors, scale: float, generator: torch.Generator) -> Tensors
     new = {}
     for name, param in params.items():
         noise = torch.rand(param.shape, generator=generator).to(param) - 0.5
-        spread = param.std() if param.numel() > 1 else param.new_zeros(())
-        new[name] = param + scale * spread * noise
+        std = param.std() if param.numel() > 1 else param.new_zeros(())
+        new[name] = param + scale * std * noise
     return new
 
 
 @final
 @dataclass(frozen=True)
 class Reinit(Prepare):
-    """Formula (3) on all parameters, or on those that match a pattern. See :func:`reinit`.
+    """Add noise to all parameters, or to those that match a pattern: formula (3). See :func:`reinit`.
 
-    All means those of a new head too. Rules that need θ₀ have it as loaded, without the noise.
+    A new head is included. Rules that use θ₀ get it as loaded, without the noise.
     """
 
     example: ClassVar[str] = "Reinit(0.15)"
@@ -79,7 +79,7 @@ class Reinit(Prepare):
     @property
     def description(self) -> str:
         what = "every parameter" if self.pattern == "*" else f"the parameters {self.pattern}"
-        return f"add noise to {what}: uniform, at most {self.scale / 2:g} of the matrix's own standard deviation"
+        return f"add noise to {what}: uniform, within ±{self.scale / 2:g} of the tensor's standard deviation"
 
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())

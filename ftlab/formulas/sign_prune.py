@@ -1,4 +1,4 @@
-"""Sign prune: a step of constant length against the gradient's sign. The article's formula (5), exactly as written."""
+"""Sign prune: a step of constant length against the sign of the gradient. The article's formula (5), as written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,36 +12,37 @@ from ftlab.rule import Memory, Now, Project, Rule
 
 
 def sign_prune(params: Tensors, grads: Tensors, strength: float) -> Tensors:
-    r"""Move every parameter by the same length against the sign of its gradient.
+    r"""Move every entry by the same length against the sign of its gradient.
 
     .. math:: \theta_{new} = \theta_{old} - \beta\cdot\mathrm{sign}(\nabla J(\theta_{old}))
 
-    ====================  ==============  =======================================
-    symbol                code            meaning
-    ====================  ==============  =======================================
-    :math:`\theta`        ``params``      the parameters, by name
-    :math:`\nabla J`      ``grads``       the loss's gradient, by name
-    :math:`\beta`         ``strength``    how far each entry moves
-    ====================  ==============  =======================================
+    ================  ============  =================================
+    symbol            code          meaning
+    ================  ============  =================================
+    :math:`\theta`    ``params``    the parameters, by name
+    :math:`\nabla J`  ``grads``     the gradient of the loss, by name
+    :math:`\beta`     ``strength``  how far each entry moves
+    ================  ============  =================================
 
-    The article calls it clipping and expects fewer parameters of it. It is the update of signSGD: an entry whose
-    gradient is not 0 moves by exactly β, whatever its own size, so it makes no zeros and removes nothing.
+    The article calls it clipping and expects it to reduce the number of parameters. It is the update of signSGD: an
+    entry with a non-zero gradient moves by exactly β, whatever its size is, so it makes no zeros and removes nothing.
 
     Args:
-        params: Tensors by name. A name without a gradient stays as it is.
-        grads: Tensors by name, each of its parameter's shape. Where an entry is 0, its parameter stays.
-        strength: At least 0, in the parameters' unit; 0 changes nothing. d entries move β√d in all.
+        params: Tensors by name. A name without a gradient is unchanged.
+        grads: Tensors by name, each of its parameter's shape. An entry with gradient 0 does not move.
+        strength: At least 0, in the unit of the parameters; 0 changes nothing. The step of d entries has norm β√d.
 
     Returns:
-        New tensors under the same names; what came in is not changed.
+        New tensors under the same names. The inputs are not modified.
 
     Raises:
         ArgumentError: If ``strength`` is not a number of at least 0.
 
     Source:
         The article, section 3.3, formula (5); as an optimizer Bernstein et al. 2018, "signSGD", arXiv 1802.04434.
-        Departure: none. The article leaves open how (5) stands beside (2): the rule puts it after the optimizer's step,
-        with the same gradient. After plain descent the two are one step along g + (β/α)·sign(g).
+        Departure: none. The article does not define how (5) combines with (2). The rule applies it after the
+        optimizer's step, with the same gradient; with plain descent the two together are one step along g +
+        (β/α)·sign(g).
 
     Example:
         >>> sign_prune({"w": torch.tensor([1.0, 1.0, 1.0])}, {"w": torch.tensor([9.0, -0.1, 0.0])}, 0.5)
@@ -57,7 +58,7 @@ def sign_prune(params: Tensors, grads: Tensors, strength: float) -> Tensors:
 @final
 @dataclass(frozen=True)
 class SignPrune(Project):
-    """Formula (5) after each update, with the gradient that the optimizer saw. See :func:`sign_prune`."""
+    """Apply formula (5) after each update, with the gradient that the optimizer saw. See :func:`sign_prune`."""
 
     example: ClassVar[str] = "SignPrune(1e-5)"
     neutral: ClassVar[str] = "SignPrune(0.0)"
@@ -73,11 +74,11 @@ class SignPrune(Project):
 
     @property
     def description(self) -> str:
-        return f"move every entry that has a gradient by {self.strength:g} against the gradient's sign"
+        return f"move every entry with a gradient by {self.strength:g} against the sign of the gradient"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
         return [
-            "SignPrune makes no zeros and removes no parameters: it is a sign step, which does not shrink with the learning rate."
+            "SignPrune makes no zeros and removes no parameters: it is a sign step, and does not shrink with the learning rate."
         ]
 
     def project(self, params: Tensors, memory: Memory, now: Now) -> tuple[Tensors, Memory]:

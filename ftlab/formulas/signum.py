@@ -1,4 +1,4 @@
-"""Signum: a sign step along the running mean of the gradients; without memory it is signSGD."""
+"""Signum: a sign step along the running mean of the gradients. Without momentum it is signSGD."""
 
 import torch
 
@@ -13,27 +13,27 @@ def signum(
 
     .. math:: m_t = \beta\, m_{t-1} + (1-\beta)\, g_t, \qquad \theta_t = \theta_{t-1} - \alpha\,\mathrm{sign}(m_t)
 
-    ==========================  ===================  ===============================================
-    symbol                      code                 meaning
-    ==========================  ===================  ===============================================
-    :math:`\theta`, :math:`g`   ``params, grads``    parameters and gradients, by name
-    :math:`m`                   ``momentum``         running mean of the gradients, by name
-    :math:`\alpha`              ``lr``             the learning rate: how far each entry moves
-    :math:`\beta`               ``beta``             how long the mean remembers; 0 is signSGD
-    ==========================  ===================  ===============================================
+    =========================  =================  ============================================
+    symbol                     code               meaning
+    =========================  =================  ============================================
+    :math:`\theta`, :math:`g`  ``params, grads``  parameters and gradients, by name
+    :math:`m`                  ``momentum``       running mean of the gradients, by name
+    :math:`\alpha`             ``lr``             the learning rate: how far each entry moves
+    :math:`\beta`              ``beta``           decay rate of the running mean; 0 is signSGD
+    =========================  =================  ============================================
 
-    d entries move α√d in all, whatever the gradient: a rate that suits Adam suits it, one that suits gradient descent
-    is far too large. The step does not shrink near a minimum, only with the rate.
+    The step of d entries has norm α√d, whatever the gradient is. A learning rate that suits Adam suits it; one that
+    suits gradient descent is far too large. The step does not shrink near a minimum, only with the learning rate.
 
     Args:
-        params: Tensors by name. A name without a gradient stays as it is.
+        params: Tensors by name. A name without a gradient is unchanged.
         grads: Tensors by name, each of its parameter's shape.
-        momentum: An empty dictionary at the first step, then what the last step gave back.
+        momentum: An empty dictionary at the first step, then the one that the last step returned.
         lr: At least 0; 0 changes no parameter.
-        beta: From 0 to below 1. With 0 the momentum is the last gradient, and is not needed.
+        beta: From 0 to below 1. With 0 the momentum is the last gradient.
 
     Returns:
-        New parameters and the new momentum; what came in is not changed.
+        The new parameters and the new momentum. The inputs are not modified.
 
     Raises:
         ArgumentError: If a number is outside its range.
@@ -42,7 +42,7 @@ def signum(
         Bernstein et al. 2018, "signSGD", arXiv 1802.04434. Departure: none.
 
     Example:
-        m = 2, then 1 - 1/2 = 1/2: the second step goes on although its gradient points back.
+        m = 2, then 1 - 1/2 = 1/2: the second step keeps its direction although the gradient has changed its sign.
 
         >>> params, momentum = signum({"w": torch.tensor([1.0])}, {"w": torch.tensor([4.0])}, {}, 0.25, beta=0.5)
         >>> signum(params, {"w": torch.tensor([-1.0])}, momentum, 0.25, beta=0.5)

@@ -1,4 +1,4 @@
-"""Slanted triangle: a learning rate that rises steeply, then falls slowly. The schedule of ULMFiT."""
+"""Slanted triangle: raise the learning rate steeply, then lower it slowly. The schedule of ULMFiT."""
 
 import math
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from ftlab.rule import Memory, Now, Rates, Schedule
 
 
 def slanted_triangular(lr: float, step: int, steps: int, cut: float, ratio: float) -> float:
-    r"""Let the learning rate rise in a short straight line, then fall in a long one, between two rates above 0.
+    r"""Return a learning rate that rises linearly in a short phase, then falls linearly in a long one.
 
     .. math:: \alpha_t = \alpha\cdot\frac{1 + p\,(r-1)}{r}, \qquad
               p = \begin{cases} t/w & t < w \\ 1 - \frac{t-w}{T-w} & t \ge w \end{cases}, \qquad
               w = \lfloor T\cdot c\rfloor
 
-    ================  ===========  =============================================
-    symbol            code         meaning
-    ================  ===========  =============================================
-    :math:`\alpha`    ``lr``     the learning rate at the peak
-    :math:`t`         ``step``     updates made so far, 0 at the first one
-    :math:`T`         ``steps``    updates of the whole run
-    :math:`c`         ``cut``      share of the updates in which the rate rises
-    :math:`r`         ``ratio``    how many times the peak is the least rate
-    :math:`w`                      updates before the peak
-    :math:`p`                      how far up the triangle: 0 at a foot, 1 at the peak
-    ================  ===========  =============================================
+    ==============  =========  ====================================================
+    symbol          code       meaning
+    ==============  =========  ====================================================
+    :math:`\alpha`  ``lr``     the learning rate at the peak
+    :math:`t`       ``step``   updates made so far, 0 at the first one
+    :math:`T`       ``steps``  updates of the whole run
+    :math:`c`       ``cut``    share of the updates in which the rate rises
+    :math:`r`       ``ratio``  ratio of the peak to the lowest rate
+    :math:`w`                  updates before the peak
+    :math:`p`                  height in the triangle: 0 at the ends, 1 at the peak
+    ==============  =========  ====================================================
 
     Args:
         lr: At least 0.
@@ -35,21 +35,21 @@ def slanted_triangular(lr: float, step: int, steps: int, cut: float, ratio: floa
         ratio: At least 1; 1 changes nothing.
 
     Returns:
-        The rate of that update, from ``lr / ratio`` to ``lr``.
+        The learning rate of that update, from ``lr / ratio`` to ``lr``.
 
     Raises:
         ArgumentError: If a number is outside its range.
 
     Source:
-        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146. Departure: where T·c is not whole, the paper's fall of
-        w·(1/c - 1) updates ends before the run does and the rate can become negative, and where it is below 1 the paper
-        divides by 0; here the fall lasts T - w updates, which is the same where T·c is whole.
+        Howard and Ruder 2018, "ULMFiT", arXiv 1801.06146. Departure: here the fall lasts T - w updates. The paper's
+        lasts w·(1/c - 1), which is the same if T·c is a whole number. If it is not, the paper's fall ends before the
+        run and the rate can become negative; if T·c is below 1, the paper divides by 0.
 
     Example:
         >>> [slanted_triangular(1.0, step, steps=8, cut=0.25, ratio=2) for step in (0, 1, 2, 5)]
         [0.5, 0.75, 1.0, 0.75]
     """
-    check_number("slanted_triangular", "lr", lr, "0.01 is what the paper peaks at", at_least=0)
+    check_number("slanted_triangular", "lr", lr, "0.01 is the peak in the paper", at_least=0)
     check_int("slanted_triangular", "steps", steps, "Count the updates of the whole run", at_least=1)
     check_int("slanted_triangular", "step", step, f"It lies below the {steps} steps of the run")
     if step >= steps:
@@ -68,7 +68,7 @@ def _check(where: str, cut: float, ratio: float) -> None:
 @final
 @dataclass(frozen=True)
 class SlantedTriangular(Schedule):
-    """A steep rise over a share of the run, then a slow fall. See :func:`slanted_triangular`."""
+    """Raise the learning rate steeply over a share of the run, then lower it slowly. See :func:`slanted_triangular`."""
 
     example: ClassVar[str] = "SlantedTriangular(0.1, 32)"
     neutral: ClassVar[str] = "SlantedTriangular(0.1, 1)"
@@ -85,13 +85,13 @@ class SlantedTriangular(Schedule):
 
     @property
     def description(self) -> str:
-        foot = f"1/{self.ratio:g} of the learning rate"
-        rise = (
-            f"rise from {foot} to the whole over the first {100 * self.cut:.3g}% of the updates, then "
-            if self.cut
-            else ""
+        fall = f"linearly to 1/{self.ratio:g} of its peak"
+        if not self.cut:
+            return f"lower the learning rate {fall}"
+        share = f"the first {100 * self.cut:.3g}% of the updates"
+        return (
+            f"raise the learning rate from 1/{self.ratio:g} of its peak to the peak over {share}, then lower it {fall}"
         )
-        return f"{rise}fall in a line to {foot}"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         new = {name: slanted_triangular(lr, now.step, now.steps, self.cut, self.ratio) for name, lr in rates.items()}

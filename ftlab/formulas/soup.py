@@ -1,4 +1,4 @@
-"""Soup: the plain mean of the weights of several fine-tuned models. :mod:`ftlab.experiments.soups` cooks models with it."""
+"""Soup: the mean of the weights of several fine-tuned models, used by :mod:`ftlab.experiments.soups`."""
 
 from collections.abc import Sequence
 
@@ -9,22 +9,23 @@ from ftlab.parameters import Tensors
 
 
 def uniform_soup(sets: Sequence[Tensors]) -> Tensors:
-    r"""Take the mean of several sets of parameters, name by name.
+    r"""Return the mean of several sets of parameters, name by name.
 
     .. math:: \bar\theta = \frac{1}{k}\sum_{i=1}^{k}\theta_i
 
-    =====================  ==========  =============================================
-    symbol                 code        meaning
-    =====================  ==========  =============================================
-    :math:`\theta_i`       ``sets``    the parameters of each model, by name
-    :math:`k`                          how many there are
-    =====================  ==========  =============================================
+    ================  ========  =====================================
+    symbol            code      meaning
+    ================  ========  =====================================
+    :math:`\theta_i`  ``sets``  the parameters of each model, by name
+    :math:`k`                   the number of models
+    ================  ========  =====================================
 
     Args:
-        sets: At least one; all with the same names, and the same shape under a name.
+        sets: At least one set; all have the same names, and the same shape for each name.
 
     Returns:
-        New tensors under the names of the first set; one set alone comes back bit for bit. What came in is not changed.
+        New tensors under the names of the first set. The mean of a single set is that set, bit for bit. The inputs are
+        not modified.
 
     Raises:
         ArgumentError: If there is no set, or names or shapes differ.
@@ -40,12 +41,12 @@ def uniform_soup(sets: Sequence[Tensors]) -> Tensors:
         raise argument_error(
             "uniform_soup", "sets", "hold at least one set of parameters", "none", "Give the models to average"
         )
-    for index, one in enumerate(sets):
-        odd = sorted(one.keys() ^ sets[0].keys())
-        odd = odd or [name for name in one if one[name].shape != sets[0][name].shape]
+    for index, params in enumerate(sets):
+        odd = sorted(params.keys() ^ sets[0].keys())
+        odd = odd or [name for name in params if params[name].shape != sets[0][name].shape]
         if odd:
             do = "Average models of one architecture with the same labels"
             raise argument_error(
                 "uniform_soup", "sets", "have the same names and shapes", f"{odd[0]} in set {index + 1}", do
             )
-    return {name: torch.stack([one[name] for one in sets]).mean(0) for name in sets[0]}
+    return {name: torch.stack([params[name] for params in sets]).mean(0) for name in sets[0]}

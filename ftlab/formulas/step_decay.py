@@ -1,4 +1,4 @@
-"""Step decay: the learning rate falls in stairs of several epochs."""
+"""Step decay: multiply the learning rate by a constant factor every few epochs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from ftlab.rule import Memory, Now, Rates, Rule, Schedule
 
 
 def step_decay(lr: float, gamma: float, epoch: int, every: int) -> float:
-    r"""Multiply a learning rate by the same factor each time that a number of epochs has passed.
+    r"""Multiply a learning rate by the same factor once every given number of epochs.
 
     .. math:: \alpha_e = \alpha_0\cdot\gamma^{\lfloor e/n\rfloor}
 
-    ===================  ===========  ==========================================
-    symbol               code         meaning
-    ===================  ===========  ==========================================
-    :math:`\alpha_0`     ``lr``     the learning rate at the start
-    :math:`\gamma`       ``gamma``    the factor of one stair
-    :math:`e`            ``epoch``    epochs that have ended, 0 in the first one
-    :math:`n`            ``every``    epochs that a stair is wide
-    ===================  ===========  ==========================================
+    ================  =========  ===================================
+    symbol            code       meaning
+    ================  =========  ===================================
+    :math:`\alpha_0`  ``lr``     the learning rate at the start
+    :math:`\gamma`    ``gamma``  the factor of one step
+    :math:`e`         ``epoch``  finished epochs, 0 in the first one
+    :math:`n`         ``every``  epochs between two steps
+    ================  =========  ===================================
 
-    With n = 1 it is the decay per epoch.
+    With n = 1 it is :func:`decay` per epoch.
 
     Args:
         lr: At least 0.
@@ -31,13 +31,13 @@ def step_decay(lr: float, gamma: float, epoch: int, every: int) -> float:
         every: A whole number of at least 1.
 
     Returns:
-        The rate in that epoch.
+        The learning rate in that epoch.
 
     Raises:
         ArgumentError: If a number is outside its range.
 
     Source:
-        ``torch.optim.lr_scheduler.StepLR``; the article's formula (4) with a stair for a step. Departure: none.
+        ``torch.optim.lr_scheduler.StepLR``; the article's formula (4) with a step of n epochs. Departure: none.
 
     Example:
         >>> [step_decay(1.0, 0.5, epoch, every=2) for epoch in range(5)]
@@ -51,13 +51,13 @@ def step_decay(lr: float, gamma: float, epoch: int, every: int) -> float:
 
 def _check(where: str, gamma: float, every: int) -> None:
     check_number(where, "gamma", gamma, "0.1 is usual, 1 switches it off", above=0)
-    check_int(where, "every", every, "1 is a stair an epoch", at_least=1)
+    check_int(where, "every", every, "1 is a step after every epoch", at_least=1)
 
 
 @final
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """A learning rate in stairs of epochs. See :func:`step_decay`."""
+    """Multiply the learning rate by a factor every few epochs. See :func:`step_decay`."""
 
     example: ClassVar[str] = "StepDecay(0.1, every=2)"
     neutral: ClassVar[str] = "StepDecay(1.0)"

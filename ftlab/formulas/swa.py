@@ -1,4 +1,4 @@
-"""SWA: the plain mean of the weights over the last part of a run."""
+"""SWA: end with the mean of the weights over the last part of a run."""
 
 import math
 from collections.abc import Sequence
@@ -9,30 +9,31 @@ import torch
 from torch import nn
 
 from ftlab.errors import check_int, check_number, note
+from ftlab.formulas._averages import load_average
 from ftlab.parameters import Tensors
-from ftlab.rule import Memory, Now, Project, Rule, overwritten
+from ftlab.rule import Memory, Now, Project, Rule, Schedule, overwritten, rate_curve
 
 
 def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
-    r"""Take one more set of parameters into a plain mean.
+    r"""Add one more set of parameters to a running mean.
 
     .. math:: \bar\theta_{n+1} = \frac{n\,\bar\theta_n + \theta}{n+1} = \bar\theta_n + \frac{\theta-\bar\theta_n}{n+1}
 
-    =======================  ===========  ==================================================
-    symbol                   code         meaning
-    =======================  ===========  ==================================================
-    :math:`\bar\theta_n`     ``mean``     the mean of n sets, by name; not read where n = 0
-    :math:`\theta`           ``params``   the set to take in, by name
-    :math:`n`                ``count``    how many sets the mean holds
-    =======================  ===========  ==================================================
+    ====================  ==========  =================================================
+    symbol                code        meaning
+    ====================  ==========  =================================================
+    :math:`\bar\theta_n`  ``mean``    the mean of n sets, by name; not read where n = 0
+    :math:`\theta`        ``params``  the set to add, by name
+    :math:`n`             ``count``   the number of sets in the mean
+    ====================  ==========  =================================================
 
     Args:
         mean: Tensors by name; may be empty where ``count`` is 0.
-        params: Tensors by name, each of its mean's shape.
+        params: Tensors by name, of the shapes in ``mean``.
         count: A whole number of at least 0; with 0 the mean becomes ``params``.
 
     Returns:
-        The mean of n + 1 sets, new tensors under the names of ``params``; what came in is not changed.
+        The mean of n + 1 sets, as new tensors under the names of ``params``. The inputs are not modified.
 
     Raises:
         ArgumentError: If ``count`` is not a whole number of at least 0.
@@ -45,7 +46,7 @@ def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
         >>> swa({"w": torch.tensor([2.0])}, {"w": torch.tensor([8.0])}, count=2)
         {'w': tensor([4.])}
     """
-    check_int("swa", "count", count, "Count the sets that the mean holds, from 0")
+    check_int("swa", "count", count, "Count the sets in the mean, from 0")
     if count == 0:
         return {name: param.clone() for name, param in params.items()}
     return {name: torch.lerp(mean[name], param, 1 / (count + 1)) for name, param in params.items()}
@@ -54,11 +55,11 @@ def swa(mean: Tensors, params: Tensors, count: int) -> Tensors:
 @final
 @dataclass(frozen=True)
 class SWA(Project):
-    """The mean of the weights from a share of the run on; the model ends as the mean. See :func:`swa`.
+    """End with the mean of the weights from a share of the run on. See :func:`swa`.
 
-    The first set is that after update ⌈start·T⌉, or after the first, then every ``every`` updates one. The validation
-    during the run sees the weights themselves. Departures from the paper: the learning rate is whatever the recipe makes
-    it, where the paper keeps it constant or cycles it; the statistics of batch normalisation are not recomputed.
+    The first set is taken after update ⌈start·T⌉ (at least 1), then one set every ``every`` updates. Validation during
+    the run uses the current weights. Departures from the paper: the learning rate is that of the recipe, in the paper
+    it is constant or cyclical; the statistics of batch normalisation are not recomputed.
     """
 
     example: ClassVar[str] = "SWA(0.75)"
@@ -70,7 +71,7 @@ class SWA(Project):
     def __post_init__(self) -> None:
         do = "0.75 is usual: the last quarter of the run; 1 keeps the last weights"
         check_number("SWA", "start_at", self.start_at, do, at_least=0, at_most=1)
-        check_int("SWA", "every", self.every, "1 takes in each update's weights", at_least=1)
+        check_int("SWA", "every", self.every, "1 takes the weights after every update", at_least=1)
 
     @property
     def equation(self) -> str:
@@ -82,16 +83,16 @@ class SWA(Project):
         return f"end with the mean of the weights, taken after every {when} from {self.start_at:.0%} of the run on"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        found = []
+        sentences = []
         if later := overwritten(self, recipe):
-            found.append(f"SWA sets its mean last, which overwrites the work of {later}: list SWA after it.")
-        falling = [rule for rule in recipe if type(rule).__name__ in ("WarmupLinear", "WarmupCosine")]
+            sentences.append(f"SWA loads its mean last, which overwrites the result of {later}: list SWA after it.")
+        falling = [rule for rule in recipe if isinstance(rule, Schedule) and _falls(rule)]
         if falling and self.start_at < 1:
             what = type(falling[0]).__name__
-            found.append(
-                f"SWA needs a learning rate that stays high; under {what} the weights that it averages hardly differ."
+            sentences.append(
+                f"SWA needs a learning rate that stays high; under {what} the averaged weights hardly differ."
             )
-        return found
+        return sentences
 
     def start(self, model: nn.Module, batches: object, loss: object, now: Now) -> Memory:
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
@@ -107,10 +108,10 @@ class SWA(Project):
         return {}, {"count": memory["count"] + 1, "mean": mean}
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:
-        mean = memory["mean"]
-        params = {name: param.detach() for name, param in model.named_parameters() if name in mean}
-        if len(params) < len(mean):
-            note("SWA", f"{len(mean) - len(params)} averaged parameters are no longer there; list SWA later.")
-        for name, param in params.items():
-            param.copy_(mean[name])
-        return model
+        return load_average("SWA", model, memory["mean"])
+
+
+def _falls(rule: Schedule) -> bool:
+    """Return whether a schedule ends below a tenth of its highest learning rate."""
+    rates = rate_curve(rule)
+    return bool(rates) and rates[-1] < max(rates) / 10

@@ -1,4 +1,4 @@
-"""Warm-up: a learning rate that rises first, then falls along a line or a cosine wave."""
+"""Warm-up: raise the learning rate first, then lower it along a line or half a cosine wave."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from ftlab.rule import Memory, Now, Rates, Schedule
 
 
 def warmup_linear(lr: float, step: int, steps: int, warmup_steps: int) -> float:
-    r"""Let the learning rate rise over the first updates, then fall in a straight line towards 0.
+    r"""Return a learning rate that rises over the first updates, then falls linearly towards 0.
 
     .. math:: \alpha_t = \alpha\cdot\min\left(\frac{t+1}{w+1},\; \frac{T-t}{T-w}\right)
 
-    ==================  ==================  ========================================
-    symbol              code                meaning
-    ==================  ==================  ========================================
-    :math:`\alpha`      ``lr``            the learning rate at the peak
-    :math:`t`           ``step``            updates made so far, 0 at the first one
-    :math:`T`           ``steps``           updates of the whole run
-    :math:`w`           ``warmup_steps``    updates before the peak; 0 for none
-    ==================  ==================  ========================================
+    ==============  ================  =======================================
+    symbol          code              meaning
+    ==============  ================  =======================================
+    :math:`\alpha`  ``lr``            the learning rate at the peak
+    :math:`t`       ``step``          updates made so far, 0 at the first one
+    :math:`T`       ``steps``         updates of the whole run
+    :math:`w`       ``warmup_steps``  updates before the peak; 0 for none
+    ==============  ================  =======================================
 
     Args:
         lr: At least 0.
@@ -29,14 +29,14 @@ def warmup_linear(lr: float, step: int, steps: int, warmup_steps: int) -> float:
         warmup_steps: From 0 to ``steps`` - 1.
 
     Returns:
-        The rate of that update: ``lr`` at step w, above 0 at every other wherever ``lr`` is.
+        The learning rate of that update: ``lr`` at step w, and above 0 at every step if ``lr`` is.
 
     Raises:
         ArgumentError: If a number is outside its range.
 
     Source:
         Devlin et al. 2019, "BERT"; ``transformers.get_linear_schedule_with_warmup``. Departure: the
-        warm-up counts from 1, so that no update is spent at the rate 0.
+        warm-up counts from 1, so that no update has the learning rate 0.
 
     Example:
         >>> [warmup_linear(1.0, step, steps=6, warmup_steps=2) for step in range(2, 6)]
@@ -49,19 +49,19 @@ def warmup_linear(lr: float, step: int, steps: int, warmup_steps: int) -> float:
 
 
 def warmup_cosine(lr: float, step: int, steps: int, warmup_steps: int) -> float:
-    r"""Let the learning rate rise over the first updates, then fall along half a cosine wave towards 0.
+    r"""Return a learning rate that rises over the first updates, then falls along half a cosine wave towards 0.
 
     .. math:: \alpha_t = \alpha\cdot\begin{cases} (t+1)/(w+1) & t < w \\
               \tfrac12\big(1+\cos\pi\frac{t-w}{T-w}\big) & t \ge w \end{cases}
 
-    ==================  ==================  ========================================
-    symbol              code                meaning
-    ==================  ==================  ========================================
-    :math:`\alpha`      ``lr``            the learning rate at the peak
-    :math:`t`           ``step``            updates made so far, 0 at the first one
-    :math:`T`           ``steps``           updates of the whole run
-    :math:`w`           ``warmup_steps``    updates before the peak; 0 for none
-    ==================  ==================  ========================================
+    ==============  ================  =======================================
+    symbol          code              meaning
+    ==============  ================  =======================================
+    :math:`\alpha`  ``lr``            the learning rate at the peak
+    :math:`t`       ``step``          updates made so far, 0 at the first one
+    :math:`T`       ``steps``         updates of the whole run
+    :math:`w`       ``warmup_steps``  updates before the peak; 0 for none
+    ==============  ================  =======================================
 
     Args:
         lr: At least 0.
@@ -70,7 +70,7 @@ def warmup_cosine(lr: float, step: int, steps: int, warmup_steps: int) -> float:
         warmup_steps: From 0 to ``steps`` - 1.
 
     Returns:
-        The rate of that update: ``lr`` at step w, above 0 at every other wherever ``lr`` is.
+        The learning rate of that update: ``lr`` at step w, and above 0 at every step if ``lr`` is.
 
     Raises:
         ArgumentError: If a number is outside its range.
@@ -103,7 +103,9 @@ def _warmup_steps(share: float, steps: int) -> int:
 
 
 def _rise(share: float) -> str:
-    return f"rise over the first {100 * share:.3g}% of the updates, then fall" if share else "fall"
+    if not share:
+        return "lower the learning rate"
+    return f"raise the learning rate over the first {100 * share:.3g}% of the updates, then lower it"
 
 
 def _check_share(where: str, share: float) -> None:
@@ -113,10 +115,10 @@ def _check_share(where: str, share: float) -> None:
 @final
 @dataclass(frozen=True)
 class WarmupLinear(Schedule):
-    """Warm-up over a share of the run, then a straight line down. See :func:`warmup_linear`."""
+    """Warm up over a share of the run, then lower the learning rate linearly. See :func:`warmup_linear`."""
 
     example: ClassVar[str] = "WarmupLinear(0.1)"
-    neutral: ClassVar[str] = "A rate that ends at 0 has to fall."
+    neutral: ClassVar[str] = "A learning rate that ends at 0 has to fall."
 
     warmup: float = 0.1
 
@@ -129,7 +131,7 @@ class WarmupLinear(Schedule):
 
     @property
     def description(self) -> str:
-        return f"let the learning rate {_rise(self.warmup)} in a line to 0"
+        return f"{_rise(self.warmup)} linearly to 0"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         warm = _warmup_steps(self.warmup, now.steps)
@@ -139,10 +141,10 @@ class WarmupLinear(Schedule):
 @final
 @dataclass(frozen=True)
 class WarmupCosine(Schedule):
-    """Warm-up over a share of the run, then half a cosine wave down. See :func:`warmup_cosine`."""
+    """Warm up over a share of the run, then lower the learning rate along a cosine. See :func:`warmup_cosine`."""
 
     example: ClassVar[str] = "WarmupCosine(0.1)"
-    neutral: ClassVar[str] = "A rate that ends at 0 has to fall."
+    neutral: ClassVar[str] = "A learning rate that ends at 0 has to fall."
 
     warmup: float = 0.1
 
@@ -155,7 +157,7 @@ class WarmupCosine(Schedule):
 
     @property
     def description(self) -> str:
-        return f"let the learning rate {_rise(self.warmup)} along half a cosine wave to 0"
+        return f"{_rise(self.warmup)} along half a cosine wave to 0"
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
         warm = _warmup_steps(self.warmup, now.steps)

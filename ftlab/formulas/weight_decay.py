@@ -1,4 +1,4 @@
-"""Weight decay: the weights shrink by the same factor at every update, apart from the gradient."""
+"""Weight decay: shrink the weights by a factor in every update, independently of the gradient."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from ftlab.rule import Memory, Now, Project, Rule
 
 
 def weight_decay(params: Tensors, rates: Mapping[str, float], strength: float) -> Tensors:
-    r"""Shrink every parameter by a factor that is a little below one.
+    r"""Multiply every parameter by a factor slightly below one.
 
     .. math:: \theta \leftarrow \theta - \alpha\,\lambda\,\theta = (1 - \alpha\lambda)\,\theta
 
-    ==================  ==============  =======================================================
-    symbol              code            meaning
-    ==================  ==============  =======================================================
-    :math:`\theta`      ``params``      the parameters, by name
-    :math:`\alpha`      ``rates``       the learning rates, by name
-    :math:`\lambda`     ``strength``    how strong the pull is; log(2)/(αλ) steps halve a weight
-    ==================  ==============  =======================================================
+    ===============  ============  ==============================================
+    symbol           code          meaning
+    ===============  ============  ==============================================
+    :math:`\theta`   ``params``    the parameters, by name
+    :math:`\alpha`   ``rates``     the learning rates, by name
+    :math:`\lambda`  ``strength``  the strength; log(2)/(αλ) steps halve a weight
+    ===============  ============  ==============================================
 
-    It is *decoupled*: the pull does not pass through the optimizer. Under plain gradient descent that is the same as
-    the gradient of :func:`l2_penalty`; under Adam it is not, since Adam divides a gradient by its own size.
+    It is *decoupled*: the decay does not pass through the optimizer. Under plain gradient descent it equals the
+    gradient of :func:`l2_penalty`. Under Adam it does not, because Adam divides a gradient by its root mean square.
 
     Args:
         params: Tensors by name.
-        rates: Numbers of at least 0 by name. A name without one stays as it is.
+        rates: Numbers of at least 0, by name. A name without a rate is unchanged.
         strength: At least 0; 0 changes nothing.
 
     Returns:
-        New tensors under the same names; what came in is not changed.
+        New tensors under the same names. The inputs are not modified.
 
     Raises:
         ArgumentError: If a rate or ``strength`` is not a number of at least 0.
@@ -44,7 +44,7 @@ def weight_decay(params: Tensors, rates: Mapping[str, float], strength: float) -
         multiplied by the whole learning rate, as in ``torch.optim.AdamW``, not by the schedule alone.
 
     Example:
-        1 - 0.5 · 0.5 = 3/4 of each weight is left.
+        The factor is 1 - 0.5 · 0.5 = 3/4.
 
         >>> weight_decay({"w": torch.tensor([8.0, -4.0])}, {"w": 0.5}, 0.5)
         {'w': tensor([ 6., -3.])}
@@ -62,8 +62,9 @@ def weight_decay(params: Tensors, rates: Mapping[str, float], strength: float) -
 class WeightDecay(Project):
     """Decay the weights after each update, by the learning rate times λ. See :func:`weight_decay`.
 
-    Biases and the gains of normalising modules are left alone, whatever they are called, and so is what was not
-    updated in a step. AdamW decays the weights before it moves them by α·d, this rule after: a difference of α²λ·d.
+    Biases and the gains of normalisation layers are not decayed, whatever their names are, and neither are parameters
+    without a gradient in a step. AdamW decays the weights before its step α·d, this rule after it: a difference of
+    α²λ·d.
     """
 
     example: ClassVar[str] = "WeightDecay(0.01)"
@@ -82,10 +83,10 @@ class WeightDecay(Project):
     @property
     def description(self) -> str:
         what = "every weight" if self.pattern == "*" else f"the weights among {join_patterns(self.pattern)}"
-        return f"shrink {what}, but no bias or gain, by {self.strength:g} times the learning rate of its own size"
+        return f"multiply {what} (no biases, no gains) by 1 minus {self.strength:g} times the learning rate"
 
     def cautions(self, recipe: Sequence[Rule]) -> list[str]:
-        return ["AdamW, Lion and AdaBound have a weight decay of 0.01 of their own; WeightDecay is added to it."]
+        return ["AdamW, Lion and AdaBound already have a weight decay of 0.01; WeightDecay is added to it."]
 
     def start(self, model: nn.Module, batches: Any, loss: Any, now: Now) -> Memory:
         return penalised(model, now.params, self.pattern, "WeightDecay")

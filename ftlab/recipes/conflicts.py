@@ -2,13 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
-from torch import nn
-
-from ftlab.rule import Now, Penalty, Prepare, Project, Rule, Schedule
-
-UPDATES, PER_EPOCH = 1000, 100
-"""The length of the run for which :func:`rate_curve` computes a schedule."""
+from ftlab.rule import Penalty, Prepare, Project, Rule, Schedule, rate_curve
 
 
 def conflicts(plan: Sequence[Rule]) -> list[str]:
@@ -22,31 +16,6 @@ def conflicts(plan: Sequence[Rule]) -> list[str]:
     ['WarmupLinear and WarmupCosine each make the learning rate rise and fall; their factors multiply.']
     """
     return [*_repeated(plan), *_freezing(plan), *_pulling(plan), *_scheduling(plan)]
-
-
-def rate_curve(rule: Schedule) -> list[float]:
-    """Return the learning rate of each of 1000 updates, 100 per epoch, if it is 1 before the schedule.
-
-    The list is empty if the schedule needs a real model.
-
-    >>> from ftlab.formulas.decay import Decay
-    >>> [round(rate, 3) for rate in rate_curve(Decay(0.5, per="epoch"))[::250]]
-    [1.0, 0.25, 0.031, 0.008]
-    """
-    with torch.random.fork_rng([]):  # explaining a recipe must not advance the user's random generator
-        model = nn.Linear(1, 1)
-    params = {name: param.detach() for name, param in model.named_parameters()}
-    rates = dict.fromkeys(params, 1.0)
-    curve: list[float] = []
-    try:
-        memory = rule.start(model, [], None, Now(steps=UPDATES, steps_per_epoch=PER_EPOCH, params=params))
-        for step in range(UPDATES):
-            now = Now(step, UPDATES, PER_EPOCH, params=params, grads=params, rates=rates, origin=params)
-            new, memory = rule.schedule(dict(rates), memory, now)
-            curve.append(max(new.values()))
-    except Exception:  # a user's schedule may need more than this one-layer model
-        return []
-    return curve
 
 
 def _repeated(plan: Sequence[Rule]) -> list[str]:

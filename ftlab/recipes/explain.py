@@ -51,7 +51,7 @@ def explain(recipe: Sequence[Rule | str], optimizer: Any = "adamw") -> str:
         every update, after backward:
           G  ClipNorm(max_norm=1.0)
              g ← g·min(1, 1/‖g‖)
-             Shorten all gradients together to a joint length of at most 1.
+             Rescale all gradients by one factor so that their global norm is at most 1.
         every update, before it:
           α  Decay(gamma=0.9, per='epoch')
              α_e = α·0.9^e
@@ -101,7 +101,7 @@ def equation(plan: Sequence[Rule], optimizer: Any = "adamw") -> str:
     update = f"θ − {rate}·{_optimizer_template(optimizer).format(gradient)}"
     lines = [f"θ ← Π({update})" if Project in present else f"θ ← {update}"]
     before = [rule for rule in plan if isinstance(rule, Prepare)]
-    after = [rule for rule in plan if isinstance(rule, Project | Finish) and type(rule).finish is not Rule.finish]
+    after = [rule for rule in plan if rule.changes_end]
     if before:
         lines.insert(0, f"θ₀ ← {_applied(before, 'θ₀')}")
     if after:

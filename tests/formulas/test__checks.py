@@ -30,5 +30,5 @@ def test_labels_that_are_no_classes_are_refused(labels, said):
 
 def test_weights_of_another_number_of_classes_are_refused():
     check_weights("here", torch.zeros(2, 3), torch.ones(3))
-    with pytest.raises(ArgumentError, match=r"here: weight must have one number a class, shape \(3,\)"):
+    with pytest.raises(ArgumentError, match=r"here: weight must have one number per class, shape \(3,\)"):
         check_weights("here", torch.zeros(2, 3), torch.ones(2))

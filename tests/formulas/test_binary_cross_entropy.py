@@ -95,7 +95,7 @@ def test_shapes_that_do_not_fit_are_refused(logits, labels):
 
 @pytest.mark.parametrize(("low", "high"), [(-0.5, 1), (0, 1.5), (0, 2)])
 def test_labels_outside_zero_to_one_are_refused(low, high):
-    match = f"^binary_cross_entropy: labels must lie from 0 to 1. Got {low:g} to {high:g}. 1 where a label holds"
+    match = f"^binary_cross_entropy: labels must lie from 0 to 1. Got {low:g} to {high:g}. Give 1 where a label applies"
     with pytest.raises(ArgumentError, match=match):
         binary_cross_entropy(torch.zeros(1, 2), torch.tensor([[low, high]]))
 

@@ -121,7 +121,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back():
 
 def test_rule_says_what_it_trains():
     assert BitFit().equation == "θ = θ₀ except the biases and the head"
-    assert "the biases and the head alone" in BitFit().description
+    assert "only the biases and the head" in BitFit().description
     assert "higher learning rate" in BitFit().cautions([])[0]
     assert all(param.requires_grad for param in trained([BitFit()], 1).model.parameters())
 

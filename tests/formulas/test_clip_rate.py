@@ -99,11 +99,11 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_warns_of_schedules_that_act_after_it_and_of_rates_that_are_zero():
     rule, decay = ClipRate(0.0, 1e-4), Decay(0.9, per="epoch")
     assert rule.cautions([decay, rule, SignPrune(0.0)]) == []
-    said = ["Decay acts after ClipRate, so the rate may leave the bounds again."]
+    said = ["Decay acts after ClipRate, so the learning rate may leave the bounds again."]
     assert rule.cautions([rule, decay]) == said
     assert rule.cautions([rule, decay, rule]) == []
     assert ClipRate(1e-6, 1.0).cautions([]) == [
-        "A rate of 0, with which a rule keeps a parameter still, becomes 1e-06."
+        "A learning rate of 0, by which a rule freezes a parameter, becomes 1e-06."
     ]
 
 

@@ -133,7 +133,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_bound_and_warns_of_the_direction():
     assert ClipValue(0.5).equation == "g ← clamp(g, ±0.5)"
-    assert ClipValue(0.5).description == "cut every entry of the gradients down to at most 0.5, up or down"
+    assert ClipValue(0.5).description == "clip every entry of the gradients to ±0.5"
     assert "no bound" in ClipValue(math.inf).description
     assert "changes the gradient's direction" in ClipValue(0.5).cautions([])[0]
     assert ClipValue(math.inf).cautions([]) == []

@@ -206,11 +206,11 @@ def test_a_pattern_chooses_and_one_that_leaves_nothing_to_clip_is_refused():
     far = {name: (param - before[name]).abs().max() > 2e-4 for name, param in state.params.items()}
     assert not any(far[name] for name in far if ".layer.0." in name)
     assert any(far[name] for name in far if ".layer.1." in name)
-    with pytest.raises(ArgumentError, match="match one of two dimensions. Got only classifier.bias"):
+    with pytest.raises(ArgumentError, match="match a parameter of two dimensions. Got only classifier.bias"):
         begun([ClipWeights(0.1, "zero", "classifier.bias")])
     with pytest.raises(ArgumentError, match="pattern 'heads' must match a parameter"):
         begun([ClipWeights(0.1, "zero", "heads")])
-    with pytest.raises(ArgumentError, match="match one that was loaded. Got only head"):
+    with pytest.raises(ArgumentError, match="match a loaded parameter. Got only head"):
         ClipWeights(0.1).start(nn.Identity(), None, None, Now(params={"head": torch.ones(2)}))
 
 
@@ -227,18 +227,15 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_warns_of_what_it_cuts_and_of_rules_that_act_after_it():
     rule, sign = ClipWeights(0.1), SignPrune(0.5)
     assert rule.cautions([sign, rule, ClipNorm(1.0)]) == []
-    after = "SignPrune acts after ClipWeights, so weights may leave the bound again."
+    after = "SignPrune acts after ClipWeights, so weights may exceed the bound again."
     assert rule.cautions([rule, sign]) == [after]
-    assert "first update cuts pretrained weights" in ClipWeights(0.1, "zero").cautions([])[0]
+    assert "first update clips the pretrained weights" in ClipWeights(0.1, "zero").cautions([])[0]
 
 
 def test_rule_tells_its_bound_and_its_centre():
     assert ClipWeights(0.1).equation == "θ ← θ₀ + clamp(θ − θ₀, ±0.1)"
     assert ClipWeights(0.1, "zero").equation == "θ ← clamp(θ, ±0.1)"
-    assert (
-        ClipWeights(0.1).description
-        == "keep every entry of every loaded parameter within 0.1 of the value that was loaded"
-    )
+    assert ClipWeights(0.1).description == "keep every entry of every loaded parameter within 0.1 of its loaded value"
     assert "every weight of two dimensions or more within 0.1 of zero" in ClipWeights(0.1, "zero").description
     assert "the loaded parameters a.*, b within" in ClipWeights(0.1, pattern=("a.*", "b")).description
     assert "the weights a.* within" in ClipWeights(0.1, "zero", "a.*").description

@@ -126,7 +126,7 @@ def test_gradient_is_that_of_finite_differences(batch):
         ),
         (torch.zeros(3, 2), torch.zeros(3, 1).long(), r"labels must be whole numbers.*\(3, 1\) beside \(3, 2\)"),
         (torch.zeros(3, 2), torch.zeros(2).long(), r"Got torch.int64 \(2,\) beside \(3, 2\)"),
-        (torch.zeros(3, 2), torch.zeros(3), r"Got torch.float32 \(3,\) .* the job of binary_cross_entropy"),
+        (torch.zeros(3, 2), torch.zeros(3), r"Got torch.float32 \(3,\) .* use binary_cross_entropy"),
         (torch.zeros(3, 2), torch.zeros(3).int(), r"Got torch.int32 \(3,\) beside \(3, 2\)"),
         (torch.zeros(3, 2), torch.zeros(3).bool(), r"Got torch.bool \(3,\) beside \(3, 2\)"),
         (torch.zeros(0, 2), torch.zeros(0).long(), "labels must hold at least one sample. Got none"),
@@ -150,7 +150,7 @@ def test_smoothing_outside_zero_to_one_is_refused(smoothing):
 @pytest.mark.parametrize("shape", [(3,), (1,), (2, 1)])
 def test_weights_that_are_not_one_a_class_are_refused(shape):
     with pytest.raises(
-        ArgumentError, match=r"cross_entropy: weight must have one number a class, shape \(2,\). Got shape"
+        ArgumentError, match=r"cross_entropy: weight must have one number per class, shape \(2,\). Got shape"
     ):
         cross_entropy(ODDS, LABELS, weight=torch.ones(shape))
 

@@ -154,11 +154,11 @@ def test_an_alpha_outside_0_to_1_is_refused(alpha):
 
 
 MUTANTS = (
-    ("temperature**2 * distance", "distance"),
-    ("wanted.exp() * (wanted - found)", "found.exp() * (found - wanted)"),
-    ("found = (student / temperature)", "found = student"),
+    ("temperature**2 * divergence", "divergence"),
+    ("target.exp() * (target - logs)", "logs.exp() * (logs - target)"),
+    ("logs = (student / temperature)", "logs = student"),
     ("(1 - alpha) * entropy", "entropy"),
     ("teacher.detach().to(student)", "teacher.to(student)"),
-    ("distance) / len(labels)", "distance / student.shape[1]) / len(labels)"),
+    ("divergence) / len(labels)", "divergence / student.shape[1]) / len(labels)"),
     ('    check_labels("distill", student, labels)\n', ""),
 )

@@ -174,12 +174,12 @@ def test_a_decay_too_long_for_the_run_is_mentioned(mentioned):
     EMA(0.0).start(None, [], None, Now(steps=5))
     assert mentioned() == ""
     EMA(0.999).start(None, [], None, Now(steps=301))  # 0.999^300 = 0.74, ln ½/ln 0.999 = 693
-    said = "EMA: decay 0.999 halves the past in 693 updates; in 301 updates the average keeps 74% of the weights after"
+    said = "EMA: decay 0.999 has a half-life of 693 updates; after 301 updates the weights after the first one still make up 74%"
     assert said in mentioned()
     EMA(0.5).start(None, [], None, Now(steps=3))
-    assert "halves the past in 1 updates; in 3 updates the average keeps 25%" in mentioned()
+    assert "half-life of 1 updates; after 3 updates the weights after the first one still make up 25%" in mentioned()
     EMA(1.0).start(None, [], None, Now(steps=9))
-    assert "halves the past in no number of updates; in 9 updates the average keeps 100%" in mentioned()
+    assert "half-life of inf updates; after 9 updates the weights after the first one still make up 100%" in mentioned()
 
 
 def test_parameters_that_are_gone_at_the_end_are_mentioned(mentioned):
@@ -203,9 +203,9 @@ def test_rule_tells_its_decay_and_warns_of_a_rule_that_it_overwrites():
     rule = EMA(0.9)
     assert rule.cautions([]) == rule.cautions([rule]) == rule.cautions([Interpolate(0.5), rule]) == []
     assert rule.cautions([rule, Interpolate(0.5)]) == [
-        "EMA sets its average last, which overwrites the work of Interpolate: list EMA after it."
+        "EMA loads its average last, which overwrites the result of Interpolate: list EMA after it."
     ]
-    assert "overwrites the work of MagnitudePrune" in rule.cautions([rule, MagnitudePrune(0.5)])[0]
+    assert "overwrites the result of MagnitudePrune" in rule.cautions([rule, MagnitudePrune(0.5)])[0]
     state, other = begun([Interpolate(0.5), EMA(0.5)]), begun([EMA(0.5)])
     for one in (state, other):
         go_on(one, 3)
@@ -219,7 +219,7 @@ MUTANTS = (
     ("torch.lerp(mean[name], param, 1 - decay)", "torch.lerp(mean[name], param, decay)"),
     ("torch.lerp(mean[name], param, 1 - decay)", "torch.lerp(mean[name], param, 1 - decay**2)"),
     ("else param.clone()", "else torch.zeros_like(param)"),
-    ("param.copy_(memory[name])", "pass"),
+    ('load_average("EMA", model, memory)', "model"),
     ("return {}, ema(memory, params, self.decay)", "return memory, ema(memory, params, self.decay)"),
     ("self.decay ** (now.steps - 1)", "self.decay**now.steps"),
 )

@@ -140,7 +140,7 @@ def test_labels_that_do_not_fit_are_refused(logits, labels, match):
 
 
 def test_one_class_is_refused():
-    with pytest.raises(ArgumentError, match=r"^focal: logits must have two columns at least. Got \(3, 1\). One class"):
+    with pytest.raises(ArgumentError, match=r"^focal: logits must have at least two columns. Got \(3, 1\). Give one"):
         focal(torch.zeros(3, 1), torch.zeros(3).long())
 
 
@@ -155,7 +155,7 @@ def test_a_gamma_below_0_is_refused(gamma):
 
 @pytest.mark.parametrize("shape", [(3,), (1,), (2, 1)])
 def test_weights_that_are_not_one_a_class_are_refused(shape):
-    with pytest.raises(ArgumentError, match=r"focal: weight must have one number a class, shape \(2,\). Got shape"):
+    with pytest.raises(ArgumentError, match=r"focal: weight must have one number per class, shape \(2,\). Got shape"):
         focal(ODDS, LABELS, 2.0, torch.ones(shape))
 
 
@@ -173,9 +173,9 @@ def test_the_loss_of_a_model_is_the_formula_of_its_logits(batch):
 
 
 MUTANTS = (
-    ("(gamma * doubt).exp()", "(gamma * logs).exp()"),
+    ("(gamma * log_other).exp()", "(gamma * logs).exp()"),
     ("masked_fill(true, -math.inf)", "masked_fill(~true, -math.inf)"),
-    ("gamma * doubt", "2.0 * doubt"),
+    ("gamma * log_other", "2.0 * log_other"),
     ("logsumexp(dim=1, keepdim=True)", "amax(dim=1, keepdim=True)"),
     ("/ weights[labels].sum()", "/ len(labels)"),
     ("return -(weights * true", "return -(true"),

@@ -76,9 +76,9 @@ def test_what_is_tied_is_frozen_with_it():
 
 def test_rule_tells_its_patterns_in_words():
     assert Freeze(("a.*", "b")).equation == "θ[a.*, b] = θ₀"
-    assert Freeze(("a.*", "b")).description == "keep a.*, b as it is at the start"
+    assert Freeze(("a.*", "b")).description == "freeze a.*, b"
     assert Freeze(()).equation == "θ = θ"
-    assert Freeze(()).description == "keep nothing as it is at the start"
+    assert Freeze(()).description == "freeze nothing"
 
 
 def test_everything_frozen_is_refused():

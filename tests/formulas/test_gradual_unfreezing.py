@@ -144,7 +144,7 @@ def test_a_run_that_ends_before_all_learn_is_mentioned(mentioned):
     begun([GradualUnfreezing(0.0)])
     assert mentioned() == ""
     begun([GradualUnfreezing(1.0)])
-    assert "GradualUnfreezing: 3 of 4 groups will learn; the run is too short." in mentioned()
+    assert "GradualUnfreezing: the run is too short: it will train 3 of 4 groups." in mentioned()
 
 
 @pytest.mark.parametrize("bad", [-1, math.nan, math.inf, "1", None, True])
@@ -176,11 +176,13 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_when_a_group_joins_and_what_may_move_those_that_wait():
     assert GradualUnfreezing(2).equation == "g_k ← none while k ≤ D − 1 − ⌊epochs/2⌋"
     assert GradualUnfreezing(0).equation == "g ← g"
-    assert "with every epoch the next" in GradualUnfreezing().description
-    assert "with every 0.5 epochs the next" in GradualUnfreezing(0.5).description
-    assert "everything learn from the start" in GradualUnfreezing(0).description
+    assert "the next layer below after every epoch" in GradualUnfreezing().description
+    assert "the next layer below after every 0.5 epochs" in GradualUnfreezing(0.5).description
+    assert "train everything from the start" in GradualUnfreezing(0).description
     recipe = [GradualUnfreezing(), SoftThreshold(0.1)]
-    assert GradualUnfreezing().cautions(recipe) == ["SoftThreshold may move layers that GradualUnfreezing still holds."]
+    assert GradualUnfreezing().cautions(recipe) == [
+        "SoftThreshold may move layers that GradualUnfreezing still freezes."
+    ]
     assert GradualUnfreezing().cautions([PriorDecay(0.1)]) == []  # what waits is where PriorDecay pulls to
     assert GradualUnfreezing().cautions([GradualUnfreezing()]) == []
     assert GradualUnfreezing(0).cautions(recipe) == []

@@ -101,8 +101,8 @@ def test_a_model_without_a_head_is_refused():
 def test_rule_warns_of_what_it_makes_wait_and_of_what_moves_the_body():
     rule = HeadFirst(1.0)
     said = rule.cautions([LoRA(), rule, PriorDecay(0.1), SoftThreshold(0.1)])
-    assert [one.split()[1] for one in said] == ["lets", "may", "never"]
-    assert said[1] == "SoftThreshold may move the body that HeadFirst still holds."
+    assert [one.split()[1] for one in said] == ["also", "may", "never"]
+    assert said[1] == "SoftThreshold may move the body that HeadFirst still freezes."
     assert rule.cautions([rule]) == ["HeadFirst(1.0) never trains the body: it is a linear probe."]
     assert HeadFirst(0.5).cautions([HeadFirst(0.5)]) == HeadFirst(0.0).cautions([SoftThreshold(0.1)]) == []
 

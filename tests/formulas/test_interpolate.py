@@ -10,6 +10,10 @@ from torch import nn
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
+from ftlab.formulas.child_tuning import ChildTuningD
+from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.gradual_unfreezing import GradualUnfreezing
+from ftlab.formulas.head_first import HeadFirst
 from ftlab.formulas.interpolate import Interpolate, interpolate
 from ftlab.models.load import Pretrained
 from ftlab.recipes.parse import parse
@@ -98,7 +102,7 @@ def test_dtype_device_and_shape_are_kept(ends, dtype, device):
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, math.inf, "0.5", None, True])
 def test_an_alpha_that_cannot_be_meant_is_refused(ends, alpha):
-    match = ": alpha must be a number at least 0 and at most 1. Got .* 0.5 is usual, 1 keeps what was trained"
+    match = ": alpha must be a number at least 0 and at most 1. Got .* 0.5 is usual, 1 keeps the trained weights"
     with pytest.raises(ArgumentError, match=f"^interpolate{match}"):
         interpolate(*ends, alpha)
     with pytest.raises(ArgumentError, match=f"^Interpolate{match}"):
@@ -148,11 +152,11 @@ def test_parameters_that_are_gone_at_the_end_are_mentioned(mentioned):
     memory = {"weight": torch.zeros(2, 2), "gone": torch.zeros(1)}
     Interpolate(0.0).finish(net, memory)
     assert torch.equal(net.weight, torch.zeros(2, 2))
-    assert "Interpolate: 1 parameters are no longer there and stay as trained" in mentioned()
+    assert "Interpolate: 1 parameters are no longer there and keep their trained values" in mentioned()
 
 
 def test_a_run_that_trains_nothing_that_was_loaded_is_refused():
-    with pytest.raises(ArgumentError, match="Interpolate: model must train parameters that were loaded. Got none"):
+    with pytest.raises(ArgumentError, match="Interpolate: model must train loaded parameters. Got none"):
         Interpolate(0.5).start(nn.Linear(1, 1), [], None, Now(params={"a": torch.ones(1)}, origin={"b": torch.ones(1)}))
 
 
@@ -166,15 +170,12 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 
 def test_rule_tells_the_point_and_warns_of_a_new_head():
-    @dataclasses.dataclass(frozen=True)
-    class HeadFirst(Finish):
-        def finish(self, model, memory):
-            return model
-
     assert Interpolate(0.25).equation == "θ* = 0.75·θ₀ + 0.25·θ_T"
     assert "25% of the way" in Interpolate(0.25).description
     assert "A new head has no θ₀" in Interpolate().cautions([Interpolate()])[0]
-    assert Interpolate().cautions([HeadFirst(), Interpolate()]) == Interpolate(1.0).cautions([]) == []
+    for rule in (HeadFirst(0.3), GradualUnfreezing()):
+        assert Interpolate().cautions([rule, Interpolate()]) == Interpolate(1.0).cautions([]) == []
+    assert Interpolate().cautions([ChildTuningD(), ClipNorm(), Interpolate()]) != []
 
 
 MUTANTS = (
@@ -183,4 +184,6 @@ MUTANTS = (
     ("else param.clone()", "else param"),
     ("for name in now.params if name in now.origin}", "for name in now.origin}"),
     ("params[name].copy_(tensor)", "pass"),
+    ("and rule.freezes and", "and"),
+    (" and not isinstance(rule, Project)\n", "\n"),
 )

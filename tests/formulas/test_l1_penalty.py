@@ -182,8 +182,8 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_strength_and_that_it_makes_no_zeros():
     assert L1Penalty(0.5).equation == "Ω = 0.5·Σ|θ|"
-    assert "add 0.5 times the size of every weight" in L1Penalty(0.5).description
-    assert "among a.*, b," in L1Penalty(0.5, ("a.*", "b")).description
+    assert "add 0.5 times the absolute value of every weight" in L1Penalty(0.5).description
+    assert "among a.*, b (no" in L1Penalty(0.5, ("a.*", "b")).description
     assert "makes almost no exact zeros" in L1Penalty(0.5).cautions([])[0]
 
 
@@ -195,5 +195,5 @@ MUTANTS = (
     ("for name in memory if self.strength}", "for name in memory}"),
     ("penalised(model, now.params, self.pattern", "penalised(model, now.params, '*'"),
     ('penalised(model, now.params, self.pattern, "L1Penalty")', "list(now.params)"),
-    ("at_least=0)\n    sizes", "at_least=-1)\n    sizes"),
+    ("at_least=0)\n    norms", "at_least=-1)\n    norms"),
 )

@@ -178,7 +178,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_factor_and_has_no_cautions():
     assert LayerwiseDecay(0.8).equation == "α_k ← α_k·0.8^(layers above k)"
-    assert "every layer below 0.8 times that of the one above" in LayerwiseDecay(0.8).description
+    assert "each layer below 0.8 times the rate of the layer above" in LayerwiseDecay(0.8).description
     assert LayerwiseDecay(0.8).cautions([]) == []
 
 

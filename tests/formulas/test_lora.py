@@ -187,7 +187,7 @@ def test_two_of_them_on_different_modules_are_trained_merged_and_let_go_and_on_t
     merged = finish(state).eval()
     torch.testing.assert_close(logits_of(merged, batch(0)), unmerged, atol=1e-5, rtol=0)
     assert all(param.requires_grad for param in merged.parameters())
-    with pytest.raises(ArgumentError, match="targets must be linear modules.*each of them in one LoRA only"):
+    with pytest.raises(ArgumentError, match="targets must be linear modules.*each in one LoRA only"):
         begun([LoRA(targets="query"), LoRA(targets=("query", "value"))])
 
 
@@ -238,8 +238,8 @@ def test_the_factors_are_left_on_the_model_those_of_an_earlier_run_not():
 
 def test_rule_tells_its_modules_and_its_rate():
     assert LoRA(rank=4).equation == "W = W₀ + 2·B·A,  rank 4"
-    assert "in place of the modules query, value, an addition of rank 8" in LoRA(targets=("query", "value")).description
-    assert "the modules query, an" in LoRA(targets="query").description
+    assert "an update of rank 8 to the modules query, value" in LoRA(targets=("query", "value")).description
+    assert "the modules query, and the head" in LoRA(targets="query").description
     assert "4e-4 to 5e-4" in LoRA().cautions([])[0]
     for rule in (LoRA(targets="query"), LoRA(2, 4.0, 0.5, ("query", "key"))):
         assert parse(repr(rule)) == rule
@@ -286,9 +286,10 @@ MUTANTS = (
     ('requires_grad_("lora_" in name or', 'requires_grad_("lora_A" in name or'),
     ("or id(param) in trained)", "or id(param) not in trained)"),
     ("                freeze_params([param])\n", "                pass\n"),
-    ("and id(param) not in new:", "and True:"),
-    ("fan_in_fan_out=turned", "fan_in_fan_out=not turned"),
-    ("if len(linear) < len(found) or not all(", "if not all("),
+    ("not in name and id(param) not in head:", "not in name:"),
+    ("for name in (*outside, *new)}", "for name in outside}"),
+    ("fan_in_fan_out=transposed", "fan_in_fan_out=not transposed"),
+    ("if len(linear) < len(matching) or not all(", "if not all("),
     ("for name in linear) for end in ends)", "for name in linear) for end in ends[:1])"),
     ('f".{name}".endswith(tuple(ends))', "name.endswith(tuple(end[1:] for end in ends))"),
     ("        unfreeze_params(model)\n", ""),

@@ -1,4 +1,4 @@
-"""Magnitude prune: by hand, against torch's own pruning and numpy, its schedule, and its life in a training."""
+"""Magnitude prune: by hand, against torch's own pruning and numpy, and its life in a training."""
 
 import dataclasses
 import math
@@ -11,7 +11,8 @@ from torch.nn.utils import prune
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on, model as small_bert, trained
-from ftlab.formulas.magnitude_prune import MagnitudePrune, cubic_sparsity, magnitude_prune
+from ftlab.formulas.cubic_sparsity import cubic_sparsity
+from ftlab.formulas.magnitude_prune import MagnitudePrune, magnitude_prune
 from ftlab.parameters import matrices
 from ftlab.recipes.parse import parse
 from ftlab.rule import Project
@@ -128,42 +129,6 @@ def test_dtype_and_shape_are_kept_and_the_gradient_is_the_mask(params, dtype):
     assert torch.autograd.gradcheck(lambda w: magnitude_prune({"w": w}, 0.5)["w"], given)
 
 
-def test_sparsity_grows_by_the_cubic_worked_by_hand():
-    # begin 20 and end 60 of 100: at 30 a quarter is done, (3/4)³ = 27/64 is left, so 0.64·(1 − 27/64) = 0.37
-    found = [cubic_sparsity(step, 100, 0.64, 0.2, 0.6) for step in (0, 20, 30, 40, 60, 100)]
-    assert found == pytest.approx([0, 0, 0.37, 0.64 * 7 / 8, 0.64, 0.64], abs=1e-15)
-    assert found[-1] == found[-2] == 0.64
-
-
-def test_sparsity_stays_within_its_range_however_begin_and_end_are_rounded():
-    chance = np.random.default_rng(0)
-    for begin, end in np.sort(chance.random((300, 2)), axis=1):
-        steps = int(chance.integers(1, 400))
-        found = [cubic_sparsity(step, steps, 0.9, float(begin), float(end)) for step in range(steps + 1)]
-        assert found == sorted(found)
-        assert (found[0], found[-1]) == (0.0, 0.9)
-    begin = 3 * 0.1  # a little more than 0.3
-    assert cubic_sparsity(3, 10, 0.9, begin, 0.7) == cubic_sparsity(3, 10, 0.9, 0.3, 0.7) == 0
-
-
-def test_schedule_equals_the_kept_share_of_sanh_and_others():
-    # they write what is kept: v_f + (v_i − v_f)(1 − (t − t_i)/(T − t_f − t_i))³, with v_i = 1
-    for step in range(201):
-        ended, began = step >= 140, step <= 20
-        left = 0.0 if ended else 1.0 if began else (1 - (step - 20) / 120) ** 3
-        assert 1 - cubic_sparsity(step, 200, 0.85, 0.1, 0.7) == pytest.approx(0.15 + 0.85 * left, abs=1e-12)
-
-
-@pytest.mark.parametrize(("begin", "end"), [(0.0, 1.0), (0.1, 0.7), (0.5, 0.5), (1.0, 1.0), (0.0, 0.0)])
-def test_sparsity_never_falls_and_ends_at_the_final_one(begin, end):
-    found = [cubic_sparsity(step, 37, 0.9, begin, end) for step in range(38)]
-    assert found == sorted(found)
-    assert found[-1] == 0.9
-    assert all(0 <= one <= 0.9 for one in found)
-    assert all(one == 0 for step, one in enumerate(found) if step < begin * 37)
-    assert all(one == 0.9 for step, one in enumerate(found) if step >= end * 37)
-
-
 @pytest.mark.parametrize("sparsity", [-0.1, 1.01, math.nan, "0.5", None, True])
 def test_a_sparsity_that_cannot_be_meant_is_refused(params, sparsity):
     match = ": sparsity must be a number at least 0 and at most 1. Got .* 0.5 is a first try, 0 switches it off"
@@ -181,11 +146,6 @@ def test_other_arguments_that_cannot_be_meant_are_refused(params):
     for begin, end, said in ((-0.1, 0.5, "begin must"), (0.6, 0.5, "end must be a number at least 0.6"), (0, 2, "end")):
         with pytest.raises(ArgumentError, match=f"^MagnitudePrune: {said}"):
             MagnitudePrune(0.5, begin=begin, end=end)
-        with pytest.raises(ArgumentError, match=f"^cubic_sparsity: {said}"):
-            cubic_sparsity(1, 10, 0.5, begin, end)
-    for step, steps, final, said in ((-1, 10, 0.5, "step"), (1, 0, 0.5, "steps"), (1, 10, 1.5, "final")):
-        with pytest.raises(ArgumentError, match=f"^cubic_sparsity: {said} must"):
-            cubic_sparsity(step, steps, final, 0.1, 0.7)
 
 
 def test_rule_chooses_the_matrices_of_the_layers_alone():
@@ -279,8 +239,6 @@ MUTANTS = (
     ("{name: param.abs() for name, param in params.items()}", "params"),
     ('sparsity, together=scope == "global")', '1 - sparsity, together=scope == "global")'),
     ('sparsity, together=scope == "global")', "sparsity, together=True)"),
-    ("(1 - progress) ** 3)", "(1 - progress) ** 2)"),
-    ("if step >= end * steps:", "if step > end * steps + 1:"),
     ("cubic_sparsity(now.step + 1, now.steps,", "cubic_sparsity(now.step, now.steps,"),
     ("matrices(model, layers=True)", "matrices(model)"),
     (">= self.sparsity / RENEWALS", "> 0"),

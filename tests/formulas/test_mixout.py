@@ -168,7 +168,7 @@ def test_dtype_device_and_shape_are_kept(weights, dtype, device):
 @pytest.mark.parametrize("probability", [-0.1, 1, 1.5, math.nan, "0.9", None, True])
 def test_a_probability_that_cannot_be_meant_is_refused(weights, probability):
     match = (
-        ": probability must be a number at least 0 and less than 1. Got .* 0.9 is usual, 0 switches it off; at 1 noth"
+        ": probability must be a number at least 0 and less than 1. Got .* 0.9 is usual, 0 switches it off; with 1 noth"
     )
     with pytest.raises(ArgumentError, match=f"^mixout{match}"):
         mixout(*weights, probability)
@@ -357,11 +357,11 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_what_it_does_and_warns():
     assert Mixout(0.75).equation == "W̃ = W₀ + M⊙(W − W₀)/0.25,  M ~ Bernoulli(0.25)"
-    assert "every linear module with the loaded weights for 90%" in Mixout(0.9).description
+    assert "the loaded weights of every linear module for 90%" in Mixout(0.9).description
     assert "among a.*" in Mixout(0.9, "a.*").description
     assert Mixout(0.0).cautions([Mixout(0.0)]) == []
     assert "own dropout on" in Mixout(0.9).cautions([Mixout(0.9)])[0]
-    assert "the later one alone acts" in Mixout(0.9).cautions([Mixout(0.9), Mixout(0.1)])[0]
+    assert "only the later one acts" in Mixout(0.9).cautions([Mixout(0.9), Mixout(0.1)])[0]
 
 
 MUTANTS = (

@@ -9,7 +9,8 @@ import torch
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import STEPS, begun, go_on, trained
-from ftlab.formulas.magnitude_prune import cubic_sparsity, magnitude_prune
+from ftlab.formulas.cubic_sparsity import cubic_sparsity
+from ftlab.formulas.magnitude_prune import magnitude_prune
 from ftlab.formulas.movement_prune import MovementPrune, movement_prune, movement_scores
 from ftlab.formulas.sign_prune import SignPrune
 from ftlab.recipes.parse import parse
@@ -218,7 +219,7 @@ def test_rule_tells_what_it_does_and_wants_to_be_last():
     assert rule.description.endswith("from 10% to 70% of the run, up to 50%")
     assert "of all chosen matrices together" in MovementPrune(0.5, "global").description
     assert rule.cautions([SignPrune(0.1), rule]) == rule.cautions([]) == []
-    assert "what SignPrune changes after it" in rule.cautions([rule, SignPrune(0.1)])[0]
+    assert "counts a change by SignPrune as a part of the next update" in rule.cautions([rule, SignPrune(0.1)])[0]
 
 
 MUTANTS = (
@@ -228,8 +229,8 @@ MUTANTS = (
     ('memory["scores"], memory["dense"], now.grads)', 'memory["scores"], now.params, now.grads)'),
     ("torch.where(mask, new, old + new)", "new"),
     ("torch.where(mask, new, old + new)", "old + new"),
-    ("(1 - progress) ** 3)", "(1 - progress))"),
+    ("cubic_sparsity(updates, now.steps,", "cubic_sparsity(now.step, now.steps,"),
     ("matrices(model, layers=True)", "matrices(model)"),
     ("params[name].masked_fill_(~mask, 0)", "pass"),
-    ("sparsity > 0 and (made %", "sparsity > 0 and made < now.steps and (made %"),
+    ("sparsity > 0 and (updates %", "sparsity > 0 and updates < now.steps and (updates %"),
 )

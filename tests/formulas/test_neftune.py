@@ -162,7 +162,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_strength():
     assert NEFTune(5.0).equation == "X ← X + 5/√(L·d)·ε,  ε ~ U(±1)"
-    assert "strength 5 to the embedded tokens while training" in NEFTune(5.0).description
+    assert "strength 5 to the embedded tokens during training" in NEFTune(5.0).description
 
 
 MUTANTS = (

@@ -158,12 +158,12 @@ def test_rule_tells_its_numbers_and_warns_of_a_missing_split_and_of_other_schedu
         rule.description == "multiply the learning rate by 0.5 after 3 epochs in a row without a better validation loss"
     )
     assert "after an epoch without" in Plateau(0.5, 0).description
-    alone = ["Plateau never acts where there is no validation split."]
+    alone = ["Plateau needs a validation split; without one it never acts."]
     assert rule.cautions([rule]) == alone
     decay = Decay(0.9, per="epoch")
     assert rule.cautions([rule, decay]) == [
         *alone,
-        "A loss that stands still because of Decay counts as a plateau too.",
+        "A loss that stops improving because of Decay also counts as a plateau.",
     ]
 
 

@@ -155,7 +155,7 @@ def test_the_loss_of_a_model_is_the_formula_of_two_passes_with_different_dropout
 
 MUTANTS = (
     ("(p - q)).sum() / 2", "(p - q)).sum()"),
-    ("(entropy + alpha * disagreement) / len(labels)", "entropy / len(labels) + alpha * disagreement"),
+    ("(entropy + alpha * divergence) / len(labels)", "entropy / len(labels) + alpha * divergence"),
     ("(true * q).sum()) / 2", "(true * q).sum())"),
     ("((p.exp() - q.exp()) * (p - q))", "(p.exp() * (p - q))"),
     ("-((true * p).sum() + (true * q).sum())", "-((true * p).sum() + (true * p).sum())"),

@@ -214,16 +214,16 @@ def test_a_pull_beyond_its_end_and_a_midpoint_beyond_the_run_are_mentioned(menti
     RecAdam(5000.0).project(params, None, Now(rates={"w": 1e-15}, origin=params))
     assert mentioned() == ""
     RecAdam().start(None, [], None, Now(steps=100))
-    assert "RecAdam: at the last of 100 updates λ is 3.1e-07: lower midpoint to let it learn" in mentioned()
+    assert "RecAdam: at the last of 100 updates λ is only 3.1e-07: lower the midpoint" in mentioned()
     for lr, said in (
-        (3e-4, "1.5: above 1 it ends at the loaded weights.\n"),
-        (1e-3, "5: above 1 it ends at the load"),
+        (3e-4, "1.5: above 1 the pull stops at θ₀.\n"),
+        (1e-3, "5: above 1 the pull stops at θ₀; the p"),
     ):
         rates, _ = RecAdam().schedule({"w": lr}, False, Now(origin=params))
         _, memory = RecAdam().project(params, False, Now(rates=rates, origin=params))
         assert memory is True
-        assert f"RecAdam: rate times pull is {said}" in mentioned()
-    assert mentioned().count("from 2 on the paper's never comes back") == 1
+        assert f"RecAdam: learning rate times pull is {said}" in mentioned()
+    assert mentioned().count("the paper's update diverges from 2 on") == 1
 
 
 def test_a_pull_that_grows_too_strong_after_the_warm_up_is_mentioned_once(mentioned):
@@ -257,16 +257,16 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_numbers_and_warns_where_it_stands_as_the_only_schedule():
     rule = RecAdam(100.0, 0.5, 20)
     assert rule.equation == "α ← λ·α,  θ ← θ − α(1−λ)·100·(θ−θ₀),  λ = 1/(1+exp(−0.5(t−20)))"
-    assert "with pull 100, and let them go around update 20" in rule.description
+    assert "with strength 100, and release them around update 20" in rule.description
     assert rule.cautions([rule, WarmupLinear()]) == rule.cautions([Decay(0.9, "epoch"), rule]) == []
-    assert "name WarmupLinear() beside it" in rule.cautions([rule])[0]
+    assert "add WarmupLinear()" in rule.cautions([rule])[0]
 
 
 MUTANTS = (
     ("steepness * (midpoint - step)", "steepness * (step - midpoint)"),
     ("rates[name] * (1 - share) * pull)", "rates[name] * share * pull)"),
     ("min(1.0, rates[name]", "min(2.0, rates[name]"),
-    ("torch.lerp(params[name], origin[name], way)", "torch.lerp(origin[name], params[name], way)"),
+    ("torch.lerp(params[name], origin[name], pulled)", "torch.lerp(origin[name], params[name], pulled)"),
     ("name: lr / share for", "name: lr for"),
     ("lr * share if name in now.origin else lr for", "lr * share for"),
     ("if beyond and not memory:", "if beyond and now.step == 0:"),

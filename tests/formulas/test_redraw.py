@@ -214,7 +214,7 @@ def test_a_number_of_layers_that_cannot_be_meant_is_refused(layers):
 
 def test_more_layers_than_there_are_and_a_spread_below_zero_are_refused():
     with pytest.raises(
-        ArgumentError, match="RedrawTop: layers must be at most 2, which the model has. Got 3. To train from"
+        ArgumentError, match="RedrawTop: layers must be at most 2, the number of layers of the model. Got 3. Use Redraw"
     ):
         RedrawTop(3).prepare(small_bert(), Now())
     with pytest.raises(ArgumentError, match="RedrawTop: std must be a number at least 0. Got -1"):

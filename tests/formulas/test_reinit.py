@@ -187,14 +187,14 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_how_far_the_noise_reaches():
     assert Reinit(0.15).equation == "θ₀ ← θ₀ + ε,  ε ~ U(±0.075)·std(θ₀)"
-    assert Reinit(0.15).description.startswith("add noise to every parameter: uniform, at most 0.075")
+    assert Reinit(0.15).description.startswith("add noise to every parameter: uniform, within ±0.075")
     assert "the parameters *.bias" in Reinit(0.15, "*.bias").description
 
 
 MUTANTS = (
     ("- 0.5", ""),
-    ("scale * spread * noise", "scale * noise"),
+    ("scale * std * noise", "scale * noise"),
     ("torch.rand(param.shape", "torch.randn(param.shape"),
-    ("scale * spread * noise", "scale * spread * noise.abs()"),
+    ("scale * std * noise", "scale * std * noise.abs()"),
     ("if param.numel() > 1 else param.new_zeros(())", ""),
 )

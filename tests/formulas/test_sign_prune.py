@@ -142,7 +142,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_warns_that_it_does_not_prune_and_tells_its_strength():
     assert "makes no zeros and removes no parameters: it is a sign step" in SignPrune(1e-5).cautions([])[0]
     assert SignPrune(0.5).equation == "θ ← θ − 0.5·sign(∇J)"
-    assert "by 0.5 against the gradient's sign" in SignPrune(0.5).description
+    assert "by 0.5 against the sign of the gradient" in SignPrune(0.5).description
 
 
 MUTANTS = (

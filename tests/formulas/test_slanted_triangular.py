@@ -141,9 +141,9 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 def test_rule_tells_its_triangle_and_has_no_cautions():
     rule = SlantedTriangular(0.25, 8)
     assert rule.equation == "α_t = α·(1 + p·(8 − 1))/8,  p = t/w, then 1 − (t−w)/(T−w)"
-    assert "from 1/8 of the learning rate to the whole over the first 25% of the updates" in rule.description
+    assert "from 1/8 of its peak to the peak over the first 25% of the updates" in rule.description
     assert "first 2.5% of" in SlantedTriangular(0.025).description
-    assert SlantedTriangular(0.0, 8).description == "fall in a line to 1/8 of the learning rate"
+    assert SlantedTriangular(0.0, 8).description == "lower the learning rate linearly to 1/8 of its peak"
     assert rule.cautions([]) == []
 
 

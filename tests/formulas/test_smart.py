@@ -168,15 +168,15 @@ def test_numbers_of_the_loss_are_refused_before_work_starts():
     ("clean", "noise"), [((2, 3), (3, 5)), ((3,), (3, 5)), ((3, 2), (3,)), ((0, 2), (0, 5)), ((2, 2, 2), (2, 5))]
 )
 def test_shapes_that_do_not_fit_are_refused(clean, noise):
-    with pytest.raises(ArgumentError, match=r"^smart: noise must have one entry a row of clean.* Got \("):
+    with pytest.raises(ArgumentError, match=r"^smart: noise must have one entry for each row of clean.* Got \("):
         smart(lambda delta: delta, torch.zeros(clean), torch.zeros(noise))
 
 
 MUTANTS = (
     (".clamp(-radius, radius)", ""),
-    ("grad / greatest, 0.0", "grad, 0.0"),
+    ("grad / largest, 0.0", "grad, 0.0"),
     ("+ step * direction", "- step * direction"),
-    ("direction = torch.where(greatest > 0, grad / greatest, 0.0)", "direction = grad / greatest"),
+    ("direction = torch.where(largest > 0, grad / largest, 0.0)", "direction = grad / largest"),
     ("- q)).sum() / len(p)", "- q)).sum()"),
     ("radius)), clean)", "radius)), clean.detach())"),
     ("(start.detach() + step", "(step"),

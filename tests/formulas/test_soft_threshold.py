@@ -197,8 +197,8 @@ def test_rule_tells_its_strength_and_what_it_moves():
 
 
 MUTANTS = (
-    ("param - param.clamp(-each[name], each[name])", "param - each[name] * param.sign()"),
-    ("param - param.clamp(-each[name], each[name])", "param.clamp(-each[name], each[name])"),
+    ("param - param.clamp(-by_name[name], by_name[name])", "param - by_name[name] * param.sign()"),
+    ("param - param.clamp(-by_name[name], by_name[name])", "param.clamp(-by_name[name], by_name[name])"),
     ("else param.clone()", "else param"),
     ("self.strength * now.rates[name]", "self.strength"),
     ("for name in memory if name in now.grads}", "for name in memory}"),

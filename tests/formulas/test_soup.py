@@ -94,7 +94,7 @@ def test_sets_that_do_not_fit_together_are_refused(sets):
 MUTANTS = (
     (".mean(0)", ".sum(0)"),
     (".mean(0)", ".median(0).values"),
-    ("for one in sets])", "for one in sets[:2]])"),
-    ("one.keys() ^ sets[0].keys()", "one.keys() - sets[0].keys()"),
-    ("if one[name].shape != sets[0][name].shape", "if one[name].ndim != sets[0][name].ndim"),
+    ("for params in sets])", "for params in sets[:2]])"),
+    ("params.keys() ^ sets[0].keys()", "params.keys() - sets[0].keys()"),
+    ("if params[name].shape != sets[0][name].shape", "if params[name].ndim != sets[0][name].ndim"),
 )

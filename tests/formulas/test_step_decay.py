@@ -51,7 +51,7 @@ def test_stairs_of_one_epoch_are_the_decay_per_epoch():
         ((0.1, math.nan, 1, 1), "gamma must be a number greater than 0. Got nan"),
         ((0.1, 0.9, -1, 1), "epoch must be a whole number of at least 0. Got -1. Count the epochs from 0"),
         ((0.1, 0.9, 1.5, 1), "epoch must be a whole number of at least 0. Got 1.5"),
-        ((0.1, 0.9, 1, 0), "every must be a whole number of at least 1. Got 0. 1 is a stair an epoch"),
+        ((0.1, 0.9, 1, 0), "every must be a whole number of at least 1. Got 0. 1 is a step after every epoch"),
     ],
 )
 def test_numbers_outside_their_range_are_refused(arguments, match):

@@ -16,6 +16,7 @@ from ftlab.formulas.decay import Decay
 from ftlab.formulas.ema import EMA
 from ftlab.formulas.interpolate import Interpolate
 from ftlab.formulas.magnitude_prune import MagnitudePrune
+from ftlab.formulas.slanted_triangular import SlantedTriangular
 from ftlab.formulas.swa import SWA, swa
 from ftlab.formulas.warmup import WarmupLinear
 from ftlab.recipes.parse import parse
@@ -120,7 +121,9 @@ def test_a_share_that_cannot_be_meant_is_refused(start_at):
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, "1"])
 def test_a_distance_that_cannot_be_meant_is_refused(every):
-    with pytest.raises(ArgumentError, match="^SWA: every must be a whole number of at least 1. Got .* 1 takes in each"):
+    with pytest.raises(
+        ArgumentError, match="^SWA: every must be a whole number of at least 1. Got .* 1 takes the weights"
+    ):
         SWA(0.5, every)
 
 
@@ -205,9 +208,10 @@ def test_rule_tells_when_it_takes_in_and_warns():
     assert rule.cautions([]) == rule.cautions([Interpolate(0.5), Decay(0.9, "epoch"), rule]) == []
     others = [Interpolate(0.5), MagnitudePrune(0.5), EMA(0.9)]
     assert rule.cautions([*others, rule]) == []
-    said = "overwrites the work of Interpolate, MagnitudePrune, EMA: list SWA after it"
+    said = "overwrites the result of Interpolate, MagnitudePrune, EMA: list SWA after it"
     assert said in rule.cautions([rule, Decay(0.9, "epoch"), *others])[0]
-    assert "under WarmupLinear the weights" in rule.cautions([rule, WarmupLinear()])[0]
+    assert "under WarmupLinear the averaged weights" in rule.cautions([rule, WarmupLinear()])[0]
+    assert "under SlantedTriangular the averaged weights" in rule.cautions([rule, SlantedTriangular()])[0]
     assert SWA(1.0).cautions([WarmupLinear()]) == []
 
 
@@ -219,5 +223,7 @@ MUTANTS = (
     ("max(1, math", "max(0, math"),
     ("math.ceil(self.start_at", "math.floor(self.start_at"),
     ("since % self.every", "since % (self.every + 1)"),
+    ("rates[-1] < max(rates) / 10", "rates[-1] > max(rates) / 10"),
+    ("rates[-1] < max(rates) / 10", "rates[-1] < max(rates)"),
     ('memory["count"] + 1', 'memory["count"] + 2'),
 )

@@ -161,7 +161,7 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(kind):
 def test_rule_tells_its_share_and_has_no_cautions(kind):
     assert "over the first 25% of the updates" in kind(0.25).description
     assert "over the first 2.5% of the updates" in kind(0.025).description
-    assert "let the learning rate fall" in kind(0.0).description
+    assert "lower the learning rate" in kind(0.0).description
     assert kind(0.25).cautions([]) == []
     assert kind(0.25).equation.startswith("α_t = α·")
 

@@ -176,9 +176,12 @@ def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
 
 def test_rule_tells_its_strength_and_that_it_adds_to_the_optimizers_own():
     assert WeightDecay(0.5).equation == "θ ← θ − α·0.5·θ"
-    assert "shrink every weight, but no bias or gain, by 0.5 times the learning rate" in WeightDecay(0.5).description
-    assert "among a.*, b," in WeightDecay(0.5, ("a.*", "b")).description
-    assert "AdamW, Lion and AdaBound have a weight decay of 0.01 of their own" in WeightDecay(0.5).cautions([])[0]
+    assert (
+        "multiply every weight (no biases, no gains) by 1 minus 0.5 times the learning rate"
+        in WeightDecay(0.5).description
+    )
+    assert "among a.*, b (no" in WeightDecay(0.5, ("a.*", "b")).description
+    assert "AdamW, Lion and AdaBound already have a weight decay of 0.01" in WeightDecay(0.5).cautions([])[0]
 
 
 MUTANTS = (

@@ -8,10 +8,10 @@ import torch
 
 from ftlab.experiments.conformance import every_rule
 from ftlab.experiments.tiny_run import begun, go_on, model as small_bert
-from ftlab.recipes.conflicts import conflicts, rate_curve
+from ftlab.recipes.conflicts import conflicts
 from ftlab.recipes.explain import explain
 from ftlab.recipes.parse import check_recipe, complete
-from ftlab.rule import GradientRule, Schedule
+from ftlab.rule import GradientRule, Schedule, rate_curve
 
 NO_WARMUP = "There is no warm-up: a recipe with a schedule of its own gets only that one."
 
