@@ -7,7 +7,7 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, freeze as freeze_words, go_on, model as small_bert, trained
+from ftlab.experiments.tiny_run import batch, begun, freeze as freeze_words, go_on, model as small_bert, trained
 from ftlab.formulas.bitfit import BitFit, bitfit
 from ftlab.formulas.freeze import Freeze
 from ftlab.models.load import Pretrained

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas._fisher import squared_gradients
 from ftlab.formulas.child_tuning import ChildTuningD, ChildTuningF, child_network, child_tuning
 from ftlab.formulas.lora import LoRA

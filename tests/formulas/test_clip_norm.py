@@ -8,7 +8,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.experiments.conformance import batch, begun, gradients, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, gradients, model as small_bert
 from ftlab.formulas.clip_norm import ClipNorm, clip_norm
 from ftlab.rule import Now
 from ftlab.training.loop import begin, step

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ftlab.experiments.conformance import begun, go_on, trained, weights
+from ftlab.experiments.tiny_run import begun, go_on, trained, weights
 from ftlab.formulas.clip_rate import ClipRate, clip_rate
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.sign_prune import SignPrune

@@ -8,7 +8,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.experiments.conformance import batch, begun
+from ftlab.experiments.tiny_run import batch, begun
 from ftlab.formulas.clip_norm import clip_norm
 from ftlab.formulas.clip_value import ClipValue, clip_value
 from ftlab.rule import Now

@@ -10,7 +10,7 @@ from torch import nn
 
 from ftlab.data.labels import Task
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, go_on, model, trained, weights
+from ftlab.experiments.tiny_run import batch, begun, go_on, model, trained, weights
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.formulas.clip_weights import ClipWeights, clip_weights
 from ftlab.formulas.sign_prune import SignPrune

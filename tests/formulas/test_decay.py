@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ftlab.experiments.conformance import PER_EPOCH, STEPS, begun, go_on
+from ftlab.experiments.tiny_run import PER_EPOCH, STEPS, begun, go_on
 from ftlab.formulas.decay import Decay, decay
 from ftlab.formulas.sign_prune import SignPrune
 from ftlab.rule import Now

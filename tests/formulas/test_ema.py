@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on
+from ftlab.experiments.tiny_run import PER_EPOCH, STEPS, batch, begun, go_on
 from ftlab.formulas.ema import EMA, ema
 from ftlab.formulas.interpolate import Interpolate
 from ftlab.formulas.magnitude_prune import MagnitudePrune

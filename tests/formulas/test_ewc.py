@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from ftlab.experiments.conformance import batch, begun, go_on, model
+from ftlab.experiments.tiny_run import batch, begun, go_on, model
 from ftlab.formulas._fisher import squared_gradients
 from ftlab.formulas.ewc import EWC, ewc
 from ftlab.formulas.lora import LoRA

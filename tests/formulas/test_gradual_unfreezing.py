@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
+from ftlab.experiments.tiny_run import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
 from ftlab.formulas.freeze import Freeze
 from ftlab.formulas.gradual_unfreezing import GradualUnfreezing, gradual_unfreezing
 from ftlab.formulas.prior_decay import PriorDecay

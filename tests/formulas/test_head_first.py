@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import STEPS, batch, begun, go_on, model
+from ftlab.experiments.tiny_run import STEPS, batch, begun, go_on, model
 from ftlab.formulas.freeze import Freeze
 from ftlab.formulas.head_first import HeadFirst, head_first
 from ftlab.formulas.lora import LoRA

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas.interpolate import Interpolate, interpolate
 from ftlab.models.load import Pretrained
 from ftlab.rule import Finish, Now

@@ -7,7 +7,7 @@ from sklearn.linear_model import Lasso
 from torch.nn import functional
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, go_on, gradients, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, go_on, gradients, model as small_bert
 from ftlab.formulas.l1_penalty import L1Penalty, l1_penalty
 from ftlab.formulas.soft_threshold import soft_threshold
 from ftlab.rule import Now

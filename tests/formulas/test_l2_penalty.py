@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, go_on, gradients, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, go_on, gradients, model as small_bert
 from ftlab.formulas.adamw import Moments, adamw
 from ftlab.formulas.gradient_descent import gradient_descent
 from ftlab.formulas.l2_penalty import L2Penalty, l2_penalty

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.experiments.conformance import batch, begun, go_on, model
+from ftlab.experiments.tiny_run import batch, begun, go_on, model
 from ftlab.formulas.l2_sp import L2SP, l2_sp
 from ftlab.formulas.lora import LoRA
 from ftlab.models.load import Pretrained

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from ftlab.experiments.conformance import begun, go_on
+from ftlab.experiments.tiny_run import begun, go_on
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.layerwise_decay import LayerwiseDecay, layerwise_decay
 from ftlab.parameters import depths

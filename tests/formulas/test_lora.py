@@ -8,7 +8,7 @@ from torch import nn
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, freeze, go_on, model
+from ftlab.experiments.tiny_run import batch, begun, freeze, go_on, model
 from ftlab.formulas.lora import LoRA, lora
 from ftlab.losses.logits import logits_of
 from ftlab.models.load import Pretrained

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import STEPS, begun, go_on, model as small_bert, trained
+from ftlab.experiments.tiny_run import STEPS, begun, go_on, model as small_bert, trained
 from ftlab.formulas.magnitude_prune import MagnitudePrune, cubic_sparsity, magnitude_prune
 from ftlab.parameters import matrices
 from ftlab.training.loop import finish

@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, go_on, model as small_bert
 from ftlab.formulas.mixout import Mixout, mixout
 from ftlab.models.load import Pretrained
 from ftlab.rule import Now

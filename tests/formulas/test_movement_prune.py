@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import STEPS, begun, go_on, trained
+from ftlab.experiments.tiny_run import STEPS, begun, go_on, trained
 from ftlab.formulas.magnitude_prune import cubic_sparsity, magnitude_prune
 from ftlab.formulas.movement_prune import MovementPrune, movement_prune, movement_scores
 from ftlab.formulas.sign_prune import SignPrune

@@ -9,7 +9,7 @@ from torch import nn
 from transformers.integrations.neftune import neftune_post_forward_hook
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, weights
+from ftlab.experiments.tiny_run import batch, begun, go_on, model as small_bert, weights
 from ftlab.formulas.neftune import NEFTune, neftune
 from ftlab.rule import Now
 from ftlab.seeding import derive_seed

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun
+from ftlab.experiments.tiny_run import batch, begun
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.layerwise_decay import LayerwiseDecay
 from ftlab.formulas.plateau import Plateau, plateau

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, go_on, model as small_bert
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.head_first import HeadFirst
 from ftlab.formulas.prior_decay import PriorDecay, prior_decay

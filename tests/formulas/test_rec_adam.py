@@ -10,7 +10,7 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, go_on, model as small_bert
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.rec_adam import RecAdam, annealing, rec_adam
 from ftlab.formulas.warmup import WarmupLinear

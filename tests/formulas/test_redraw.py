@@ -9,7 +9,7 @@ from scipy import stats
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import model as small_bert
+from ftlab.experiments.tiny_run import model as small_bert
 from ftlab.formulas.l2_sp import L2SP
 from ftlab.formulas.redraw import Redraw, RedrawTop, redraw
 from ftlab.formulas.warmup import WarmupLinear

@@ -9,7 +9,7 @@ from scipy import stats
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import begun, model as small_bert
+from ftlab.experiments.tiny_run import begun, model as small_bert
 from ftlab.formulas.l2_sp import L2SP
 from ftlab.formulas.reinit import Reinit, reinit
 from ftlab.rule import Now

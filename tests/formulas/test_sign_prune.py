@@ -8,7 +8,7 @@ import optax
 import pytest
 import torch
 
-from ftlab.experiments.conformance import batch, gradients, model as small_bert
+from ftlab.experiments.tiny_run import batch, gradients, model as small_bert
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.formulas.sign_prune import SignPrune, sign_prune
 from ftlab.rule import Now

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ftlab.experiments.conformance import begun, go_on
+from ftlab.experiments.tiny_run import begun, go_on
 from ftlab.formulas.slanted_triangular import SlantedTriangular, slanted_triangular
 from ftlab.rule import Now
 

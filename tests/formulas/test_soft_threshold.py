@@ -10,7 +10,7 @@ from sklearn.linear_model import Lasso
 from torch.nn import functional
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas.sign_prune import sign_prune
 from ftlab.formulas.soft_threshold import SoftThreshold, soft_threshold
 from ftlab.rule import Now

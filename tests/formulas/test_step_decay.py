@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ftlab.experiments.conformance import begun, go_on
+from ftlab.experiments.tiny_run import begun, go_on
 from ftlab.formulas.decay import decay
 from ftlab.formulas.step_decay import StepDecay, step_decay
 from ftlab.rule import Now

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 
-from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on
+from ftlab.experiments.tiny_run import PER_EPOCH, STEPS, batch, begun, go_on
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.ema import EMA
 from ftlab.formulas.interpolate import Interpolate

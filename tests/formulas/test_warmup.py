@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from ftlab.experiments.conformance import STEPS, begun, go_on
+from ftlab.experiments.tiny_run import STEPS, begun, go_on
 from ftlab.formulas.warmup import WarmupCosine, WarmupLinear, warmup_cosine, warmup_linear
 from ftlab.rule import Now
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, go_on, model as small_bert
 from ftlab.formulas.adamw import Moments, adamw
 from ftlab.formulas.weight_decay import WeightDecay, weight_decay
 from ftlab.rule import Now
