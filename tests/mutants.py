@@ -1,6 +1,7 @@
 """Are the tests good? Each formula's test file ends in small wrong edits of the formula; every one must be noticed.
 
-So do the test files of a few modules beside the formulas.
+So do the test files of a few modules beside the formulas. A formula's tests are its test file and its rows of the
+table in ``tests/formulas/laws.py``.
 
 ``python -m tests.mutants`` tries them all, ``python -m tests.mutants sign_prune`` those of one formula. What was killed
 is recorded in ``mutants.json`` with the hash of formula and tests, so that only what a change touched is tried again.
@@ -13,6 +14,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_loader
@@ -21,6 +23,7 @@ from types import CodeType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+LAWS = ROOT / "tests/formulas/laws.py"
 RECORD = Path(__file__).with_suffix(".json")
 BESIDE = {"optimizers": "training", "lr_range": "experiments"}
 STEMS = sorted([*(path.stem for path in (ROOT / "ftlab/formulas").glob("[!_]*.py")), *BESIDE])
@@ -44,9 +47,21 @@ def mutants(stem: str) -> list[tuple[str, str]]:
     return []
 
 
+@cache
+def laws() -> dict[str, str]:
+    """Return the source text of each formula's rows in the table of laws."""
+    text = LAWS.read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "LAWS" and isinstance(node.value, ast.Dict):
+            rows = zip(node.value.keys, node.value.values, strict=True)
+            return {ast.literal_eval(key): ast.get_source_segment(text, row) or "" for key, row in rows if key}
+    raise LookupError(f"{LAWS} has no table LAWS")
+
+
 def fingerprint(stem: str) -> str:
-    """Return the hash of a formula and its tests."""
-    return hashlib.sha256(formula(stem).read_bytes() + tests(stem).read_bytes()).hexdigest()
+    """Return the hash of a formula, its test file and its laws."""
+    parts = formula(stem).read_bytes(), tests(stem).read_bytes(), laws().get(stem, "").encode()
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def recorded() -> dict[str, dict[str, object]]:
@@ -94,7 +109,7 @@ class Finder(MetaPathFinder):
 
 
 def ended(stem: str, old: str, new: str) -> tuple[int, str]:
-    """Run a formula's tests on a wrong edit of it; return pytest's exit code and what it said.
+    """Run a formula's tests, then its laws, on a wrong edit of it; return pytest's exit code and what it printed.
 
     To be called in a process of its own, which has the edit in place of the formula ever after.
     """
@@ -111,6 +126,8 @@ def ended(stem: str, old: str, new: str) -> tuple[int, str]:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
         code = int(pytest.main([*options, str(tests(stem))]))
+        if code == 0 and stem in laws():
+            code = int(pytest.main([*options, str(LAWS.with_name("test_laws.py")), "-k", f"[{stem}-"]))
         said.seek(0)
         return code, said.read()[-2000:]
 

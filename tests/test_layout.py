@@ -120,15 +120,37 @@ def test_heavy_libraries_wait_until_they_are_used():
         ), path
 
 
-def test_files_can_be_read_at_one_sitting():
-    for path in MODULES.values():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        assert len(lines) <= 300, path
-        for node in ast.walk(ast.parse("\n".join(lines))):
-            if isinstance(node, ast.FunctionDef):
-                docstring = ast.get_docstring(node) or ""
-                length = node.end_lineno - node.lineno - len(docstring.splitlines())
-                assert length <= 68, f"{path}: {node.name} has {length} lines"
+LINES, LINES_OF_A_FUNCTION = 240, 45
+LONG_FILES = {
+    "ftlab.cli": 300,
+    "ftlab.data.load": 300,
+    "ftlab.engines.fast.cuda_graphs": 270,
+    "ftlab.engines.fast.encoder_layer": 280,
+    "ftlab.engines.fast.packing": 300,
+    "ftlab.models.load": 300,
+    "ftlab.parameters": 300,
+    "ftlab.training.finetune": 300,
+    "ftlab.training.loop": 280,
+}
+LONG_FUNCTIONS = {
+    "ftlab.cli.finetune": 68,  # an option a line
+    "ftlab.engines.fast.cuda_graphs._recorded": 50,
+    "ftlab.experiments.lr_range.find_lr": 62,
+    "ftlab.experiments.trial.trial": 58,
+    "ftlab.training.finetune.finetune": 50,  # an argument a line, twice
+}
+"""The limits of the few that are longer: they may shrink, and no others may join them."""
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_files_and_functions_can_be_read_at_one_sitting(module):
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONG_FILES.get(module, LINES)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node) or ""
+            length = node.end_lineno - node.lineno - len(docstring.splitlines())
+            assert length <= LONG_FUNCTIONS.get(f"{module}.{node.name}", LINES_OF_A_FUNCTION), node.name
 
 
 def test_the_top_holds_few_files_and_a_folder_says_what_it_is_for():
@@ -190,6 +212,17 @@ def test_the_signatures_are_those_of_the_design():
 def test_every_public_name_is_there_and_documented():
     for name in ftlab.__all__:
         assert inspect.getdoc(getattr(ftlab, name)), name
+
+
+def test_the_names_that_a_type_checker_sees_are_those_that_are_imported_when_used():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    (table,) = (
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_MODULES"
+    )
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    lazy = ast.literal_eval(table).items()
+    assert seen == {name: f"ftlab.{module}" for module, names in lazy for name in names.split()}
 
 
 def test_nothing_opens_a_pickle_or_runs_a_models_code():

@@ -9,7 +9,7 @@ import transformers
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import model as small_bert
+from ftlab.experiments.tiny_run import model as small_bert
 from ftlab.parameters import (
     depths,
     distance,

@@ -14,12 +14,10 @@ from ftlab.experiments.tiny_run import (
     PER_EPOCH,
     STEPS,
     alike,
-    batch,
     begun,
     calls,
     freeze,
     go_on,
-    gradients,
     model,
     packed,
     same,
@@ -33,24 +31,6 @@ from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare, Rule
 from ftlab.training import checkpoint
 from ftlab.training.loop import finish
-
-__all__ = [
-    "CHECKS",
-    "PER_EPOCH",
-    "STEPS",
-    "batch",
-    "begun",
-    "every_rule",
-    "examine",
-    "freeze",
-    "go_on",
-    "gradients",
-    "model",
-    "same",
-    "tie",
-    "trained",
-    "weights",
-]
 
 
 def examine(rule: Rule) -> list[str]:

@@ -10,9 +10,13 @@ from ftlab.data.labels import Task
 from ftlab.errors import ArgumentError
 from ftlab.evaluation.metrics import measure
 
-CHANCE = np.random.default_rng(0)
 TWO, THREE = Task("classification", ("no", "yes")), Task("classification", ("a", "b", "c"))
 SEVERAL, NUMBER = Task("multilabel", ("a", "b")), Task("regression")
+
+
+@pytest.fixture
+def chance():
+    return np.random.default_rng(0)
 
 
 def test_two_classes_by_hand():
@@ -27,9 +31,9 @@ def test_two_classes_by_hand():
 
 
 @pytest.mark.parametrize(("task", "average"), [(TWO, "binary"), (THREE, "macro")])
-def test_classification_equals_sklearn(task, average):
-    logits = CHANCE.normal(size=(200, len(task.names)))
-    labels = CHANCE.integers(0, len(task.names), 200)
+def test_classification_equals_sklearn(task, average, chance):
+    logits = chance.normal(size=(200, len(task.names)))
+    labels = chance.integers(0, len(task.names), 200)
     found = measure(task, logits, labels, resamples=0)
     probabilities = softmax(logits, axis=1)
     scores = probabilities[:, 1] if task is TWO else probabilities
@@ -39,8 +43,8 @@ def test_classification_equals_sklearn(task, average):
     assert found["loss"] == pytest.approx(sk.log_loss(labels, probabilities))
 
 
-def test_several_labels_equal_sklearn():
-    logits, labels = CHANCE.normal(size=(100, 2)), CHANCE.integers(0, 2, (100, 2))
+def test_several_labels_equal_sklearn(chance):
+    logits, labels = chance.normal(size=(100, 2)), chance.integers(0, 2, (100, 2))
     found = measure(SEVERAL, logits, labels, resamples=0)
     assert found["accuracy"] == sk.accuracy_score(labels, logits > 0)
     assert found["f1"] == pytest.approx(sk.f1_score(labels, logits > 0, average="macro"))
@@ -49,17 +53,17 @@ def test_several_labels_equal_sklearn():
     assert found["loss"] == pytest.approx(np.mean(per_label))
 
 
-def test_regression_equals_scipy():
-    labels = CHANCE.normal(size=80)
-    outputs = labels + CHANCE.normal(size=80)
+def test_regression_equals_scipy(chance):
+    labels = chance.normal(size=80)
+    outputs = labels + chance.normal(size=80)
     found = measure(NUMBER, outputs, labels, resamples=0)
     assert found["mse"] == pytest.approx(np.mean((labels - outputs) ** 2))
     assert found["pearson"] == pytest.approx(stats.pearsonr(labels, outputs)[0])
     assert found["spearman"] == pytest.approx(stats.spearmanr(labels, outputs)[0])
 
 
-def test_one_class_only_leaves_auc_undefined_in_words_and_null_in_json():
-    found = measure(TWO, CHANCE.normal(size=(9, 2)), np.ones(9, dtype=int), resamples=20)
+def test_one_class_only_leaves_auc_undefined_in_words_and_null_in_json(chance):
+    found = measure(TWO, chance.normal(size=(9, 2)), np.ones(9, dtype=int), resamples=20)
     assert math.isnan(found["auc_roc"])
     flat = found.to_dict()
     assert flat["auc_roc"] is None
@@ -76,7 +80,8 @@ def test_a_missing_class_of_three_leaves_auc_undefined_and_f1_counts_it():
 
 
 def test_each_number_of_the_flat_dictionary_can_be_looked_up():
-    found = measure(TWO, CHANCE.normal(size=(30, 2)), CHANCE.integers(0, 2, 30), resamples=20)
+    chance = np.random.default_rng(0)
+    found = measure(TWO, chance.normal(size=(30, 2)), chance.integers(0, 2, 30), resamples=20)
     numbers = {key: value for key, value in found.to_dict().items() if key not in ("n", "split")}
     assert {key: found[key] for key in numbers} == numbers
     assert (found["accuracy_low"], found["accuracy_high"]) == found.intervals["accuracy"]
@@ -98,15 +103,15 @@ def test_constant_predictions_leave_correlation_undefined():
     assert found.undefined["pearson"] == "undefined: all predictions are the same"
 
 
-def test_metrics_are_means_over_samples_whatever_their_order():
-    logits, labels = CHANCE.normal(size=(50, 2)), CHANCE.integers(0, 2, 50)
-    order = CHANCE.permutation(50)
+def test_metrics_are_means_over_samples_whatever_their_order(chance):
+    logits, labels = chance.normal(size=(50, 2)), chance.integers(0, 2, 50)
+    order = chance.permutation(50)
     first, second = measure(TWO, logits, labels, resamples=0), measure(TWO, logits[order], labels[order], resamples=0)
     assert first.values == pytest.approx(second.values)
 
 
-def test_interval_of_accuracy_is_that_of_scipys_bootstrap():
-    right = CHANCE.random(400) < 0.8
+def test_interval_of_accuracy_is_that_of_scipys_bootstrap(chance):
+    right = chance.random(400) < 0.8
     logits = np.stack([1 - right, right], axis=1).astype(float)
     low, high = measure(TWO, logits, np.ones(400, dtype=int), resamples=1000).intervals["accuracy"]
     oracle = stats.bootstrap((right,), np.mean, method="percentile", n_resamples=2000, rng=1).confidence_interval
@@ -123,8 +128,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     assert covered >= 33  # 95 % of 40 is 38; 32 or fewer has a chance below 1 in 1000
 
 
-def test_the_same_seed_gives_the_same_interval():
-    logits, labels = CHANCE.normal(size=(50, 2)), CHANCE.integers(0, 2, 50)
+def test_the_same_seed_gives_the_same_interval(chance):
+    logits, labels = chance.normal(size=(50, 2)), chance.integers(0, 2, 50)
     first, second = (measure(TWO, logits, labels, resamples=50) for _ in range(2))
     assert first.intervals == second.intervals
 

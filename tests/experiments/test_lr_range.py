@@ -11,8 +11,8 @@ from torch import nn
 
 from ftlab.data.batches import Batches, encode
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, go_on, model, same, weights
 from ftlab.experiments.lr_range import RangeTest, find_lr
+from ftlab.experiments.tiny_run import batch, begun, go_on, model, same, weights
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.sign_prune import SignPrune

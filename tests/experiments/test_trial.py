@@ -8,7 +8,7 @@ import torch
 import ftlab
 from ftlab.errors import ArgumentError, DivergenceError
 from ftlab.experiments.paired import Paired
-from ftlab.experiments.trial import _in_words, trial
+from ftlab.experiments.trial import Trial, trial
 from ftlab.models.load import load_model
 from ftlab.rule import GradientRule, Project, Schedule
 
@@ -133,7 +133,11 @@ def test_a_rule_that_looks_at_validation_finds_one(small, bert):
     ],
 )
 def test_the_verdict_in_words(differences, said):
-    assert _in_words(Paired.of(differences), "accuracy") == said
+    arms = (0.5,) * len(differences), tuple(0.5 + difference for difference in differences)
+    found = Trial(
+        "SignPrune(0.1)", metric="accuracy", without=arms[0], with_rule=arms[1], paired=Paired.of(differences)
+    )
+    assert str(found).splitlines()[4:-1] == said
 
 
 def test_a_rule_that_does_nothing_gives_equal_pairs(small, bert):

@@ -7,7 +7,6 @@ import torch
 from sklearn.metrics import log_loss
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ftlab.errors import ArgumentError
 from ftlab.formulas.binary_cross_entropy import binary_cross_entropy
 from ftlab.formulas.cross_entropy import cross_entropy
 
@@ -74,30 +73,9 @@ def test_certainty_gives_zero_where_right_and_its_whole_margin_where_wrong():
     assert binary_cross_entropy(logits, torch.tensor([[0.0, 1.0]])) == 1000
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_loss_is_a_scalar_of_the_logits_dtype(batch, dtype):
-    loss = binary_cross_entropy(batch[0].to(dtype), batch[1].to(dtype))
-    assert (loss.dtype, loss.shape) == (dtype, ())
-
-
 def test_gradient_is_that_of_finite_differences(batch):
     logits, labels = batch
     assert torch.autograd.gradcheck(lambda z: binary_cross_entropy(z, labels), logits.requires_grad_())
-
-
-@pytest.mark.parametrize(
-    ("logits", "labels"), [((3,), (3,)), ((3, 2), (3,)), ((3, 2), (3, 1)), ((3, 2), (2, 2)), ((0, 2), (0, 2))]
-)
-def test_shapes_that_do_not_fit_are_refused(logits, labels):
-    with pytest.raises(ArgumentError, match=r"binary_cross_entropy: labels must have the shape \(N, C\) of the logits"):
-        binary_cross_entropy(torch.zeros(logits), torch.zeros(labels))
-
-
-@pytest.mark.parametrize(("low", "high"), [(-0.5, 1), (0, 1.5), (0, 2)])
-def test_labels_outside_zero_to_one_are_refused(low, high):
-    match = f"^binary_cross_entropy: labels must lie from 0 to 1. Got {low:g} to {high:g}. Give 1 where a label applies"
-    with pytest.raises(ArgumentError, match=match):
-        binary_cross_entropy(torch.zeros(1, 2), torch.tensor([[low, high]]))
 
 
 MUTANTS = (

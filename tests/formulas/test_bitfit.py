@@ -1,7 +1,5 @@
 """BitFit: which names, against peft's biases and the paper's share, and real steps in which nothing else moves."""
 
-import dataclasses
-
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -9,13 +7,12 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, freeze as freeze_words, go_on, model as small_bert, trained
+from ftlab.experiments.tiny_run import batch, begun, freeze as freeze_words, go_on, model as small_bert, trained
 from ftlab.formulas.bitfit import BitFit, bitfit
 from ftlab.formulas.freeze import Freeze
 from ftlab.models.load import Pretrained
 from ftlab.parameters import roles
-from ftlab.recipes.parse import parse
-from ftlab.rule import Now, Prepare
+from ftlab.rule import Now
 from ftlab.training.loop import begin, finish, step
 
 
@@ -108,15 +105,6 @@ def test_what_is_tied_is_chosen_once():
     model = nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])
     model[1].weight, model[1].bias = model[0].weight, model[0].bias
     assert trainable(prepared(model)) == ["0.bias"]
-
-
-def test_rule_is_a_frozen_final_value_that_can_be_read_back():
-    assert parse(repr(BitFit())) == BitFit()
-    assert isinstance(BitFit(), Prepare)
-    assert BitFit.__final__
-    assert BitFit.needs_origin
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        BitFit().share = 0.1
 
 
 def test_rule_says_what_it_trains():

@@ -1,19 +1,16 @@
 """Learning-rate clipping: by hand, against numpy, in real steps, and its laws."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import begun, go_on, trained, weights
+from ftlab.experiments.tiny_run import begun, go_on, trained, weights
 from ftlab.formulas.clip_rate import ClipRate, clip_rate
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.sign_prune import SignPrune
-from ftlab.recipes.parse import parse
-from ftlab.rule import Now, Schedule
+from ftlab.rule import Now
 
 
 @pytest.mark.parametrize(
@@ -30,38 +27,11 @@ def test_rates_equal_those_that_numpy_clips(low, high):
     assert [clip_rate(float(lr), low, high) for lr in rates] == np.clip(rates, low, high).tolist()
 
 
-def test_bounds_of_zero_and_infinity_change_nothing_at_all():
-    for lr in (0.0, 5e-324, 1e-5, 0.1, 1e300):
-        assert clip_rate(lr, 0, math.inf) == lr
-
-
 def test_clipping_twice_is_clipping_once_and_keeps_the_order_of_rates():
     once = [clip_rate(lr / 100, 0.2, 0.7) for lr in range(101)]
     assert [clip_rate(lr, 0.2, 0.7) for lr in once] == once
     assert once == sorted(once)
     assert (min(once), max(once)) == (0.2, 0.7)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        ((-0.1, 0.0, 1.0), "lr must be a number at least 0. Got -0.1"),
-        ((math.nan, 0.0, 1.0), "lr must be a number at least 0. Got nan"),
-        ((0.1, -1.0, 1.0), "low must be a number at least 0. Got -1.0. 0 sets no lower bound"),
-        ((0.1, math.inf, math.inf), "low must be a number at least 0. Got inf"),
-        ((0.1, 0.0, math.nan), "high must be a number at least 0. Got nan. inf sets no upper bound"),
-        ((0.1, 0.5, 0.25), "low must be at most high, 0.25. Got 0.5. Give the lower bound first"),
-    ],
-)
-def test_numbers_outside_their_range_are_refused(arguments, match):
-    with pytest.raises(ArgumentError, match=f"^clip_rate: {match}"):
-        clip_rate(*arguments)
-
-
-@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, -1.0), (1.0, 0.5), (True, 1.0), ("0", 1.0), (0.0, None)])
-def test_rule_refuses_bounds_that_cannot_be_meant(bounds):
-    with pytest.raises(ArgumentError, match=r"^ClipRate: (low|high) must be "):
-        ClipRate(*bounds)
 
 
 def test_rule_clips_the_rate_of_every_parameter_and_passes_its_memory_on():
@@ -85,15 +55,6 @@ def test_in_real_steps_the_rate_that_is_applied_is_the_clipped_one():
 def test_between_equal_bounds_a_run_is_one_with_that_constant_rate():
     both = [weights(trained(recipe, 3)) for recipe in ([Decay(0.3, per="step"), ClipRate(1e-2, 1e-2)], [])]
     assert all(torch.equal(both[0][name], both[1][name]) for name in both[1])
-
-
-@pytest.mark.parametrize("rule", [ClipRate(1e-6, 1e-4), ClipRate(0, math.inf)])
-def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
-    assert parse(repr(rule)) == rule
-    assert isinstance(rule, Schedule)
-    assert ClipRate.__final__
-    with pytest.raises(dataclasses.FrozenInstanceError, match="high"):
-        rule.high = 2.0
 
 
 def test_rule_warns_of_schedules_that_act_after_it_and_of_rates_that_are_zero():

@@ -7,7 +7,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, model
+from ftlab.experiments.tiny_run import batch, begun, model
 from ftlab.formulas.fisher_information import fisher_information
 from ftlab.losses.classification import CrossEntropy
 

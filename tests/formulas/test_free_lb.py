@@ -5,9 +5,7 @@ import math
 import pytest
 import torch
 
-from ftlab.errors import ArgumentError
 from ftlab.formulas.free_lb import free_lb
-from ftlab.losses.adversarial import FreeLB
 
 LABELS = torch.tensor([0, 2, 1, 0])
 
@@ -109,30 +107,6 @@ def test_gradient_does_not_go_through_the_walk():
     first, second = model.asked[-2:]
     ((model(first) + model(second)) / 2).backward()  # at the same places, held fixed
     torch.testing.assert_close(ours, model.second.grad, rtol=1e-12, atol=1e-15)
-
-
-@pytest.mark.parametrize("step_size", [-0.1, math.inf, math.nan, "1", True])
-def test_a_rate_below_0_is_refused(step_size):
-    with pytest.raises(ArgumentError, match="^free_lb: step_size must be a number at least 0. Got"):
-        free_lb(torch.sum, torch.zeros(1, 1), step_size)
-    with pytest.raises(ArgumentError, match="^FreeLB: step_size must be a number at least 0. Got"):
-        FreeLB(step_size=step_size)
-
-
-@pytest.mark.parametrize("steps", [0, -1, 1.5, "2", True])
-def test_less_than_one_step_is_refused(steps):
-    with pytest.raises(ArgumentError, match="^free_lb: steps must be a whole number of at least 1. Got"):
-        free_lb(torch.sum, torch.zeros(1, 1), 0.1, steps)
-    with pytest.raises(ArgumentError, match="^FreeLB: steps must be a whole number of at least 1. Got"):
-        FreeLB(steps)
-
-
-def test_other_things_that_do_not_fit_are_refused():
-    with pytest.raises(ArgumentError, match=r"^free_lb: start must have the shape \(N, ...\). Got \(3,\)"):
-        free_lb(torch.sum, torch.zeros(3))
-    with pytest.raises(ArgumentError, match="^FreeLB: magnitude must be a number at least 0. Got -1.0"):
-        FreeLB(magnitude=-1.0)
-    assert repr(FreeLB()) == "FreeLB(steps=2, step_size=0.1, magnitude=0.0)"
 
 
 MUTANTS = (

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import begun, go_on, model, trained
+from ftlab.experiments.tiny_run import begun, go_on, model, trained
 from ftlab.formulas.bitfit import BitFit
 from ftlab.formulas.freeze import Freeze, freeze
 from ftlab.formulas.lora import LoRA

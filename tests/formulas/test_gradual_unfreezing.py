@@ -1,22 +1,17 @@
 """Gradual unfreezing: which gradients are left, against ULMFiT's own way with requires_grad, and in real steps."""
 
-import dataclasses
-import math
-
 import pytest
 import torch
 from torch import nn
 
-from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
+from ftlab.experiments.tiny_run import PER_EPOCH, STEPS, batch, begun, go_on, model as small_bert
 from ftlab.formulas.freeze import Freeze
 from ftlab.formulas.gradual_unfreezing import GradualUnfreezing, gradual_unfreezing
 from ftlab.formulas.prior_decay import PriorDecay
 from ftlab.formulas.soft_threshold import SoftThreshold
 from ftlab.losses.classification import CrossEntropy
 from ftlab.parameters import depths
-from ftlab.recipes.parse import parse
-from ftlab.rule import GradientRule, Now
+from ftlab.rule import Now
 from ftlab.training.loop import begin, finish, step
 
 
@@ -145,32 +140,6 @@ def test_a_run_that_ends_before_all_learn_is_mentioned(mentioned):
     assert mentioned() == ""
     begun([GradualUnfreezing(1.0)])
     assert "GradualUnfreezing: the run is too short: it will train 3 of 4 groups." in mentioned()
-
-
-@pytest.mark.parametrize("bad", [-1, math.nan, math.inf, "1", None, True])
-def test_epochs_below_zero_are_refused(bad):
-    with pytest.raises(ArgumentError, match=r"^GradualUnfreezing: epochs_per_layer must be a number at least 0. Got"):
-        GradualUnfreezing(bad)
-
-
-@pytest.mark.parametrize("bad", [-1, 1.5, None, True])
-def test_groups_that_are_not_whole_are_refused(bad):
-    with pytest.raises(ArgumentError, match=r"^gradual_unfreezing: groups must be a whole number of at least 0. Got"):
-        gradual_unfreezing({}, {}, bad)
-
-
-def test_a_name_without_depth_is_refused():
-    with pytest.raises(ArgumentError, match=r"depths must hold every name of grads. Got none of b. Take them from"):
-        gradual_unfreezing({"a": torch.ones(1), "b": torch.ones(1)}, {"a": 0}, 1)
-
-
-@pytest.mark.parametrize("rule", [GradualUnfreezing(), GradualUnfreezing(0), GradualUnfreezing(0.25)])
-def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
-    assert parse(repr(rule)) == rule
-    assert isinstance(rule, GradientRule)
-    assert GradualUnfreezing.__final__
-    with pytest.raises(dataclasses.FrozenInstanceError, match="epochs_per_layer"):
-        rule.epochs_per_layer = 2.0
 
 
 def test_rule_tells_when_a_group_joins_and_what_may_move_those_that_wait():

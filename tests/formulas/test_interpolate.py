@@ -1,23 +1,19 @@
 """Interpolation with the loaded weights: by hand, against numpy, its ends, and its place at the end of a run."""
 
-import dataclasses
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, freeze, go_on, model as small_bert
+from ftlab.experiments.tiny_run import batch, begun, freeze, go_on, model as small_bert
 from ftlab.formulas.child_tuning import ChildTuningD
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.formulas.gradual_unfreezing import GradualUnfreezing
 from ftlab.formulas.head_first import HeadFirst
 from ftlab.formulas.interpolate import Interpolate, interpolate
 from ftlab.models.load import Pretrained
-from ftlab.recipes.parse import parse
-from ftlab.rule import Finish, Now
+from ftlab.rule import Now
 from ftlab.training.loop import begin, finish, step
 
 
@@ -84,31 +80,6 @@ def test_its_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda a, b: interpolate({"w": a}, {"w": b}, 0.3)["w"], (start, end))
 
 
-def test_what_came_in_is_not_changed(ends):
-    before = [{name: one.clone() for name, one in end.items()} for end in ends]
-    for alpha in (0, 0.5, 1):
-        for new in interpolate(*ends, alpha).values():
-            new.fill_(7)
-    assert all(same(one, other) for one, other in zip(ends, before, strict=True))
-
-
-@pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_dtype_device_and_shape_are_kept(ends, dtype, device):
-    origin, params = ({name: one.to(device, dtype) for name, one in end.items()} for end in ends)
-    for name, new in interpolate(origin, params, 0.5).items():
-        assert (new.dtype, new.device.type, new.shape) == (dtype, device, params[name].shape)
-
-
-@pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, math.inf, "0.5", None, True])
-def test_an_alpha_that_cannot_be_meant_is_refused(ends, alpha):
-    match = ": alpha must be a number at least 0 and at most 1. Got .* 0.5 is usual, 1 keeps the trained weights"
-    with pytest.raises(ArgumentError, match=f"^interpolate{match}"):
-        interpolate(*ends, alpha)
-    with pytest.raises(ArgumentError, match=f"^Interpolate{match}"):
-        Interpolate(alpha)
-
-
 @pytest.mark.parametrize("alpha", [0.0, 0.3])
 def test_rule_puts_the_point_between_loaded_and_trained_weights_into_the_model(alpha):
     loaded = {name: param.detach().clone() for name, param in small_bert().named_parameters()}
@@ -158,15 +129,6 @@ def test_parameters_that_are_gone_at_the_end_are_mentioned(mentioned):
 def test_a_run_that_trains_nothing_that_was_loaded_is_refused():
     with pytest.raises(ArgumentError, match="Interpolate: model must train loaded parameters. Got none"):
         Interpolate(0.5).start(nn.Linear(1, 1), [], None, Now(params={"a": torch.ones(1)}, origin={"b": torch.ones(1)}))
-
-
-@pytest.mark.parametrize("rule", [Interpolate(), Interpolate(1), Interpolate(alpha=0.25)])
-def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
-    assert parse(repr(rule)) == rule
-    assert isinstance(rule, Finish)
-    assert Interpolate.__final__
-    with pytest.raises(dataclasses.FrozenInstanceError, match="alpha"):
-        rule.alpha = 0.1
 
 
 def test_rule_tells_the_point_and_warns_of_a_new_head():

@@ -1,7 +1,6 @@
 """LoRA: by hand, against peft itself, the identity at the start, and an ordinary model at the end."""
 
 import copy
-import math
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, freeze, go_on, model
+from ftlab.experiments.tiny_run import batch, begun, freeze, go_on, model
 from ftlab.formulas.lora import LoRA, lora
 from ftlab.losses.logits import logits_of
 from ftlab.models.load import Pretrained
@@ -243,27 +242,6 @@ def test_rule_tells_its_modules_and_its_rate():
     assert "4e-4 to 5e-4" in LoRA().cautions([])[0]
     for rule in (LoRA(targets="query"), LoRA(2, 4.0, 0.5, ("query", "key"))):
         assert parse(repr(rule)) == rule
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"rank": 0}, "rank must be a whole number of at least 1"),
-        ({"alpha": 0}, "alpha must be a number greater than 0"),
-        ({"alpha": math.nan}, "alpha must be a number greater than 0"),
-        ({"dropout": 1.0}, "dropout must be a number at least 0 and less than 1"),
-        ({"targets": ()}, r"targets must name a module. Got \(\). Leave it out"),
-        ({"targets": ""}, "targets must name a module"),
-    ],
-)
-def test_numbers_outside_their_range_are_refused(arguments, said):
-    with pytest.raises(ArgumentError, match=said):
-        LoRA(**arguments)
-
-
-def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ArgumentError, match="lora: a and b must multiply to the shape of weight"):
-        lora(torch.ones(2, 3), torch.ones(1, 3), torch.ones(3, 1), 1.0)
 
 
 def without_dropout(net):

@@ -1,6 +1,5 @@
 """Reduce on plateau: by hand, against torch over many losses, in real steps, and its laws."""
 
-import dataclasses
 import math
 import random
 
@@ -8,12 +7,11 @@ import pytest
 import torch
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun
+from ftlab.experiments.tiny_run import batch, begun
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.layerwise_decay import LayerwiseDecay
 from ftlab.formulas.plateau import Plateau, plateau
-from ftlab.recipes.parse import parse
-from ftlab.rule import Now, Schedule
+from ftlab.rule import Now
 from ftlab.training.loop import step
 
 
@@ -79,40 +77,12 @@ def test_torch_drops_a_small_reduction_and_ours_does_not():
     assert plateau(1e-8, [1.0, 1.0], 0.1, 0, 1e-4) == 1e-8 * 0.1
 
 
-def test_a_factor_of_one_and_no_losses_change_nothing_at_all():
-    assert plateau(0.1, [1.0] * 50, 1, 0, 0.0) == 0.1
-    assert plateau(0.1, [], 0.5, 0, 0.0) == 0.1
-
-
 def test_losses_in_another_unit_give_the_same_rates():
     chance = random.Random(1)
     losses = [chance.uniform(1, 2) for _ in range(40)]
     for end in range(40):
         scaled = [loss * 1024 for loss in losses[:end]]
         assert plateau(1.0, losses[:end], 0.5, 2, 0.01) == plateau(1.0, scaled, 0.5, 2, 0.01)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        ((-0.1, [], 0.5, 1, 0.0), "lr must be a number at least 0. Got -0.1"),
-        ((0.1, [], 0, 1, 0.0), "factor must be a number greater than 0 and at most 1. Got 0. 0.1 is usual"),
-        ((0.1, [], 1.5, 1, 0.0), "factor must be a number greater than 0 and at most 1. Got 1.5"),
-        ((0.1, [], 0.5, -1, 0.0), "patience must be a whole number of at least 0. Got -1"),
-        ((0.1, [], 0.5, 1.0, 0.0), "patience must be a whole number of at least 0. Got 1.0"),
-        ((0.1, [], 0.5, 1, -0.1), "threshold must be a number at least 0 and at most 1. Got -0.1. 1e-4 is usual"),
-        ((0.1, [], 0.5, 1, math.nan), "threshold must be a number at least 0 and at most 1. Got nan"),
-    ],
-)
-def test_numbers_outside_their_range_are_refused(arguments, match):
-    with pytest.raises(ArgumentError, match=f"^plateau: {match}"):
-        plateau(*arguments)
-
-
-@pytest.mark.parametrize("fields", [(0,), (2.0,), (True,), (0.1, -1), (0.1, 1.5), (0.1, 1, 2.0), (0.1, 1, "0")])
-def test_rule_refuses_numbers_outside_their_range(fields):
-    with pytest.raises(ArgumentError, match=r"^Plateau: (factor|patience|threshold) must be a (whole )?number"):
-        Plateau(*fields)
 
 
 def test_rule_reads_the_validation_losses_where_none_stands_for_one_that_is_not_finite():
@@ -139,16 +109,6 @@ def test_in_real_steps_the_rate_falls_after_the_epochs_that_are_no_better():
         state.evaluations.append({"loss": loss})
     # the losses seen before each update: none, 0.7, 0.6 (better), 0.65 and 0.6 (not better than 0.6), 0.5 (better)
     assert applied == [1e-2, 1e-2, 1e-2, 5e-3, 2.5e-3, 2.5e-3]
-
-
-@pytest.mark.parametrize("rule", [Plateau(0.5, 3, 0.01), Plateau(1)])
-def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
-    assert parse(repr(rule)) == rule
-    assert Plateau() == Plateau(factor=0.1, patience=1, threshold=1e-4)
-    assert isinstance(rule, Schedule)
-    assert Plateau.__final__
-    with pytest.raises(dataclasses.FrozenInstanceError, match="factor"):
-        rule.factor = 0.5
 
 
 def test_rule_tells_its_numbers_and_warns_of_a_missing_split_and_of_other_schedules():

@@ -1,7 +1,6 @@
 """Redraw, formula (3) as a new beginning: its distribution by scipy, and its laws."""
 
 import copy
-import dataclasses
 import math
 
 import pytest
@@ -10,13 +9,12 @@ from scipy import stats
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import model as small_bert
+from ftlab.experiments.tiny_run import model as small_bert
 from ftlab.formulas.l2_sp import L2SP
 from ftlab.formulas.redraw import Redraw, RedrawTop, redraw
 from ftlab.formulas.warmup import WarmupLinear
 from ftlab.recipes.conflicts import conflicts
-from ftlab.recipes.parse import parse
-from ftlab.rule import Now, Prepare
+from ftlab.rule import Now
 
 
 def seeded(seed=0):
@@ -70,32 +68,6 @@ def test_the_same_seed_draws_the_same_and_another_seed_another(params):
     assert not torch.equal(first["bias"], first["norm.weight"])
 
 
-def test_what_came_in_is_not_changed(params):
-    before = {name: param.clone() for name, param in params.items()}
-    for new in redraw(params, 0.02, seeded(), gains=["norm.weight"], biases=["bias"]).values():
-        new.fill_(3)
-    torch.testing.assert_close(params, before, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("device", ["cpu", "meta"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_names_dtype_device_and_shape_are_kept(params, dtype, device):
-    params = {name: param.to(device, dtype) for name, param in params.items()}
-    new = redraw(params, 0.02, seeded(), gains=["norm.weight"], biases=["bias"])
-    assert list(new) == list(params)
-    for name, param in new.items():
-        assert (param.dtype, param.device.type, param.shape) == (dtype, device, params[name].shape)
-
-
-@pytest.mark.parametrize("std", [-0.02, math.nan, math.inf, "0.02", None, True])
-def test_a_spread_that_cannot_be_meant_is_refused(params, std):
-    match = ": std must be a number at least 0. Got .* 0.02 is usual"
-    with pytest.raises(ArgumentError, match=f"^redraw{match}"):
-        redraw(params, std, seeded())
-    with pytest.raises(ArgumentError, match=f"^Redraw{match}"):
-        Redraw("*", std)
-
-
 def test_rule_draws_weights_and_sets_gains_and_biases_in_place():
     model, now = small_model(), Now(seed=3, index=1)
     kept = dict(model.named_parameters())
@@ -132,16 +104,6 @@ def test_rule_refuses_a_pattern_that_matches_nothing():
         Redraw("9.*").prepare(small_model(), Now())
 
 
-@pytest.mark.parametrize("rule", [Redraw("pooler.*"), Redraw(("a.*", "b"), 1), Redraw("*", std=0.5)])
-def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
-    assert parse(repr(rule)) == rule
-    assert isinstance(rule, Prepare)
-    assert Redraw.__final__
-    assert rule.cautions([]) == []
-    with pytest.raises(dataclasses.FrozenInstanceError, match="std"):
-        rule.std = 0.1
-
-
 def test_rules_that_draw_back_to_the_loaded_weights_are_named():
     for rule, name in ((Redraw("*.1.*"), "Redraw"), (RedrawTop(), "RedrawTop")):
         assert conflicts([rule, WarmupLinear()]) == []
@@ -160,6 +122,7 @@ def test_no_tensors_and_a_single_number_are_drawn_as_any():
 def test_rule_tells_what_it_draws():
     assert Redraw("pooler.*").equation == "θ₀[pooler.*] ← ε,  ε ~ N(0, 0.02²)"
     assert "re-initialise pooler.*: normal with standard deviation 0.02" in Redraw("pooler.*").description
+    assert Redraw("pooler.*").cautions([]) == []
 
 
 def changed_by(rule, net):
@@ -204,26 +167,14 @@ def test_a_model_without_a_list_of_layers_is_a_chain_whose_last_part_is_the_head
     assert changed_by(RedrawTop(1), net) == {"1.weight"}
 
 
-@pytest.mark.parametrize("layers", [0, -1, 1.5, "1", None])
-def test_a_number_of_layers_that_cannot_be_meant_is_refused(layers):
-    with pytest.raises(
-        ArgumentError, match="^RedrawTop: layers must be a whole number of at least 1. Got .* 1 or 2 of six"
-    ):
-        RedrawTop(layers)
-
-
-def test_more_layers_than_there_are_and_a_spread_below_zero_are_refused():
+def test_more_layers_than_there_are_are_refused():
     with pytest.raises(
         ArgumentError, match="RedrawTop: layers must be at most 2, the number of layers of the model. Got 3. Use Redraw"
     ):
         RedrawTop(3).prepare(small_bert(), Now())
-    with pytest.raises(ArgumentError, match="RedrawTop: std must be a number at least 0. Got -1"):
-        RedrawTop(1, -1)
 
 
-def test_the_rule_of_the_top_is_a_value_and_tells_what_it_draws():
-    assert parse(repr(RedrawTop(2, 0.1))) == RedrawTop(2, std=0.1)
-    assert RedrawTop.__final__
+def test_the_rule_of_the_top_tells_what_it_draws():
     assert RedrawTop(2).equation == "θ₀[top 2, pooler] ← ε,  ε ~ N(0, 0.02²)"
     assert "re-initialise the top layer and the pooler" in RedrawTop().description
     assert "re-initialise the top 2 layers and the pooler" in RedrawTop(2).description

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, examine, go_on, model as small_bert
+from ftlab.experiments.conformance import examine
+from ftlab.experiments.tiny_run import batch, begun, go_on, model as small_bert
 from ftlab.formulas.remove_layers import RemoveLayers, layers_to_keep, remove_layers
 from ftlab.recipes.parse import parse
 from ftlab.rule import Now, Prepare

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import prune
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import batch, begun, go_on, model as small_bert, tie, trained
+from ftlab.experiments.tiny_run import batch, begun, go_on, model as small_bert, tie, trained
 from ftlab.formulas.mixout import Mixout
 from ftlab.formulas.remove_neurons import RemoveNeurons, cut_neurons, keep_neurons, neuron_importance
 from ftlab.recipes.parse import parse

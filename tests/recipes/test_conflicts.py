@@ -113,30 +113,31 @@ def test_what_is_said_of_a_recipe(recipe, said):
     assert conflicts(complete(check_recipe(recipe))) == said
 
 
-def test_a_rule_alone_is_in_nobodys_way():
-    for rule in every_rule():
-        assert set(conflicts(complete([rule]))) <= {NO_WARMUP}, rule
+each_rule = pytest.mark.parametrize("rule", list(every_rule()), ids=lambda rule: type(rule).__name__)
 
 
-def test_the_rules_that_hold_are_those_under_which_a_tiny_bert_has_parameters_that_stay_where_they_were():
-    for rule in every_rule():
-        state = begun([rule])
-        before = {name: param.clone() for name, param in state.model.named_parameters()}
-        go_on(state, 1)
-        still = [name for name, param in state.model.named_parameters() if torch.equal(param, before[name])]
-        still = [
-            name for name in still if "lora_A" not in name and ".key.bias" not in name
-        ]  # these have a gradient of 0
-        slow = type(rule).__name__ == "RecAdam"  # whose rate is all but 0 at first
-        assert bool(still) == (rule.freezes or slow), (rule, still)
+@each_rule
+def test_a_rule_alone_is_in_nobodys_way(rule):
+    assert set(conflicts(complete([rule]))) <= {NO_WARMUP}
 
 
-def test_the_rules_that_move_are_those_after_which_a_tiny_bert_has_other_weights_at_its_start():
+@each_rule
+def test_the_rules_that_freeze_are_those_under_which_some_parameters_of_a_tiny_bert_stay_as_they_were(rule):
+    state = begun([rule])
+    before = {name: param.clone() for name, param in state.model.named_parameters()}
+    go_on(state, 1)
+    still = [name for name, param in state.model.named_parameters() if torch.equal(param, before[name])]
+    still = [name for name in still if "lora_A" not in name and ".key.bias" not in name]  # these have a gradient of 0
+    slow = type(rule).__name__ == "RecAdam"  # whose rate is all but 0 at first
+    assert bool(still) == (rule.freezes or slow), still
+
+
+@each_rule
+def test_the_rules_that_change_the_start_are_those_after_which_a_tiny_bert_starts_from_other_weights(rule):
     loaded = small_bert().state_dict()
-    for rule in every_rule():
-        ready = begun([rule]).model.state_dict()
-        moved = any(name in loaded and not _begins_alike(loaded[name], tensor) for name, tensor in ready.items())
-        assert moved == rule.changes_start, rule
+    ready = begun([rule]).model.state_dict()
+    moved = any(name in loaded and not _begins_alike(loaded[name], tensor) for name, tensor in ready.items())
+    assert moved == rule.changes_start
 
 
 def _begins_alike(loaded, tensor):

@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from ftlab.errors import ArgumentError
-from ftlab.experiments.conformance import (
+from ftlab.experiments.tiny_run import (
     PER_EPOCH,
     STEPS,
     batch,

@@ -11,7 +11,7 @@ from torch import nn
 import ftlab
 from ftlab.engines.engine import choose_engine
 from ftlab.errors import ArgumentError, DivergenceError
-from ftlab.experiments.conformance import PER_EPOCH, batch, freeze, model as small_bert, same, tie, weights
+from ftlab.experiments.tiny_run import PER_EPOCH, batch, freeze, model as small_bert, same, tie, weights
 from ftlab.formulas.clip_norm import ClipNorm
 from ftlab.formulas.decay import Decay
 from ftlab.formulas.l2_penalty import L2Penalty
