@@ -113,7 +113,7 @@ def bad_labels(by: str, *logits: str) -> list[Refusal]:
         (zeros(3), zeros(3).long(), r"be whole numbers \(int64\) of shape \(N,\).* Got .*\(3,\) beside \(3,\)"),
         (zeros(3, 2), zeros(3, 1).long(), r"be whole numbers .* Got .*\(3, 1\) beside \(3, 2\)"),
         (zeros(3, 2), zeros(2).long(), r"be whole numbers .* Got torch.int64 \(2,\) beside \(3, 2\)"),
-        (zeros(3, 2), zeros(3), r"be whole numbers .* Got torch.float32 \(3,\) .* job of binary_cross_entropy"),
+        (zeros(3, 2), zeros(3), r"be whole numbers .* Got torch.float32 \(3,\) .* use binary_cross_entropy"),
         (zeros(3, 2), zeros(3).int(), r"be whole numbers .* Got torch.int32 \(3,\) beside \(3, 2\)"),
         (zeros(3, 2), zeros(3).bool(), r"be whole numbers .* Got torch.bool \(3,\) beside \(3, 2\)"),
         (zeros(0, 2), zeros(0).long(), "hold at least one sample. Got none"),
@@ -129,7 +129,7 @@ def bad_labels(by: str, *logits: str) -> list[Refusal]:
 def bad_class_weights(by: str) -> list[Refusal]:
     """Return class weights that are not one number for each of two classes."""
     base = {"logits": torch.zeros(2, 2), "labels": torch.tensor([0, 1])}
-    must = r"have one number a class, shape \(2,\). Got shape"
+    must = r"have one number per class, shape \(2,\). Got shape"
     return [Refusal(by, base | {"weight": torch.ones(shape)}, f"weight must {must}") for shape in ((3,), (1,), (2, 1))]
 
 
@@ -209,7 +209,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
             Refusal(
                 "binary_cross_entropy",
                 {"logits": torch.zeros(1, 2), "labels": torch.tensor([[low, high]])},
-                f"labels must lie from 0 to 1. Got {low:g} to {high:g}. 1 where a label holds",
+                f"labels must lie from 0 to 1. Got {low:g} to {high:g}. Give 1 where a label applies",
             )
             for low, high in ((-0.5, 1), (0, 1.5), (0, 2))
         ),
@@ -438,7 +438,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         Refusal(
             "focal",
             {"logits": torch.zeros(3, 1), "labels": torch.zeros(3).long(), "weight": None},
-            r"logits must have two columns at least. Got \(3, 1\). One class",
+            r"logits must have at least two columns. Got \(3, 1\). Give one column",
         ),
         *refused(
             "focal Focal", "gamma", f"{AT_LEAST_0} .* 2.0 is usual, 0 is cross-entropy", *(-0.1, inf, nan, "2", True)
@@ -509,7 +509,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
             more=({"alpha": 0},),
         ),
         Value("Interpolate", (Finish,), ("Interpolate(1)", "Interpolate(alpha=0.25)"), "Interpolate(alpha=0.5)"),
-        *refused("interpolate Interpolate", "alpha", f"{FROM_0_TO_1} .* 1 keeps what was trained", *NO_SHARE),
+        *refused("interpolate Interpolate", "alpha", f"{FROM_0_TO_1} .* 1 keeps the trained weights", *NO_SHARE),
     ),
     "l1_penalty": (
         Formula("l1_penalty", lambda: {"params": tree(), "strength": 0.7}),
@@ -645,7 +645,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         *refused(
             "mixout Mixout",
             "probability",
-            "be a number at least 0 and less than 1. Got .* 0.9 is usual, 0 switches it off; at 1 noth",
+            "be a number at least 0 and less than 1. Got .* 0.9 is usual, 0 switches it off; with 1 noth",
             *(-0.1, 1, 1.5, nan, "0.9", None, True),
         ),
         *refused("mixout", "origin", r"have the shape of weight. Got \(5, 1\) beside \(5, 8\)", torch.ones(5, 1)),
@@ -879,7 +879,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
             Refusal(
                 "smart",
                 {"clean": torch.zeros(clean), "noise": torch.zeros(noise)},
-                r"noise must have one entry a row of clean.* Got \(",
+                r"noise must have one entry for each row of clean.* Got \(",
             )
             for clean, noise in (
                 ((2, 3), (3, 5)),
@@ -940,7 +940,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         ),
         *refused("step_decay", "epoch", "be a whole number of at least 0. Got .* Count the epochs from 0", -1, 1.5),
         *refused(
-            "step_decay StepDecay", "every", "be a whole number of at least 1. Got .* 1 is a stair an epoch", 0, 1.0
+            "step_decay StepDecay", "every", "be a whole number of at least 1. Got .* 1 is a step after every epoch", 0, 1.0
         ),
     ),
     "swa": (
@@ -950,7 +950,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         Value("SWA", (Project,), ("SWA(0)", "SWA(0.5, every=10)"), "SWA(start_at=0.75, every=1)"),
         *refused("swa", "count", "be a whole number of at least 0. Got .* Count the sets", -1, 1.0, "1", None, True),
         *refused("SWA", "start_at", f"{FROM_0_TO_1} .* 0.75 is usual", -0.1, 1.1, nan, "0.5", None),
-        *refused("SWA", "every", "be a whole number of at least 1. Got .* 1 takes in each", 0, -1, 1.5, "1"),
+        *refused("SWA", "every", "be a whole number of at least 1. Got .* 1 takes the weights after every update", 0, -1, 1.5, "1"),
     ),
     "warmup": (
         Formula("warmup_linear", lambda: {"lr": 1.0, "step": 0, "steps": 5, "warmup_steps": 1}),

@@ -17,7 +17,7 @@ def test_class_weights_that_cannot_be_meant_are_refused(kind):
         kind(weight=(1.0, -1.0))
     with pytest.raises(ArgumentError, match=f"^{where}: weight must be a tuple, one number a class. Got Tensor. Write"):
         kind(weight=torch.ones(2))
-    with pytest.raises(ArgumentError, match=r"weight must have one number a class, shape \(2,\). Got shape \(3,\)"):
+    with pytest.raises(ArgumentError, match=r"weight must have one number per class, shape \(2,\). Got shape \(3,\)"):
         kind(weight=(1.0, 1.0, 1.0))(tiny_run.model(), tiny_run.batch(0))
 
 
