@@ -104,3 +104,16 @@ def test_labels_of_every_kind_are_numbered_the_same_in_any_chunks(model, monkeyp
         labels = encode(Pretrained(model.net, model.processor, "tiny", task), rows, 16).labels
         assert (labels.tolist(), labels.dtype) == (expected, dtype)
     assert encode(model, two_labels(["a"]).select([]), 16).labels.tolist() == []
+
+
+def test_every_row_comes_once_an_epoch_in_batches_of_like_length(model, small):
+    encoded = encode(model, small["train"], 64)
+    batches = Batches(encoded, 8)
+    for epoch in (0, 1):
+        order = batches.order(epoch)
+        assert sorted(row for rows in order for row in rows) == list(range(40))
+        assert max(max(map(encoded.length, rows)) - min(map(encoded.length, rows)) for rows in order) <= 6
+    assert batches.order(0) != batches.order(1)
+    assert list(map(len, Batches(encoded, 7).order(0))).count(7) == 5  # 40 rows: five of 7 and one of 5
+    for (batch,) in batches:
+        assert batch["input_ids"].shape[1] == batch["attention_mask"].sum(1).max()

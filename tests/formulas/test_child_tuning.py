@@ -6,18 +6,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.tiny_run import batch, begun, freeze, go_on, model as small_bert
-from ftlab.formulas._fisher import squared_gradients
 from ftlab.formulas.child_tuning import ChildTuningD, ChildTuningF, child_network, child_tuning
 from ftlab.formulas.lora import LoRA
-from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import Pretrained
 from ftlab.rule import Now, Project
 from ftlab.training.loop import begin, step
+from tests.formulas.classifiers import Linear, rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,62 +89,6 @@ def test_the_child_network_is_what_numpy_sorts_to_the_top(share):
     expected = np.zeros(40, bool)
     expected[np.argsort(flat)[-count:]] = True
     assert np.array_equal(np.concatenate([one.numpy().ravel() for one in chosen.values()]), expected)
-
-
-class Linear(nn.Module):
-    """Scores of four inputs."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer, self.drop = nn.Linear(4, 3), nn.Dropout(0.5)
-
-    def forward(self, inputs):
-        return self.layer(self.drop(inputs))
-
-
-def rows(count=6):
-    inputs = torch.randn(count, 4, generator=seeded(1))
-    return {"inputs": inputs, "labels": torch.arange(count) % 3}
-
-
-def test_fisher_is_the_mean_of_squared_gradients_worked_by_hand_for_a_linear_softmax():
-    net, data = Linear(), rows()
-    found = squared_gradients(net, [data], CrossEntropy(), ["layer.weight", "layer.bias"], 99)
-    probabilities = net.eval()(data["inputs"]).softmax(1).detach()
-    gap = probabilities - functional.one_hot(data["labels"], 3)  # the gradient by the scores, row by row
-    expected = (gap[:, :, None] * data["inputs"][:, None, :]).square().mean(0)
-    torch.testing.assert_close(found["layer.weight"], expected, rtol=1e-5, atol=1e-8)
-    torch.testing.assert_close(found["layer.bias"], gap.square().mean(0), rtol=1e-5, atol=1e-8)
-
-
-def test_fisher_equals_that_of_per_sample_gradients_by_vmap_and_not_the_square_of_the_mean():
-    net, data = Linear().eval(), rows()
-    params = {name: param.detach() for name, param in net.named_parameters()}
-
-    def loss(params, inputs, label):
-        scores = torch.func.functional_call(net, params, (inputs[None],))
-        return functional.cross_entropy(scores, label[None])
-
-    each = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(params, data["inputs"], data["labels"])
-    found = squared_gradients(net, [data], CrossEntropy(), params, 99)
-    torch.testing.assert_close(found, {n: g.square().mean(0) for n, g in each.items()}, rtol=1e-5, atol=1e-8)
-    wrong = {name: grad.mean(0).square() for name, grad in each.items()}  # as the authors' code does for each batch
-    assert all((wrong[name] < found[name]).all() for name in wrong)
-    assert wrong["layer.weight"].sum() < found["layer.weight"].sum() / 2
-
-
-def test_fisher_takes_the_first_rows_of_batches_and_of_their_parts_and_leaves_the_model():
-    net, data = Linear(), rows()
-    split = [{name: one[:2] for name, one in data.items()}, [{name: one[2:3] for name, one in data.items()}] * 2]
-    firsts = {name: torch.cat([one[:3], one[2:3]]) for name, one in data.items()}
-    names = ["layer.weight"]
-    for many, few, samples in ((split, [firsts], 9), ([data], [{n: o[:4] for n, o in data.items()}], 4)):
-        left, right = (squared_gradients(net, some, CrossEntropy(), names, samples) for some in (many, few))
-        torch.testing.assert_close(left, right, rtol=1e-6, atol=0)
-    assert net.training
-    assert net.layer.weight.grad is None
-    assert list(left) == names
 
 
 def test_rule_f_shapes_the_gradient_by_its_own_generator(grads):

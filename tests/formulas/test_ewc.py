@@ -1,10 +1,9 @@
-"""EWC: by hand, its gradient, the per-sample Fisher information against torch.func, and its place in a step."""
+"""EWC: by hand, its gradient, what it remembers, and its place in a step."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad, vmap
 
 from ftlab.experiments.tiny_run import batch, begun, go_on, model
 from ftlab.formulas._fisher import squared_gradients
@@ -14,6 +13,7 @@ from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import Pretrained
 from ftlab.rule import microbatches
 from ftlab.training.loop import begin, step
+from tests.formulas.classifiers import Mlp
 
 
 def draw(seed):
@@ -55,48 +55,6 @@ def test_with_equal_importance_it_is_half_the_squared_distance_and_at_the_origin
     assert ewc(params, {}, {}, 1.0) == 0
 
 
-class Mlp(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
-
-    def forward(self, x):
-        return self.second(self.first(x).tanh())
-
-
-def test_the_fisher_information_is_the_mean_of_squares_and_not_the_square_of_the_mean():
-    torch.manual_seed(0)
-    net = Mlp()
-    data = {"x": torch.randn(12, 3), "labels": torch.arange(12) % 2}
-    params = {name: param.detach() for name, param in net.named_parameters()}
-
-    def one(values, x, label):
-        return nn.functional.cross_entropy(functional_call(net, values, (x[None],)), label[None])
-
-    each = vmap(grad(one), (None, 0, 0))(params, data["x"], data["labels"])
-    batches = [
-        {name: tensor[:5] for name, tensor in data.items()},
-        [{name: tensor[5:] for name, tensor in data.items()}],
-    ]
-    found = squared_gradients(net, batches, CrossEntropy(), list(params), 12)
-    whole = torch.autograd.grad(CrossEntropy()(net, data), list(net.parameters()))
-    for (name, value), mean in zip(found.items(), whole, strict=True):
-        torch.testing.assert_close(value, each[name].square().mean(0))
-        assert value.sum() > 2 * mean.square().sum()  # what published codes compute by squaring the batch's gradient
-    first = squared_gradients(net, batches, CrossEntropy(), ["first.bias"], 4)
-    torch.testing.assert_close(first["first.bias"], each["first.bias"][:4].square().mean(0))
-
-
-def test_measuring_leaves_the_model_as_it_was():
-    state = begun([])
-    state.model.train()
-    before = {name: tensor.clone() for name, tensor in state.model.state_dict().items()}
-    squared_gradients(state.model, [batch(0)], state.loss, list(state.params), 3)
-    assert state.model.training
-    assert all(torch.equal(before[name], tensor) for name, tensor in state.model.state_dict().items())
-    assert all(param.grad is None for param in state.model.parameters())
-
-
 def test_the_rule_remembers_the_fisher_of_its_first_samples_and_holds_the_parameters():
     rule, free = begun([EWC(1e3, samples=10)]), begun([])
     expected = squared_gradients(model(), [batch(0), batch(1)], CrossEntropy(), list(rule.params), 10)
@@ -127,22 +85,6 @@ def test_without_parameters_or_with_nothing_that_was_loaded_it_is_0():
     state = begin(Pretrained(model(), None, "tiny", None, fresh), [batch(0)], [LoRA(rank=2), EWC(1.0, samples=4)])
     assert state.memory[1] == {}
     assert step(state, batch(0))["penalty"] == 0
-
-
-def test_measuring_gives_every_module_its_own_mode_back_also_when_it_fails():
-    net = model().train()
-    net.bert.embeddings.eval()
-    with pytest.raises(KeyError, match="classifer"):
-        squared_gradients(net, [batch(0)], CrossEntropy(), ["classifer.weight"], 2)
-    squared_gradients(net, [batch(0)], CrossEntropy(), ["classifier.weight"], 2)
-
-    def failing(net, rows):
-        raise ArithmeticError("no loss")
-
-    with pytest.raises(ArithmeticError, match="no loss"):
-        squared_gradients(net, [batch(0)], failing, ["classifier.weight"], 2)
-    assert [name for name, one in net.named_children() if one.training] == ["bert", "dropout", "classifier"]
-    assert not net.bert.embeddings.training
 
 
 MUTANTS = (
