@@ -1,29 +1,13 @@
 """Explorers answer with a kernel and without one, say what each frame shows, and swallow no error."""
 
 import asyncio
-import json
-import re
 
 import pytest
 from matplotlib.figure import Figure
 
-from ftlab.display.explorer import MOST_FRAMES, Debounced, at_start, explore, live, render, slider, sweeps
-from ftlab.display.explorer_page import page
+from ftlab.display.explorer import MOST_FRAMES, Debounced, explore, live, render, slider, sweeps
 from ftlab.errors import ArgumentError
-
-CONTROLS = {"power": slider([1, 2, 3], start=2), "sign": slider(["plus", "minus"])}
-
-
-def draw(power, sign):
-    figure = Figure(figsize=(3, 2))
-    figure.subplots().plot([x**power for x in range(5)])
-    return figure, f"x to the power {power}, {sign} <b>"
-
-
-def html(goal="reach 3"):
-    labels = {name: [control.label(one) for one in control.values] for name, control in CONTROLS.items()}
-    frames = {places: render(draw, values) for places, values in sweeps(CONTROLS).items()}
-    return page("draw", goal, labels, at_start(CONTROLS), frames)
+from tests.display.drawing import CONTROLS, draw
 
 
 def widgets(drawing=draw):
@@ -35,37 +19,6 @@ def widgets(drawing=draw):
 def test_each_slider_is_swept_with_the_others_at_their_start():
     assert list(sweeps(CONTROLS)) == [(0, 0), (1, 0), (2, 0), (1, 1)]
     assert sweeps(CONTROLS)[(1, 1)] == {"power": 2, "sign": "minus"}
-
-
-def test_the_saved_page_holds_every_frame_with_its_sentence():
-    text = html()
-    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', text).group(1))
-    assert data["labels"] == [["1", "2", "3"], ["plus", "minus"]]
-    assert data["start"] == [1, 0]
-    assert {index: words for index, (_, words) in data["frames"].items()} == {
-        "0,0": "x to the power 1, plus <b>",
-        "1,0": "x to the power 2, plus <b>",
-        "2,0": "x to the power 3, plus <b>",
-        "1,1": "x to the power 2, minus <b>",
-    }
-    assert len({source for source, _ in data["frames"].values()}) == 3  # the sign does not change this drawing
-    assert 'alt="x to the power 2, plus &lt;b&gt;"' in text
-    assert "<b>" not in text.replace("<b>Goal:</b>", "").replace("<b>Run this cell</b>", "")
-
-
-def test_the_saved_page_can_be_used_by_keyboard_and_by_ear_and_asks_nobody():
-    text = html()
-    for mark in re.findall(r'<input id="(slider-[^"]*)" type="range"', text):
-        assert f'<label for="{mark}">' in text
-    assert text.count('type="range"') == 2
-    assert 'aria-live="polite"' in text
-    assert "http" not in text
-
-
-def test_ids_are_the_same_at_every_run_and_differ_between_explorers():
-    assert html() == html()
-    first, second = (re.search('id="(explorer-[^"]*)"', html(goal)).group(1) for goal in ("one", "two"))
-    assert first != second
 
 
 def test_without_a_kernel_the_sentence_is_printed(capsys):

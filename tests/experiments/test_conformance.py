@@ -1,32 +1,16 @@
 """Every rule of the package passes the conformance checks, and the checks catch rules that should fail."""
 
-import inspect
-import pkgutil
 from dataclasses import dataclass, field
 
 import pytest
 import torch
 
-from ftlab import formulas
 from ftlab.experiments.conformance import CHECKS, every_rule, examine
 from ftlab.experiments.tiny_run import begun
 from ftlab.formulas.clip_norm import ClipNorm
-from ftlab.recipes.catalogue import rules
-from ftlab.rule import GradientRule, Penalty, Prepare, Project, Rule, Schedule
+from ftlab.rule import GradientRule, Penalty, Prepare, Project, Schedule
 
 RULES = list(every_rule())
-
-
-def test_the_walk_finds_every_rule_that_a_file_defines():
-    found = set()
-    for module in pkgutil.iter_modules(formulas.__path__):
-        home = __import__(f"ftlab.formulas.{module.name}", fromlist=["_"])
-        found |= {
-            name
-            for name, one in vars(home).items()
-            if inspect.isclass(one) and issubclass(one, Rule) and one.__module__ == home.__name__
-        }
-    assert found == set(rules()) == {type(rule).__name__ for rule in RULES}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)

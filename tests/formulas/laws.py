@@ -940,7 +940,11 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         ),
         *refused("step_decay", "epoch", "be a whole number of at least 0. Got .* Count the epochs from 0", -1, 1.5),
         *refused(
-            "step_decay StepDecay", "every", "be a whole number of at least 1. Got .* 1 is a step after every epoch", 0, 1.0
+            "step_decay StepDecay",
+            "every",
+            "be a whole number of at least 1. Got .* 1 is a step after every epoch",
+            0,
+            1.0,
         ),
     ),
     "swa": (
@@ -950,7 +954,15 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         Value("SWA", (Project,), ("SWA(0)", "SWA(0.5, every=10)"), "SWA(start_at=0.75, every=1)"),
         *refused("swa", "count", "be a whole number of at least 0. Got .* Count the sets", -1, 1.0, "1", None, True),
         *refused("SWA", "start_at", f"{FROM_0_TO_1} .* 0.75 is usual", -0.1, 1.1, nan, "0.5", None),
-        *refused("SWA", "every", "be a whole number of at least 1. Got .* 1 takes the weights after every update", 0, -1, 1.5, "1"),
+        *refused(
+            "SWA",
+            "every",
+            "be a whole number of at least 1. Got .* 1 takes the weights after every update",
+            0,
+            -1,
+            1.5,
+            "1",
+        ),
     ),
     "warmup": (
         Formula("warmup_linear", lambda: {"lr": 1.0, "step": 0, "steps": 5, "warmup_steps": 1}),

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from ftlab.errors import ArgumentError
@@ -16,6 +15,7 @@ from ftlab.formulas.lora import LoRA
 from ftlab.models.load import Pretrained
 from ftlab.rule import Now, Project
 from ftlab.training.loop import begin, step
+from tests.formulas.classifiers import Linear, rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,23 +89,6 @@ def test_the_child_network_is_what_numpy_sorts_to_the_top(share):
     expected = np.zeros(40, bool)
     expected[np.argsort(flat)[-count:]] = True
     assert np.array_equal(np.concatenate([one.numpy().ravel() for one in chosen.values()]), expected)
-
-
-class Linear(nn.Module):
-    """Scores of four inputs."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer, self.drop = nn.Linear(4, 3), nn.Dropout(0.5)
-
-    def forward(self, inputs):
-        return self.layer(self.drop(inputs))
-
-
-def rows(count=6):
-    inputs = torch.randn(count, 4, generator=seeded(1))
-    return {"inputs": inputs, "labels": torch.arange(count) % 3}
 
 
 def test_rule_f_shapes_the_gradient_by_its_own_generator(grads):

@@ -13,6 +13,7 @@ from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import Pretrained
 from ftlab.rule import microbatches
 from ftlab.training.loop import begin, step
+from tests.formulas.classifiers import Mlp
 
 
 def draw(seed):
@@ -52,15 +53,6 @@ def test_with_equal_importance_it_is_half_the_squared_distance_and_at_the_origin
     assert ewc(params, origin, ones, 1.0).item() == pytest.approx(distance.item() / 2)
     assert ewc(origin, origin, ones, 1.0) == 0
     assert ewc(params, {}, {}, 1.0) == 0
-
-
-class Mlp(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
-
-    def forward(self, x):
-        return self.second(self.first(x).tanh())
 
 
 def test_the_rule_remembers_the_fisher_of_its_first_samples_and_holds_the_parameters():

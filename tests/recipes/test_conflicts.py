@@ -9,7 +9,6 @@ import torch
 from ftlab.experiments.conformance import every_rule
 from ftlab.experiments.tiny_run import begun, go_on, model as small_bert
 from ftlab.recipes.conflicts import conflicts
-from ftlab.recipes.explain import explain
 from ftlab.recipes.parse import check_recipe, complete
 from ftlab.rule import GradientRule, Schedule, rate_curve
 
@@ -153,11 +152,3 @@ def test_a_course_is_the_rates_that_the_schedule_gives():
     assert max(rates) == pytest.approx(1, abs=0.01)
     assert all(after < before for before, after in pairwise(rates[101:]))
     assert rate_curve(Asking()) == []
-
-
-def test_explaining_leaves_the_readers_chance_alone():
-    torch.manual_seed(0)
-    wanted = torch.rand(1)
-    torch.manual_seed(0)
-    explain(["Decay(0.9, per='epoch')", "ClipNorm(1.0)"])
-    assert torch.equal(torch.rand(1), wanted)

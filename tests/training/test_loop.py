@@ -64,14 +64,6 @@ def test_an_empty_recipe_is_a_hand_written_loop_exactly(model, data):
     assert same(weights(state.model), weights(net))
 
 
-def test_the_loss_falls_and_the_given_model_stays_as_it_was(model, data):
-    before = weights(model.net)
-    run = ftlab.finetune(model, data, epochs=12, lr=3e-3, batch_size=8, engine="reference")
-    assert same(weights(model.net), before)
-    assert run.history[-1]["loss"] < 0.2 < run.history[0]["loss"]
-    assert run.metrics["accuracy"] == 1.0
-
-
 @pytest.mark.parametrize("parts", [2, 3, 8])
 def test_accumulation_makes_the_update_of_the_whole_batch(model, data, parts):
     whole = ftlab.finetune(still(model), data, epochs=1, lr=1e-2, batch_size=8, engine="reference", optimizer="sgd")
@@ -81,45 +73,6 @@ def test_accumulation_makes_the_update_of_the_whole_batch(model, data, parts):
     assert [one["loss"] for one in split.history] == pytest.approx([one["loss"] for one in whole.history], abs=1e-5)
     for name, tensor in split.model.net.state_dict().items():
         torch.testing.assert_close(tensor, whole.model.net.state_dict()[name], rtol=1e-4, atol=1e-6)
-
-
-def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(model, data):
-    first, second, other = (
-        weights(ftlab.finetune(model, data, epochs=1, batch_size=8, seed=seed).model.net) for seed in (3, 3, 4)
-    )
-    assert same(first, second)
-    assert not same(first, other)
-
-
-def test_the_seeds_of_head_and_order_are_separate(model, data):
-    head = "classifier.weight"
-    drawn = {seed: model.copy(seed).net.state_dict()[head] for seed in (0, 1)}
-    assert not torch.equal(drawn[0], drawn[1])
-    runs = {seed: ftlab.finetune(model, data, epochs=1, batch_size=8, seed=seed) for seed in ((0, 1), (0, 2), (1, 1))}
-    assert runs[0, 1].history[0]["loss"] != runs[0, 2].history[0]["loss"]  # another first batch
-    encoded = encode(model, data["train"], 64)
-    assert Batches(encoded, 8, seed=1).order(0) != Batches(encoded, 8, seed=2).order(0)
-
-
-def test_training_leaves_the_global_generator_alone(model, data):
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    ftlab.finetune(model, data, epochs=1, batch_size=16)
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_every_row_comes_once_an_epoch_in_batches_of_like_length(model, data):
-    encoded = encode(model, data["train"], 64)
-    batches = Batches(encoded, 8)
-    for epoch in (0, 1):
-        order = batches.order(epoch)
-        assert sorted(row for rows in order for row in rows) == list(range(40))
-        assert max(max(map(encoded.length, rows)) - min(map(encoded.length, rows)) for rows in order) <= 6
-    assert batches.order(0) != batches.order(1)
-    assert list(map(len, Batches(encoded, 7).order(0))).count(7) == 5  # 40 rows: five of 7 and one of 5
-    for (batch,) in batches:
-        assert batch["input_ids"].shape[1] == batch["attention_mask"].sum(1).max()
 
 
 def test_decay_skips_biases_and_norms_by_type(model):
@@ -144,27 +97,6 @@ def test_nan_loss_stops_before_the_update_with_step_last_loss_and_advice(model):
     ):
         ftlab.step(state, batch)
     assert same(weights(model.net), before)
-
-
-def test_a_diverged_run_leaves_the_good_model(model, data, tmp_path):
-    ftlab.finetune(model, data, epochs=1, output=tmp_path / "run")
-    good = (tmp_path / "run/model/model.safetensors").read_bytes()
-
-    def bad(net, batch):
-        return CrossEntropy()(net, batch) * math.inf
-
-    with pytest.raises(DivergenceError, match="at the first step"):
-        ftlab.finetune(model, data, epochs=1, output=tmp_path / "run", overwrite=True, loss=bad)
-    assert (tmp_path / "run/model/model.safetensors").read_bytes() == good
-
-
-def test_weights_that_are_not_finite_are_never_saved(model, data, tmp_path):
-    run = ftlab.finetune(model, data, epochs=1)
-    with torch.no_grad():
-        run.model.net.classifier.bias[0] = math.nan
-    with pytest.raises(DivergenceError, match=r"weights of classifier.bias must be finite"):
-        run.save(tmp_path / "model")
-    assert not (tmp_path / "model").exists()
 
 
 def test_fast_engine_follows_the_reference(model, data, monkeypatch):
