@@ -1,10 +1,10 @@
-"""What three sentiment models can do besides their own test split: other test splits, behavioural checks, four sentences.
+"""Three sentiment models beyond their own test split: on other test splits, behavioural checks and four sentences.
 
     python -m benchmarks.behaviour --sst2 DIR      # about half an hour on two slow cores
     python -m benchmarks.behaviour                 # without the public data: two models
 
-One model is trained on `reviews`, one on `tricky_reviews`, one on SST-2, whose DIR is that of ``benchmarks.main_job``.
-A trained model stays in ``runs/behaviour/``; the same one is not trained a second time.
+One model is trained on `reviews`, one on `tricky_reviews`, one on SST-2 (DIR as in ``benchmarks.main_job``). The models
+are saved in ``runs/behaviour/`` and not trained again if they are there.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SST2 = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 
 
 def main() -> None:
-    """Train what is not there, ask every model everything, keep the answers."""
+    """Train the missing models, evaluate all of them, and record the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sst2", type=Path)
     given = parser.parse_args()
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def sst2(source: Path) -> Any:
-    """Return SST-2's splits, its labels named as those of the reviews are."""
+    """Return the splits of SST-2, with the label names of the reviews."""
     names = {"0": "negative", "1": "positive"}
     rows = {
         split: [(text, names[label]) for text, label in read(source / file, "\t", label_first=False)]
@@ -62,7 +62,7 @@ def sst2(source: Path) -> Any:
 
 
 def examined(name: str, data: Any, sets: dict[str, Any]) -> dict[str, Any]:
-    """Return what a model trained on one of the sets makes of all of them, and of the checks."""
+    """Train a model on one data set, and return its results on all data sets and on the checks."""
     facts = trained(name, data)
     model = ftlab.load_model(MODELS / name / "model")
     found = ftlab.check_behaviour(model)
@@ -91,7 +91,7 @@ def examined(name: str, data: Any, sets: dict[str, Any]) -> dict[str, Any]:
 
 
 def trained(name: str, data: Any) -> dict[str, Any]:
-    """Train a model unless the same one is there already; return what its folder says of it."""
+    """Train a model unless the same one is saved already; return the content of its ``run.json``."""
     file = MODELS / name / "run.json"
     facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     asked = {"epochs": EPOCHS[name]} | {key: ARGUMENTS[key] for key in ("lr", "batch_size", "seed")}
@@ -109,14 +109,14 @@ def trained(name: str, data: Any) -> dict[str, Any]:
 
 
 def answers(model: Any, rows: Any) -> list[bool]:
-    """Return which rows are answered rightly."""
+    """Return which rows are predicted correctly."""
     names = rows.features["label"].names
     said = [one["label"] for one in ftlab.predict(model, list(rows["text"]))]
     return [one == names[label] for one, label in zip(said, rows["label"], strict=True)]
 
 
 def by_phenomenon(name: str, right: list[bool]) -> dict[str, list[float]]:
-    """Return the share of each way of expressing an opinion that is answered rightly."""
+    """Return the accuracy by phenomenon, the way in which the opinion is expressed."""
     rows = ftlab.load_data(name, task="phenomenon")["test"]
     kinds = [rows.features["label"].names[label] for label in rows["label"]]
     return {
@@ -125,7 +125,7 @@ def by_phenomenon(name: str, right: list[bool]) -> dict[str, list[float]]:
 
 
 def share(passed: list[bool]) -> list[float]:
-    """Return a share with its 95 % interval (Wilson) and how many it is of.
+    """Return a share with its 95 % interval (Wilson) and the number of cases.
 
     >>> share([True, True, False, True])
     [0.75, 0.3006, 0.9544, 4]

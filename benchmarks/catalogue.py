@@ -1,4 +1,4 @@
-"""Every strategy that ftlab has, read off the package itself, and the page that lists them."""
+"""Every strategy of ftlab, collected from the package, and the page that lists them."""
 
 import inspect
 import json
@@ -30,7 +30,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One strategy: what it is called, what it does, and how a run is told to use it, if a single run can."""
+    """One strategy: its name, what it does, and the arguments with which a run uses it, if a single run can."""
 
     group: str
     name: str
@@ -72,11 +72,11 @@ def measurable() -> list[Entry]:
 
 
 RISING = r"$\alpha_i = \alpha_0\left(\alpha_{n-1} / \alpha_0\right)^{i/(n-1)}$"
-"""The rates of the learning-rate range test."""
+"""The learning rates of the range test."""
 SIGNSGD = r"$\theta_t = \theta_{t-1} - \alpha\,\mathrm{sign}(g_t)$"
 SIGNSGD_WORDS = "Move every entry by the same length, against the sign of its gradient"
 SIGNSGD_SOURCE = 'Bernstein et al. 2018, "signSGD", arXiv 1802.04434'
-"""What signSGD is: Signum without a running mean, so it has no function of its own."""
+"""signSGD is Signum without a running mean, so it has no function of its own."""
 OPTIMIZERS = {
     "sgd": "gradient_descent",
     "signsgd": "signsgd",
@@ -84,10 +84,10 @@ OPTIMIZERS = {
     "lion": "lion",
     "adabound": "adabound",
 }
-"""Which formula an optimizer's name stands for."""
+"""The formula of each optimizer, by name."""
 RATES = {"sgd": 1e-1, "signsgd": 4e-5, "signum": 4e-5, "lion": 4e-5, "adabound": 2e-4, "BitFit": 2e-3, "LoRA": 2e-3}
-"""Sign steps are as long as their rate, so they take a smaller one; plain descent takes a greater, and so do rules that
-train few of the parameters."""
+"""Learning rates other than the default. A sign step is as long as its rate, so it takes a smaller one; plain gradient
+descent takes a larger one, and so do rules that train few of the parameters."""
 LOSSES = (
     (CrossEntropy(smoothing=0.1), "cross_entropy"),
     (Focal(), "focal"),
@@ -96,24 +96,24 @@ LOSSES = (
     (Smart(), "smart"),
     (FreeLB(), "free_lb"),
 )
-"""Losses as they would usually be written, with their formulas; ``Distill`` needs a teacher."""
+"""Losses with usual arguments, and their formulas; ``Distill`` needs a teacher, so it is not here."""
 
 
 def from_formula(group: str, name: str, function: str, arguments: dict[str, Any] | None = None) -> Entry:
-    """Return the entry of what is no rule, from its formula's docstring."""
+    """Return the entry of a strategy that is not a rule, from the docstring of its formula."""
     found = formula(functions()[function])
     mathematics = found.mathematics.replace("|", r"\vert ")
     return Entry(group, name, f"${mathematics}$", found.sentence.rstrip("."), found.source, arguments)
 
 
 def from_docstring(group: str, name: str, function: Any, mathematics: str) -> Entry:
-    """Return the entry of what is neither a rule nor a formula, from its own docstring."""
+    """Return the entry of a function that is neither a rule nor a formula, from its docstring."""
     text = inspect.getdoc(function) or ""
     return Entry(group, name, mathematics, text.partition("\n")[0].rstrip("."), source_and_departure(text)[0])
 
 
 def source_of(module: Any, cls: type) -> str:
-    """Return where a rule comes from: from its own docstring, else from the formulas beside it."""
+    """Return the source of a rule, from its docstring or else from a formula in the same module."""
     beside = [one for one in vars(module).values() if inspect.isfunction(one) and one.__module__ == module.__name__]
     beside.sort(key=lambda one: one.__name__.replace("_", "") != cls.__name__.lower())
     return next(
@@ -122,13 +122,13 @@ def source_of(module: Any, cls: type) -> str:
 
 
 def results(name: str) -> dict[str, Any]:
-    """Return a recorded result, or nothing."""
+    """Return a recorded result, or an empty dictionary."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def page() -> str:
-    """Return the page: one table for each place in the equation, with costs as they were recorded."""
+    """Return the page: one table for each place in the equation, with the recorded costs."""
     recorded = results("cost-fp32") or results("cost")
     costs = recorded.get("costs", {})
     plain = [one["plain_ms"] for one in costs.values() if "plain_ms" in one and "added_ms" in one]
@@ -162,7 +162,7 @@ def page() -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text with its asterisks and underscores as they are, outside of code.
+    """Return text with asterisks and underscores escaped, except in code.
 
     >>> escaped("Keep *.embeddings.* in ``a_b``")
     'Keep \\\\*.embeddings.\\\\* in `a_b`'

@@ -1,4 +1,4 @@
-"""The book's page about the embedded data: what they are, and how accuracy grows with the number of rows."""
+"""The page about the embedded data: their content, and how accuracy grows with the number of rows."""
 
 import base64
 import json
@@ -27,18 +27,18 @@ WORDS = {
     "fine-tuned": "fine-tuned MiniLM",
 }
 UNNAMED = "Slow and so very gloomy"
-"""A test row about a film that does not say so."""
+"""A test row about a film that does not mention it."""
 Bits = npt.NDArray[np.float64]
 
 
 def recorded() -> Any:
-    """Return the recorded learning curve, or nothing where none was recorded yet."""
+    """Return the recorded learning curve, or None if there is no record yet."""
     file = RESULTS / "learning_curve.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def write() -> None:
-    """Write the page and its figure, once for light and once for dark."""
+    """Write the page and its figure, for the light and the dark theme."""
     found = recorded()
     for name, ink in (("light", "#333333"), ("dark", "#d0d0d0")) if found else ():
         figure(found, ink).savefig(
@@ -48,7 +48,7 @@ def write() -> None:
 
 
 def right(found: Any, task: str, method: str, rows: int) -> Bits:
-    """Return which test rows were answered rightly, 0 or 1, a row a seed."""
+    """Return which test rows were predicted correctly (0 or 1), one row per seed."""
     count = found["test_rows"][task]
     packed = [found["runs"][f"{task} {method} {rows} {seed}"]["right"] for seed in range(found["seeds"])]
     bits = [np.unpackbits(np.frombuffer(base64.b64decode(one), np.uint8))[:count] for one in packed]
@@ -56,7 +56,7 @@ def right(found: Any, task: str, method: str, rows: int) -> Bits:
 
 
 def interval(values: Bits, resamples: int = 2000) -> tuple[float, float, float]:
-    """Return the mean with its 95 % interval over seeds and test rows, both drawn anew.
+    """Return the mean with its 95 % bootstrap interval over seeds and test rows.
 
     >>> [round(one, 2) for one in interval(np.ones((5, 40)))]
     [1.0, 1.0, 1.0]
@@ -100,7 +100,7 @@ def figure(found: Any, ink: str) -> Any:
 
 
 def table(found: Any, task: str) -> list[str]:
-    """Return the table of one task: a row a method, a column a number of rows."""
+    """Return the table of one task: a row per method, a column per number of rows."""
     sizes = [int(rows) for rows in found["epochs"]]
     lines = [f"| {task} | {' | '.join(f'{one:,} rows' for one in sizes)} |", f"| --- |{' --- |' * len(sizes)}"]
     for method, words in WORDS.items():
@@ -111,7 +111,7 @@ def table(found: Any, task: str) -> list[str]:
 
 
 def gains(found: Any, task: str, other: str) -> str:
-    """Say by how much fine-tuning is better than another method with all rows, paired by seed and test row."""
+    """Return the gain of fine-tuning over another method with all rows, paired by seed and test row."""
     rows = max(int(one) for one in found["epochs"])
     mean, low, high = interval(right(found, task, "fine-tuned", rows) - right(found, task, other, rows))
     return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
@@ -217,7 +217,7 @@ numbers again; the record is `benchmarks/results/learning_curve.json`."""
 
 
 def alt(found: Any) -> str:
-    """Return what the figure shows, in a sentence."""
+    """Return a sentence that describes the figure."""
     said = []
     for task in ("sentiment", "topic"):
         few, many = (interval(right(found, task, "fine-tuned", rows))[0] for rows in (16, 2000))

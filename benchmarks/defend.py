@@ -1,11 +1,11 @@
-"""A model to defend: fine-tuned MiniLM beside everything cheaper, on all test rows of the embedded reviews.
+"""Fine-tuned MiniLM compared with cheaper methods, on all test rows of the embedded reviews.
 
-    python -m benchmarks.defend            # 3 seeds; a run that is stopped goes on where it was
+    python -m benchmarks.defend            # 3 seeds; an interrupted run continues where it stopped
 
-The task is sentiment. `fine-tuned` is what ``make demo`` does. Beside it stand four methods that update no parameter of
-the model: the most frequent label, zero-shot (the nearest of two label sentences), a bag of words, and a probe on the
-frozen vectors. Then four choices of what is trained, on 512 rows, each with the better of two learning rates on
-validation rows.
+The task is sentiment. `fine-tuned` is the run of ``make demo``. It is compared with four methods that update no parameter
+of the model: the most frequent label, zero-shot (the nearest of two label sentences), a bag of words, and a probe on the
+frozen vectors. Four choices of trainable parameters are also compared on 512 rows, each with the better of two learning
+rates on validation rows.
 """
 
 import argparse
@@ -30,26 +30,26 @@ ARGUMENTS: dict[str, Any] = {
     "recipe": [ftlab.ClipNorm(1.0)],
     "progress": False,
 }
-"""Those of ``make demo``."""
+"""The arguments of ``make demo``."""
 SENTENCES = {"negative": "a negative review", "positive": "a positive review"}
-"""What zero-shot compares a text with: the names of the labels, as sentences."""
+"""The sentences that zero-shot compares a text with, by label."""
 ROWS = 512
-"""How many training rows the choices of what is trained get."""
+"""Training rows for the choices of trainable parameters."""
 ARMS: dict[str, tuple[list[Any], tuple[float, float]]] = {
     "everything": ([], (1e-4, 3e-4)),
     "LoRA": ([ftlab.LoRA(rank=8)], (5e-3, 1e-2)),
     "BitFit": ([ftlab.BitFit()], (3e-3, 1e-2)),
     "frozen body": ([ftlab.Freeze(("*.embeddings.*", "*.encoder.*"))], (3e-3, 1e-2)),
 }
-"""What is trained: its rules, and two learning rates to choose from on validation rows."""
+"""By choice of trainable parameters: the rules, and two learning rates to select from on validation rows."""
 FEW: dict[str, Any] = {"epochs": 3, "batch_size": 16, "progress": False}
 
 
 def main() -> None:
-    """Run what is not recorded yet, and keep each answer."""
+    """Run everything that is not recorded yet, and record each result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so many minutes")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no new run after this many minutes")
     given = parser.parse_args()
     data = ftlab.load_data("reviews")
     for key, job in jobs(data, given.seeds):
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def recorded() -> dict[str, Any]:
-    """Return the runs on these data that the record holds."""
+    """Return the recorded runs on the current data."""
     file = RESULTS / "defend.json"
     found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     runs: dict[str, Any] = found.get("runs", {}) if found.get("data") == ftlab_fingerprint("sentiment") else {}
@@ -72,7 +72,7 @@ def recorded() -> dict[str, Any]:
 
 
 def described(data: Any, seeds: int) -> dict[str, Any]:
-    """Return what stands in the record beside the runs."""
+    """Return the description of the record."""
     return {
         "what": "sentiment of `reviews`: accuracy, and which rows were answered rightly (packed bits), on all test rows",
         "fine-tuned": "all training rows, 3 epochs, lr 1e-4, batch 32, ClipNorm(1.0), warm-up and linear decay",
@@ -87,7 +87,7 @@ def described(data: Any, seeds: int) -> dict[str, Any]:
 
 
 def summary(runs: Any, seeds: int, count: int) -> dict[str, Any]:
-    """Return mean and 95 % interval, over seeds and test rows, of what is there, and the paired differences."""
+    """Return the means and paired differences of the finished runs, with 95 % intervals over seeds and test rows."""
 
     def bits(name: str) -> Bits | None:
         found = [runs[key]["right"] for seed in range(seeds) if (key := f"{name} {seed}") in runs]
@@ -110,12 +110,12 @@ def summary(runs: Any, seeds: int, count: int) -> dict[str, Any]:
 
 
 def rounded(values: Bits) -> list[float]:
-    """Return a mean with its interval to four places."""
+    """Return a mean with its interval, rounded to four places."""
     return [round(one, 4) for one in interval(values)]
 
 
 def jobs(data: Any, seeds: int) -> list[tuple[str, Callable[[Any], dict[str, Any]]]]:
-    """Return what is to be run, by name; each takes the runs before it and gives what is kept."""
+    """Return the jobs by name; each takes the earlier runs and returns its record."""
     found: list[tuple[str, Callable[[Any], dict[str, Any]]]] = []
     for name, method in METHODS.items():
         found.append((f"{name} 0", lambda runs, method=method: answered(method(data["train"], data, 0))))
@@ -133,17 +133,17 @@ def jobs(data: Any, seeds: int) -> list[tuple[str, Callable[[Any], dict[str, Any
 
 
 def better(arm: str, runs: Any) -> float:
-    """Return the learning rate with which more validation rows were right."""
+    """Return the learning rate with the higher validation accuracy."""
     return max(ARMS[arm][1], key=lambda rate: runs[f"choose {arm} {rate}"]["accuracy"])
 
 
 def answered(right: Right) -> dict[str, Any]:
-    """Return what is kept of the answers to the test rows."""
+    """Return the record of the predictions on the test rows."""
     return {"accuracy": round(float(right.mean()), 4), "right": base64.b64encode(np.packbits(right)).decode()}
 
 
 def zero_shot(train: Any, data: Any, seed: int) -> Right:
-    """Say the label whose sentence is nearest to the text; no training row is used, no parameter updated."""
+    """Predict the label whose sentence is nearest to the text, without training rows or updates."""
     model = ftlab.load_model("minilm", data)
     names = data["test"].features["label"].names
     labels = ftlab.embed(model, [SENTENCES[name] for name in names])
@@ -153,13 +153,13 @@ def zero_shot(train: Any, data: Any, seed: int) -> Right:
 
 
 def demo(data: Any, seed: int) -> dict[str, Any]:
-    """Fine-tune on all training rows and measure on all test rows."""
+    """Fine-tune on all training rows and evaluate on all test rows."""
     run = ftlab.finetune("minilm", DatasetDict({"train": data["train"]}), seed=seed, **ARGUMENTS)
     return answered(right_of(run, data["test"]))
 
 
 def arm_of(data: Any, arm: str, rate: float, seed: int, split: str) -> dict[str, Any]:
-    """Train a part of the parameters on some rows, drawn by the seed."""
+    """Train some of the parameters on a subset of rows drawn with the seed."""
     rules, _ = ARMS[arm]
     rows = DatasetDict({"train": subset(data["train"], ROWS, seed)})
     model = ftlab.load_model("minilm", data)
@@ -169,7 +169,7 @@ def arm_of(data: Any, arm: str, rate: float, seed: int, split: str) -> dict[str,
 
 
 def right_of(run: Any, rows: Any) -> Right:
-    """Return which rows a run answers rightly."""
+    """Return which rows a run predicts correctly."""
     names = rows.features["label"].names
     said = [one["label"] for one in run.predict(rows["text"])]
     return np.array(said) == np.array([names[label] for label in rows["label"]])

@@ -1,14 +1,14 @@
-"""Whether the fast engine reaches the accuracy of the reference: the same seeds with both, on SST-2.
+"""Test that the fast engine is as accurate as the reference engine, with paired seeds on SST-2.
 
     python -m benchmarks.equal --sst2 DIR                        # 20 seeds
     python -m benchmarks.equal --sst2 DIR --seeds 5 --rows 1000  # a trial
-    python -m benchmarks.equal --sst2 DIR --large 128            # the fast engine with batches of 32, and with larger ones
+    python -m benchmarks.equal --sst2 DIR --large 128            # the fast engine with batches of 32 and with larger ones
 
-Both runs of a pair share rows and head, and with batches of one size the order of the data; dropout is drawn otherwise.
-Each run is measured on SST-2's development and test rows together, which no run sees. The second of a pair is held to be
-no worse if the lower end of the 95 % interval of the mean difference is above -0.5 points. Larger batches are fewer updates
-and so another training: their learning rate is multiplied with the square root of how many times larger they are. A result
-is kept after every seed, and gone on from there.
+Both runs of a pair share the rows and the head, and with equal batch sizes the order of the data; their dropout differs.
+Each run is evaluated on SST-2's development and test rows together, which are not trained on. The second run of a pair
+counts as no worse if the lower bound of the 95 % interval of the mean difference is above -0.5 points. With larger batches
+there are fewer updates, so the learning rate is multiplied by the square root of the factor in batch size. The result is
+recorded after every seed, and an interrupted run continues from there.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from ftlab.experiments.paired import Paired
 
 BATCH, LR = 32, 5e-5
 MARGIN = -0.005
-"""The difference in accuracy that would still be no loss."""
+"""The non-inferiority margin, as a difference in accuracy."""
 
 
 def main() -> None:
-    """Measure, print, keep."""
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sst2", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=20)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def engines(given: Any) -> list[dict[str, Any]]:
-    """Return how both runs of a pair go: as the reference, and fast."""
+    """Return the arguments of both runs of a pair: the reference engine, and the fast one."""
     return [
         {"engine": one, "batch_size": BATCH, "lr": LR}
         for one in ("reference", choose_engine("auto", given.device).name)
@@ -66,7 +66,7 @@ def engines(given: Any) -> list[dict[str, Any]]:
 
 
 def larger(given: Any) -> list[dict[str, Any]]:
-    """Return how both runs of a pair go: fast, with batches as usual and with larger ones."""
+    """Return the arguments of both runs of a pair: the fast engine with the usual batch size, and with a larger one."""
     fast, times = choose_engine("auto", given.device).name, given.large / BATCH
     return [
         {"engine": fast, "batch_size": size, "lr": rate} for size, rate in ((BATCH, LR), (given.large, LR * times**0.5))
@@ -74,7 +74,7 @@ def larger(given: Any) -> list[dict[str, Any]]:
 
 
 def verdict(pairs: list[list[float]]) -> dict[str, Any]:
-    """Return the mean difference, its interval, and whether it lies above the margin.
+    """Return the mean difference, its interval, and whether the interval lies above the margin.
 
     >>> verdict([[0.80, 0.81], [0.82, 0.83], [0.81, 0.82]])["no worse"]
     True

@@ -1,9 +1,9 @@
-"""What fine-tuning makes a model forget, and what keeps it: accuracy on the new task beside similarity on all 330 pairs.
+"""Forgetting in fine-tuning, and methods against it: accuracy on the new task, and similarity on all 330 pairs.
 
-    python -m benchmarks.forgetting            # 3 seeds; a run that is stopped goes on where it was
+    python -m benchmarks.forgetting            # 3 seeds; an interrupted run continues where it stopped
 
-Every arm of a seed gets the same training rows, head and order. ``Interpolate`` needs no training of its own: it takes
-points on the line between the loaded weights and those of the plain run.
+All arms of a seed share training rows, head and data order. ``Interpolate`` needs no training of its own: it uses points
+on the line between the loaded weights and those of the plain run.
 """
 
 import argparse
@@ -33,7 +33,7 @@ ARGUMENTS: dict[str, Any] = {"epochs": 3, "lr": 1e-4, "batch_size": 16, "progres
 
 
 def main() -> None:
-    """Train every arm over the seeds and keep what each one reached."""
+    """Train every arm with each seed and record the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     seeds = parser.parse_args().seeds
@@ -75,7 +75,7 @@ def train_all(arms: dict[str, list[Any]], data: Any, loaded: Any, seed: int) -> 
 
 
 def add(arms: dict[str, list[Any]], name: str, seed: int, model: Any, data: Any, seconds: float) -> None:
-    """Measure a model and keep what it reached."""
+    """Evaluate a model and record its result."""
     metrics = ftlab.evaluate(model, data["test"], split="test")
     low, high = metrics.intervals["accuracy"]
     reached = {"accuracy": metrics["accuracy"], "accuracy_low": low, "accuracy_high": high}
@@ -84,13 +84,13 @@ def add(arms: dict[str, list[Any]], name: str, seed: int, model: Any, data: Any,
 
 
 def similarity(model: Any) -> dict[str, float]:
-    """Return what a model knows of the pairs, with its interval."""
+    """Return the similarity score of a model on the pairs, with its interval."""
     found = ftlab.check_similarity(model).to_dict()
     return {key: found[key] for key in ("spearman", "spearman_low", "spearman_high")}
 
 
 def summary(runs: list[Any]) -> dict[str, float]:
-    """Return the means over seeds; the interval of each is the mean interval of a run, over rows or pairs."""
+    """Return the means over seeds; each interval is the mean of the runs' intervals, over rows or pairs."""
     names = [key for key, value in runs[0].items() if key not in ("seed", "seconds") and value is not None]
     return {key: round(float(np.mean([run[key] for run in runs])), 4) for key in names}
 

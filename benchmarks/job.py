@@ -1,4 +1,4 @@
-"""What an arm of the comparison of speed is given and gives back: rows and model, the clock, the memory held."""
+"""The input and output of one arm of the speed comparison: rows, model, times and memory."""
 
 import resource
 import sys
@@ -17,7 +17,7 @@ LONGEST = 128
 
 @dataclass(frozen=True)
 class Job:
-    """What an arm has to do."""
+    """The job of an arm."""
 
     arm: str
     batch: int
@@ -26,27 +26,27 @@ class Job:
     model: str = "minilm"
     device: str = "cpu"
     warm: int = 2
-    """Updates before the clock runs."""
+    """Warm-up updates that are not timed."""
     repeats: int = 1
     """Epochs that are timed."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What an arm took."""
+    """The measurements of an arm."""
 
     seconds: list[float]
-    """Of each epoch."""
+    """The time of each epoch."""
     work: float
     """Floating-point operations that the real tokens of an epoch need."""
     memory: float
-    """The most that the process held, in MB."""
+    """The peak memory of the process, in MB."""
     device_memory: float | None
     note: str
 
 
 class Clock:
-    """Time epochs; on a GPU it is read when everything that was asked for is done."""
+    """Times epochs; on a GPU, the clock is read after synchronising."""
 
     def __init__(self, device: str) -> None:
         self.device, self.seconds = device, list[float]()
@@ -64,7 +64,7 @@ class Clock:
 
 
 def pretrained(job: Job) -> Pretrained:
-    """Return the model: ``"bert-base"`` with random weights, else what :func:`ftlab.load_model` finds."""
+    """Return the model: ``"bert-base"`` with random weights, else the result of :func:`ftlab.load_model`."""
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
     names = ["negative", "positive"]
@@ -82,7 +82,7 @@ def pretrained(job: Job) -> Pretrained:
 
 
 def unpadded(job: Job) -> list[dict[str, Any]]:
-    """Return the rows as a Trainer's data set, with the column of lengths that grouping looks for."""
+    """Return the rows as a data set for the Trainer, with the column of lengths that grouping by length needs."""
     return [
         {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": label, "length": len(ids)}
         for ids, label in zip(job.ids, job.labels, strict=True)
@@ -90,7 +90,7 @@ def unpadded(job: Job) -> list[dict[str, Any]]:
 
 
 def padded(job: Job) -> list[dict[str, Any]]:
-    """Return the rows, each with as much padding as makes it 128 tokens long."""
+    """Return the rows, each padded to 128 tokens."""
     return [
         {name: row[name] + [0] * (LONGEST - row["length"]) for name in ("input_ids", "attention_mask")}
         | {"labels": row["labels"]}
@@ -99,7 +99,7 @@ def padded(job: Job) -> list[dict[str, Any]]:
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process held, in MB.
+    """Return the peak memory of this process, in MB.
 
     Linux says it in ``/proc``; ``ru_maxrss`` would there count the process that started this one, too.
     """

@@ -1,4 +1,4 @@
-"""What each technique of the fast engine brings: one more on every rung, over the same batches, in turns.
+"""The speed-up of each technique of the fast engine, added one after the other over the same batches, in turns.
 
     python -m benchmarks.ladder --sst2 DIR                 # batches of 32 and 128
     python -m benchmarks.ladder --sst2 DIR --batch 32 --turns 8
@@ -50,23 +50,23 @@ LACKING = (
     (7, "ftlab.engines.fast.packed_batch.SIDE", 1),
     (8, "ftlab.engines.fast.engine.Fast.transform", lambda self, rule: rule.shape),
 )
-"""By technique, what stands in for it where it is left out; bf16 and kept memory are asked for in a word."""
+"""By technique, its replacement when it is switched off; bf16 and kept memory are switched by name."""
 
 
 def main() -> None:
-    """Measure, print, keep."""
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sst2", type=Path, required=True)
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=640, help="rows of a turn")
+    parser.add_argument("--rows", type=int, default=640, help="rows per turn")
     given = parser.parse_args()
     data = sst2_as_data(given.sst2)
     keep(of_machine("ladder"), {f"batch {size}": climbed(data, size, given.rows, given.turns) for size in given.batch})
 
 
 def climbed(data: Any, size: int, rows: int, turns: int) -> list[dict[str, Any]]:
-    """Return for each rung samples/s and the ratio to the rung before, each a median over turns with its extremes."""
+    """Return samples/s of each rung and its ratio to the previous rung, each as a median over turns with its extremes."""
     states, batches = [], []
     for number in range(len(TECHNIQUES)):
         with rung(number) as engine:
@@ -95,7 +95,7 @@ def climbed(data: Any, size: int, rows: int, turns: int) -> list[dict[str, Any]]
 
 
 def begun(data: Any, size: int, rows: int, engine: str) -> tuple[State, list[Any]]:
-    """Return a training, and batches drawn from an epoch's."""
+    """Return a training state, and batches drawn from an epoch."""
     model = ftlab.load_model("minilm", data)
     batches = Batches(encode(model, data["train"], 128), size)
     state = begin(model, batches, complete([ClipNorm(1.0)]), epochs=3, engine=engine)
@@ -104,7 +104,7 @@ def begun(data: Any, size: int, rows: int, engine: str) -> tuple[State, list[Any
 
 @contextmanager
 def rung(number: int) -> Iterator[str]:
-    """Have the techniques up to a rung and none above it; give the engine's name."""
+    """Switch on the techniques up to a rung and no others; yield the name of the engine."""
     engine = "reference" if number < 2 else choose_engine("auto", "cpu").name
     with ExitStack() as stack:
         for index, name, instead in LACKING:

@@ -1,7 +1,7 @@
-"""How accuracy grows with the number of training rows, for four ways to learn from the embedded reviews.
+"""How accuracy grows with the number of training rows, for four methods on the embedded reviews.
 
-    python -m benchmarks.learning_curve            # 5 seeds; a run that is stopped goes on where it was
-    python -m benchmarks.learning_curve --page     # book/data.md and its figures, from what is recorded
+    python -m benchmarks.learning_curve            # 5 seeds; an interrupted run continues where it stopped
+    python -m benchmarks.learning_curve --page     # write book/data.md and its figures from the record
 
 Each seed draws its own training rows (as many of each class), its own head and its own order. All methods of a seed get
 the same rows, and are measured on the same test rows.
@@ -26,16 +26,16 @@ from benchmarks.data_page import write
 from benchmarks.record import RESULTS, keep
 
 EPOCHS = {16: 16, 64: 8, 256: 4, 1000: 2, 2000: 2}
-"""Passes over the rows, by their number: few rows take more of them to make enough updates."""
+"""Epochs by number of rows; few rows need more epochs for enough updates."""
 ARGUMENTS: dict[str, Any] = {"lr": 1e-4, "batch_size": 16, "recipe": [ftlab.ClipNorm(1.0)], "progress": False}
 TASKS = ("sentiment", "topic")
 Right = npt.NDArray[np.bool_]
 Method = Callable[[Any, Any, int], Right]
-"""From training rows, test rows and a seed to which test rows are answered rightly."""
+"""A function from training rows, test rows and a seed to which test rows are predicted correctly."""
 
 
 def main() -> None:
-    """Do what is asked."""
+    """Run the benchmark, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--page", action="store_true")
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measure(seeds: int) -> None:
-    """Run every method on every number of rows, seed after seed, and keep each answer."""
+    """Run every method with every number of rows, seed by seed, and record each result."""
     before = RESULTS / "learning_curve.json"
     kept = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
     print_of_data = {task: ftlab_fingerprint(task) for task in TASKS}
@@ -81,14 +81,14 @@ def measure(seeds: int) -> None:
 
 
 def ftlab_fingerprint(task: str) -> str:
-    """Return which data these are."""
+    """Return the fingerprint of the reviews."""
     from ftlab.data.load import fingerprint
 
     return fingerprint(ftlab.load_data("reviews", task=task))[:16]
 
 
 def subset(rows: Any, count: int, seed: int) -> Any:
-    """Return some rows, as many of each class (but for a remainder), drawn by the seed."""
+    """Return a random subset with equally many rows of each class, up to a remainder."""
     chance = np.random.default_rng(seed)
     labels = np.array(rows["label"])
     classes = np.unique(labels)
@@ -102,12 +102,12 @@ def subset(rows: Any, count: int, seed: int) -> Any:
 
 
 def majority(train: Any, data: Any, seed: int) -> Right:
-    """Always say the most frequent label of the training rows."""
+    """Always predict the most frequent label of the training rows."""
     return np.array(data["test"]["label"]) == np.bincount(train["label"]).argmax()
 
 
 def bag_of_words(train: Any, data: Any, seed: int) -> Right:
-    """Logistic regression on which words occur."""
+    """Logistic regression on the words that occur."""
     model = make_pipeline(CountVectorizer(), LogisticRegression(max_iter=5000))
     found: Right = model.fit(train["text"], train["label"]).predict(data["test"]["text"]) == np.array(
         data["test"]["label"]
@@ -116,7 +116,7 @@ def bag_of_words(train: Any, data: Any, seed: int) -> Right:
 
 
 def frozen(train: Any, data: Any, seed: int) -> Right:
-    """Logistic regression on the vectors of the pretrained model, which is not trained."""
+    """Logistic regression on the vectors of the frozen pretrained model."""
     model = ftlab.load_model("minilm", data)
     vectors = [ftlab.embed(model, list(rows["text"])).numpy() for rows in (train, data["test"])]
     probe = LogisticRegression(max_iter=5000).fit(vectors[0], train["label"])

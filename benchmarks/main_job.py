@@ -1,4 +1,4 @@
-"""The main job on the embedded reviews, and on SST-2 and TREC where they are given.
+"""The main job on the embedded reviews, and on SST-2 and TREC if they are given.
 
     python -m benchmarks.main_job --sst2 DIR --trec DIR
 
@@ -30,7 +30,7 @@ NAMES = ("accuracy", "accuracy_low", "accuracy_high", "f1", "auc_roc", "loss", "
 
 
 def main() -> None:
-    """Run every part that there are data for."""
+    """Run every part for which data are given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sst2", type=Path)
     parser.add_argument("--trec", type=Path)
@@ -75,13 +75,13 @@ def sst2_as_csv(source: Path, folder: Path) -> str:
 
 
 def sst2_as_data(source: Path) -> Any:
-    """Return SST-2's three splits as ``ftlab.load_data`` gives them."""
+    """Return SST-2's three splits as ``ftlab.load_data`` returns them."""
     with tempfile.TemporaryDirectory() as folder:
         return ftlab.load_data(sst2_as_csv(source, Path(folder) / "sst2"))
 
 
 def command(data: str, arguments: list[str], output: Path) -> dict[str, Any]:
-    """Run the command line as a user would; return what it left."""
+    """Run the command line as a user would; return its arguments, time and metrics."""
     line = ["finetune", "--data", data, *arguments, "--output", str(output)]
     subprocess.run([sys.executable, "-m", "ftlab", *line], check=True)
     metrics = json.loads((output / "metrics.json").read_text())
@@ -108,7 +108,7 @@ def against_words(folder: Path, seeds: int) -> dict[str, Any]:
 
 
 def similarity() -> float:
-    """Return how well the embedded model's cosine orders the embedded pairs, before any fine-tuning."""
+    """Return the rank correlation of the embedded model's cosines with the embedded pairs, before any fine-tuning."""
     pairs = ftlab.load_pairs()
     model = ftlab.load_model("minilm", ftlab.load_data("reviews"))
     first, second = (ftlab.embed(model, list(pairs[column])) for column in ("first", "second"))

@@ -1,6 +1,6 @@
-"""How AdamW and plain gradient descent take to learning rates that are half and twice the best.
+"""AdamW and plain gradient descent at half, one and two times the best learning rate.
 
-    python -m benchmarks.optimizers            # 3 seeds; a run that is stopped goes on where it was
+    python -m benchmarks.optimizers            # 3 seeds; an interrupted run continues where it stopped
 
 Every run makes the same number of updates on the same short reviews and is measured on the same test reviews. A seed
 has its own head, dropout and order of the data, shared by all its runs.
@@ -22,7 +22,7 @@ ARGUMENTS: dict[str, Any] = {"epochs": 2, "batch_size": 16, "progress": False}
 
 
 def main() -> None:
-    """Run every optimizer at every learning rate, seed after seed, and keep each answer."""
+    """Run every optimizer at every learning rate, seed by seed, and record each result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     seeds = parser.parse_args().seeds
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def rows() -> tuple[Any, Any]:
-    """Return the reviews to train on, and those to measure on."""
+    """Return the training reviews and the test reviews."""
     data = ftlab.load_data("reviews", task="sentiment")
     short = data.filter(lambda text: len(text.split()) <= WORDS, input_columns="text")
     train, test = (short[split].shuffle(seed=0) for split in ("train", "test"))
@@ -66,14 +66,14 @@ def rows() -> tuple[Any, Any]:
 
 
 def fingerprint(train: Any) -> str:
-    """Return which data these are."""
+    """Return the fingerprint of the data."""
     from ftlab.data.load import fingerprint as of
 
     return of(train)[:16]
 
 
 def answers(run: Any, test: Any) -> str:
-    """Return for each test review 1 where the answer is right, else 0."""
+    """Return for each test review 1 if the prediction is right, else 0."""
     label = test.features["label"].int2str
     said = [one["label"] for one in run.predict(list(test["text"]))]
     return "".join(str(int(one == label(true))) for one, true in zip(said, test["label"], strict=True))

@@ -1,4 +1,4 @@
-"""How fast a machine multiplies matrices, and how many multiplications a training needs.
+"""The peak speed of matrix products on a machine, and the floating-point operations of a training run.
 
 python -m benchmarks.peak [--device cuda]
 """
@@ -15,7 +15,7 @@ from ftlab.engines.devices import device_name
 from ftlab.engines.fast.precision import has_bf16
 
 SHAPES = ((3000, 384, 1536), (3000, 1536, 384), (3000, 768, 3072), (2048, 2048, 2048))
-"""Rows, inputs and outputs of a linear layer: two of MiniLM's, one of BERT-base's, one square."""
+"""Rows, inputs and outputs of linear layers: two of MiniLM, one of BERT-base, one square."""
 ON_GPU = ((8192, 8192, 8192),)
 REPEATS = 15
 
@@ -41,7 +41,7 @@ def work(config: Any, lengths: Iterable[int]) -> float:
 
 
 def peaks(device: str) -> dict[str, float | None]:
-    """Return the best rate of a linear layer in FLOP/s, by precision; none for bf16 where the hardware lacks it."""
+    """Return the best speed of a linear layer in FLOP/s, by precision; without bf16 if the hardware lacks it."""
     shapes = SHAPES + (ON_GPU if device == "cuda" else ())
     kinds = {"bf16": torch.bfloat16 if has_bf16(device) else None, "fp32": torch.float32}
     return {name: max(rate(shape, kind, device) for shape in shapes) if kind else None for name, kind in kinds.items()}
@@ -49,7 +49,7 @@ def peaks(device: str) -> dict[str, float | None]:
 
 @torch.inference_mode()
 def rate(shape: tuple[int, int, int], kind: torch.dtype, device: str, repeats: int = REPEATS) -> float:
-    """Return the best rate over some repeats, after two that are not counted."""
+    """Return the best speed over some repeats, after two warm-up repeats."""
     rows, inputs, outputs = shape
     data = torch.randn(rows, inputs, device=device).to(kind)
     weight = torch.randn(outputs, inputs, device=device).to(kind)

@@ -1,6 +1,6 @@
-"""One arm of the comparison of speed, alone in its process: warm up, then time whole epochs over the rows it is given.
+"""One arm of the speed comparison in its own process: warm up, then time whole epochs over the given rows.
 
-    python -m benchmarks.peers JOB.json        # what benchmarks.speed calls; it prints a Pass as JSON
+    python -m benchmarks.peers JOB.json        # called by benchmarks.speed; prints a Pass as JSON
 
 Every arm gets rows that are tokenised already, a linear schedule with 10 % warm-up, AdamW, clipping at 1.0 and the
 dropout of the model. It saves and evaluates nothing.
@@ -37,7 +37,7 @@ HEAD_ONLY = "ftlab fast, head only"
 
 
 def by_hand(job: Job, clock: Clock, epoch: Callable[[int], Iterable[Any]], update: Callable[[Any], Any]) -> None:
-    """Go through the epochs of an arm that is a loop."""
+    """Run the epochs of an arm with a hand-written loop."""
     for batch in islice(epoch(0), job.warm):
         update(batch)
     for number in range(1, job.repeats + 1):
@@ -48,7 +48,7 @@ def by_hand(job: Job, clock: Clock, epoch: Callable[[int], Iterable[Any]], updat
 
 
 def article(job: Job, clock: Clock, tf32: bool = False) -> str:
-    """Train as the article does: every text padded to 128 tokens, AdamW as it comes, fp32."""
+    """Train as the article does: every text padded to 128 tokens, AdamW with defaults, fp32."""
     from transformers import get_linear_schedule_with_warmup
 
     torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -72,7 +72,7 @@ def article(job: Job, clock: Clock, tf32: bool = False) -> str:
 
 
 def ours(job: Job, clock: Clock, asked: str, frozen: str = "") -> str:
-    """Train as ``ftlab.finetune`` does, with what matches a pattern frozen."""
+    """Train as ``ftlab.finetune`` does, with the parameters that match a pattern frozen."""
     model = pretrained(job)
     engine = choose_engine(asked, job.device)
     model.net.to(job.device)
@@ -102,7 +102,7 @@ def trainer(job: Job, clock: Clock, *, pad_in_data: bool = False, **options: Any
 
 
 def tuned(job: Job, clock: Clock, workers: int) -> str:
-    """Train with the Trainer, set for speed."""
+    """Train with the Trainer, tuned for speed."""
     said = trainer(
         job,
         clock,
@@ -157,7 +157,7 @@ ARMS: dict[str, Callable[[Job, Clock], str]] = {
 
 
 def usual(job: Job) -> dict[str, Any]:
-    """Return the arguments that every Trainer gets, so that all do the same job."""
+    """Return the arguments shared by all Trainers, so that all do the same job."""
     return {
         "per_device_train_batch_size": job.batch,
         "num_train_epochs": job.repeats + 1,
@@ -167,12 +167,12 @@ def usual(job: Job) -> dict[str, Any]:
         "save_strategy": "no",
         "report_to": "none",
         "use_cpu": job.device == "cpu",
-        "dataloader_pin_memory": job.device == "cuda",  # without a GPU it does nothing but warn
+        "dataloader_pin_memory": job.device == "cuda",  # without a GPU it only warns
     }
 
 
 def timed(job: Job, clock: Clock) -> Any:
-    """Return a callback that ends the first epoch after the warm-up, and times the others."""
+    """Return a callback that ends the first epoch after the warm-up and times the others."""
     from transformers import TrainerCallback
 
     class Timed(TrainerCallback):  # type: ignore[misc]

@@ -1,6 +1,6 @@
-"""What pruning costs and what it saves, on the embedded reviews: accuracy, numbers in a model, its file, its speed.
+"""Costs and savings of pruning on the embedded reviews: accuracy, parameters, file size and speed.
 
-    python -m benchmarks.pruning            # 3 seeds; a run that is stopped goes on where it was
+    python -m benchmarks.pruning            # 3 seeds; an interrupted run continues where it stopped
 
 Each seed draws its own training rows (as many of each topic), its own head and its own order. All models of a seed learn
 from the same rows, and all models are measured on the same test rows, so every difference is one of pairs.
@@ -34,7 +34,7 @@ from ftlab.parameters import matrices
 TASK, ROWS, TEST = "topic", 240, 400
 ARGUMENTS: dict[str, Any] = {"epochs": 4, "lr": 3e-4, "batch_size": 16, "progress": False}
 ONE_SHOT = (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Shares of the matrices' entries that are set to 0 in the finished model."""
+"""Shares of the matrix entries that are set to 0 in the finished model."""
 BOTH = "RemoveNeurons(0.5) and RemoveLayers(4)"
 RECIPES: dict[str, list[str]] = {
     "plain": [],
@@ -46,7 +46,7 @@ RECIPES: dict[str, list[str]] = {
     "RemoveLayers(4)": ["RemoveLayers(4)"],
     BOTH: ["RemoveNeurons(0.5)", "RemoveLayers(4)"],
 }
-"""What each training has beside ``ClipNorm(1.0)``."""
+"""The rules of each training in addition to ``ClipNorm(1.0)``."""
 PAIRS = (
     *((name, "plain") for name in RECIPES if name != "plain"),
     *((f"one shot {share}", "plain") for share in ONE_SHOT),
@@ -56,7 +56,7 @@ Right = npt.NDArray[np.bool_]
 
 
 def main() -> None:
-    """Measure what is missing, and keep it."""
+    """Measure and record what is not recorded yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     seeds = parser.parse_args().seeds
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def measure(name: str, recipe: list[str], train: Any, test: Any, seed: int) -> dict[str, Any]:
-    """Train one model and say which test rows it answers rightly; of the plain one, its pruned copies too."""
+    """Train one model and return which test rows it predicts correctly; for the plain model, also its pruned copies."""
     started = time.perf_counter()
     run = ftlab.finetune(
         "minilm", DatasetDict({"train": train}), seed=seed, recipe=[*recipe, "ClipNorm(1.0)"], **ARGUMENTS
@@ -96,7 +96,7 @@ def measure(name: str, recipe: list[str], train: Any, test: Any, seed: int) -> d
 
 
 def answered(model: Any, test: Any) -> dict[str, Any]:
-    """Return the accuracy, and which rows were answered rightly as packed bits."""
+    """Return the accuracy, and which rows were predicted correctly as packed bits."""
     names = test.features["label"].names
     said = [one["label"] for one in predict(model, test["text"])]
     right = np.array(said) == np.array([names[label] for label in test["label"]])
@@ -104,20 +104,20 @@ def answered(model: Any, test: Any) -> dict[str, Any]:
 
 
 def zeros(model: Any) -> dict[str, Any]:
-    """Return how many entries of the matrices in the model's layers are exactly 0, and of how many."""
+    """Return how many entries of the matrices in the layers are exactly 0, and their total number."""
     inside = [model.net.get_parameter(one) for one in matrices(model.net, layers=True)]
     return {"zeros": sum(int((one == 0).sum()) for one in inside), "of": sum(one.numel() for one in inside)}
 
 
 def fill(net: Any, values: dict[str, torch.Tensor]) -> None:
-    """Put values into a network's parameters."""
+    """Set the parameters of a network."""
     with torch.no_grad():
         for name, value in values.items():
             net.get_parameter(name).copy_(value)
 
 
 def measure_models(data: Any) -> dict[str, Any]:
-    """Return parameters, bytes and milliseconds a text of models that are whole, full of zeros, and cut.
+    """Return the parameters, bytes and milliseconds per text of a whole, a sparse and a smaller model.
 
     Neither depends on what a model has learned. Times are processor time, the least of 15 alternating rounds
     of 32 texts.
@@ -154,7 +154,7 @@ def measure_models(data: Any) -> dict[str, Any]:
 
 
 def write(settings: dict[str, Any], runs: dict[str, Any], models: dict[str, Any]) -> None:
-    """Keep everything that was measured so far, with its summary."""
+    """Record everything measured so far, with its summary."""
     result = {
         "what": "pruning: accuracy on test rows of `reviews`, zeros, parameters, bytes of the file, ms of a text",
         "intervals": "95 %, over rows and, where there are several, seeds: mean ± t·√(rows' variance/rows + seeds' variance/seeds)",
@@ -169,7 +169,7 @@ def write(settings: dict[str, Any], runs: dict[str, Any], models: dict[str, Any]
 
 
 def bits(runs: dict[str, Any], arm: str) -> dict[str, Right]:
-    """Return which rows an arm answers rightly, by seed."""
+    """Return which rows an arm predicts correctly, by seed."""
     found = {key.rpartition(" ")[2]: one["right"] for key, one in runs.items() if key.rpartition(" ")[0] == arm}
     return {
         seed: np.unpackbits(np.frombuffer(base64.b64decode(one), np.uint8))[:TEST].astype(bool)
@@ -184,7 +184,7 @@ def summary(runs: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(runs: dict[str, Any]) -> dict[str, Any]:
-    """Return differences of accuracy, each with its interval, over the seeds that both arms have."""
+    """Return differences in accuracy with their intervals, over the seeds that both arms have."""
     found = {}
     for one, other in PAIRS:
         left, right = bits(runs, one), bits(runs, other)

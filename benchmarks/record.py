@@ -1,4 +1,4 @@
-"""Keep a measurement with what it depends on: machine, load, versions."""
+"""Record a measurement with the machine, its load and the versions."""
 
 import json
 import os
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def spread(values: list[float], digits: int = 3) -> list[float]:
-    """Return median, least and greatest.
+    """Return the median, minimum and maximum.
 
     >>> spread([3.0, 1.0, 2.0])
     [2.0, 1.0, 3.0]
@@ -24,7 +24,7 @@ def spread(values: list[float], digits: int = 3) -> list[float]:
 
 
 def of_machine(name: str, device: str = "cpu") -> str:
-    """Return the name of a result that is one for each kind of machine, since they do not compare.
+    """Return the name of a result that is recorded separately for each kind of machine.
 
     It is the name itself for a processor with bf16, and ends in ``-fp32`` for one without, in ``-cuda`` for a GPU.
 

@@ -1,4 +1,4 @@
-"""What a million rows cost: memory and time a row, beside ten thousand.
+"""The cost of a million rows: memory and time per row, compared with ten thousand.
 
     python -m benchmarks.rows [--rows 10000 1000000]
 
@@ -40,7 +40,7 @@ WORDS = """
 
 
 def main() -> None:
-    """Measure each size in a process of its own, and compare the greater with the smaller."""
+    """Measure each size in its own process, and compare the larger with the smaller."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs=2, default=(10_000, 1_000_000))
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def in_a_process(rows: int) -> dict[str, Any]:
-    """Write a data set of so many rows, and measure it in a fresh process with an empty cache."""
+    """Write a data set with this many rows, and measure it in a fresh process with an empty cache."""
     with tempfile.TemporaryDirectory() as temporary:
         write(Path(temporary) / "data", rows)
         command = [sys.executable, "-m", "benchmarks.rows", "--measure", f"{temporary}/data"]
@@ -77,7 +77,7 @@ def in_a_process(rows: int) -> dict[str, Any]:
 
 
 def write(folder: Path, rows: int) -> None:
-    """Write labelled texts of fixed words; the same number of rows is always the same data."""
+    """Write labelled texts of fixed words; the same number of rows always gives the same data."""
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
     chance = random.Random(rows)
@@ -88,7 +88,7 @@ def write(folder: Path, rows: int) -> None:
 
 
 def measured(folder: Path) -> dict[str, Any]:
-    """Go the way of the data in fine-tuning; return the highest memory, and microseconds a row."""
+    """Run every step of the data in fine-tuning; return the peak memory, and microseconds per row."""
     from datasets import load_from_disk
 
     import ftlab
@@ -123,7 +123,7 @@ def measured(folder: Path) -> dict[str, Any]:
 
 
 def timed(work: Callable[[], Any], rounds: int = 1) -> float:
-    """Return the seconds that some work takes, on average."""
+    """Return the average seconds of a call."""
     began = time.perf_counter()
     for _ in range(rounds):
         work()
@@ -131,7 +131,7 @@ def timed(work: Callable[[], Any], rounds: int = 1) -> float:
 
 
 class Watch:
-    """Looks at the memory a hundred times a second, and keeps the highest."""
+    """Samples the memory a hundred times a second and keeps the maximum."""
 
     def __init__(self) -> None:
         self.before = self.highest = anonymous()
@@ -140,7 +140,7 @@ class Watch:
         self._thread.start()
 
     def end(self) -> float:
-        """Stop looking, and return the highest in MB."""
+        """Stop sampling and return the maximum in MB."""
         self._stop.set()
         self._thread.join()
         return self.highest

@@ -1,6 +1,6 @@
-"""The same fine-tuning with several courses of the learning rate, at a usual peak and at one that is five times as high.
+"""The same fine-tuning run with several learning-rate schedules, at a usual peak and at one five times as high.
 
-    python -m benchmarks.schedules            # 3 seeds; a run that is stopped goes on where it was
+    python -m benchmarks.schedules            # 3 seeds; an interrupted run continues where it stopped
 
 Each seed draws its own training rows, its own head, order and dropout. All courses of a seed share them, so they are
 compared in pairs, each with the constant learning rate of the same peak.
@@ -30,12 +30,12 @@ UPDATES = ARGUMENTS["epochs"] * ROWS // ARGUMENTS["batch_size"]
 
 @dataclass(frozen=True)
 class WarmupOnly(Schedule):
-    """Rise over a share of the updates, then stay: the first half of :class:`ftlab.WarmupLinear`."""
+    """Rise over a share of the updates, then stay constant: the first half of :class:`ftlab.WarmupLinear`."""
 
     share: float = 0.1
 
     def schedule(self, rates: Rates, memory: Memory, now: Now) -> tuple[Rates, Memory]:
-        """Return the rates of this update."""
+        """Return the learning rates of this update."""
         risen = min(1.0, (now.step + 1) / (self.share * now.steps + 1))
         return {name: rate * risen for name, rate in rates.items()}, memory
 
@@ -53,18 +53,18 @@ COURSES: dict[str, Schedule] = {
 }
 USUAL, HIGH = 2e-4, 1e-3
 PEAKS = {USUAL: list(COURSES)[:4], HIGH: list(COURSES)}
-"""Which courses are run at which peak: the last four take the high one apart."""
+"""The schedules at each peak; the last four analyse the high peak."""
 
 
 def main() -> None:
-    """Do what is asked."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     measure(parser.parse_args().seeds)
 
 
 def measure(seeds: int) -> None:
-    """Run every course at its peaks, seed after seed, and keep each run."""
+    """Run every schedule at its peaks, seed by seed, and record each run."""
     data = ftlab.load_data("reviews", task="topic")
     before = RESULTS / f"{NAME}.json"
     kept = json.loads(before.read_text(encoding="utf-8")) if before.exists() else {}
@@ -86,7 +86,7 @@ def measure(seeds: int) -> None:
 
 
 def one_run(model: Any, rows: Any, test: Any, peak: float, name: str, seed: int) -> dict[str, Any]:
-    """Fine-tune once; return what test says and the loss of every batch."""
+    """Fine-tune once; return the test metrics and the loss of every batch."""
     started = time.perf_counter()
     recipe = [COURSES[name]]
     run = ftlab.finetune(model, rows, lr=peak, seed=seed, recipe=recipe, progress=False, **ARGUMENTS)
@@ -101,7 +101,7 @@ def one_run(model: Any, rows: Any, test: Any, peak: float, name: str, seed: int)
 
 
 def save(runs: list[dict[str, Any]], test: Any, of_data: str) -> None:
-    """Keep the runs, and what they say in pairs."""
+    """Record the runs and their paired differences."""
     labels = list(test["label"])
     keep(
         NAME,
@@ -122,7 +122,7 @@ def save(runs: list[dict[str, Any]], test: Any, of_data: str) -> None:
 
 
 def against_constant(runs: Sequence[dict[str, Any]], peak: float, name: str) -> dict[str, Any]:
-    """Return what the pairs of a course and of the constant learning rate differ by, in both measures."""
+    """Return the paired differences between a schedule and the constant learning rate, in both metrics."""
     found: dict[str, Any] = {}
     for measure_of in ("accuracy", "loss"):
         with_it, without = (

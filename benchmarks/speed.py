@@ -1,10 +1,10 @@
-"""How fast ftlab and its peers fine-tune, side by side on one machine.
+"""The speed of fine-tuning with ftlab and its peers, side by side on one machine.
 
     python -m benchmarks.speed --sst2 DIR                  # every arm, batches of 32 and 128
-    python -m benchmarks.speed --sst2 DIR --lengths        # cost against length, about 2,048 tokens an update
+    python -m benchmarks.speed --sst2 DIR --lengths        # cost against length, about 2,048 tokens per update
     python -m benchmarks.speed --sst2 DIR --sizes          # cost against the number of rows, 1,000 to 100,000
     python -m benchmarks.speed --sst2 DIR --frozen         # the head alone, after a first pass through the frozen body
-    python -m benchmarks.speed --figure                    # draw what lies in results/speed*.json
+    python -m benchmarks.speed --figure                    # draw the figure from results/speed*.json
     python -m benchmarks.speed --ids FILE --device cuda --model bert-base --warm 100
     python -m benchmarks.speed --ids FILE --device cuda --model bert-base --warm 100 --whole --rounds 1  # three epochs of all rows
 
@@ -45,7 +45,7 @@ FEWER = {
     "Trainer, dynamic padding": 1024,
     "sentence-transformers CrossEncoder": 1024,
 }
-"""Rows of slow arms on a CPU: a fair draw all the same, since they do not group."""
+"""Rows of slow arms on a CPU; fewer rows are fair, since these arms do not group by length."""
 LENGTHS, TOKENS, UPDATES = (8, 16, 32, 64, 128, 256, 512), 2048, 12
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 SETFIT = (
@@ -76,22 +76,22 @@ def arguments() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sst2", type=Path)
-    parser.add_argument("--ids", type=Path, help="a file of tokens: read if it is there, else written")
+    parser.add_argument("--ids", type=Path, help="a file of tokens; read if it exists, else written")
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=1, help="timed epochs of a round")
-    parser.add_argument("--warm", type=int, default=2, help="updates before the clock runs")
+    parser.add_argument("--repeats", type=int, default=1, help="timed epochs per round")
+    parser.add_argument("--warm", type=int, default=2, help="warm-up updates that are not timed")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--model", default="minilm", help="minilm, bert-base (random weights), or a folder")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--rows", type=int, default=GROUPED, help="the most rows that any arm gets")
+    parser.add_argument("--rows", type=int, default=GROUPED, help="the maximum number of rows per arm")
     for name in ("lengths", "sizes", "frozen", "whole", "figure"):
         parser.add_argument(f"--{name}", action="store_true")
     return parser
 
 
 def measure(name: str, part: str, jobs: Mapping[Key, Job], given: Any, tokenising: dict[str, Any]) -> None:
-    """Let the arms take turns; keep the result after every round."""
+    """Run the arms in turns, and record the result after every round."""
     before, began = [round(one, 2) for one in os.getloadavg()], time.perf_counter()
     passes: dict[Key, list[Pass]] = {key: [] for key in jobs}
     peaks: list[dict[str, Any]] = []
@@ -121,12 +121,12 @@ def measure(name: str, part: str, jobs: Mapping[Key, Job], given: Any, tokenisin
 
 
 def in_turn(jobs: Mapping[Key, Job], number: int) -> list[Key]:
-    """Return the order of a round: another one each time, so that no arm always follows the same."""
+    """Return the order of a round, different each time, so that no arm always follows the same one."""
     return Random(number).sample(list(jobs), len(jobs))
 
 
 def alone(module: str, *arguments: str) -> dict[str, Any]:
-    """Run a module in a process of its own; return what it printed last."""
+    """Run a module in its own process; return the last line it printed."""
     ended = subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True)
     if ended.returncode:
         raise RuntimeError(f"{module} failed:\n{ended.stderr[-3000:]}")
@@ -135,7 +135,7 @@ def alone(module: str, *arguments: str) -> dict[str, Any]:
 
 
 def run_alone(job: Job) -> Pass:
-    """Do a job in a process of its own."""
+    """Run a job in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         path.write_text(json.dumps(dataclasses.asdict(job)), encoding="utf-8")
@@ -143,7 +143,7 @@ def run_alone(job: Job) -> Pass:
 
 
 def tokenised(sst2: Path | None, file: Path | None) -> tuple[Encoded, dict[str, Any]]:
-    """Return tokens and labels of SST-2's training split in an order drawn once, and how fast tokenising is."""
+    """Return the tokens and labels of SST-2's training split in a fixed random order, and the speed of tokenising."""
     if file and file.exists():
         ids, labels = json.loads(file.read_text(encoding="utf-8"))
         return (ids, labels), {"not timed": "the tokens were read from a file"}
@@ -181,14 +181,14 @@ def by_batch(given: Any, encoded: Encoded) -> dict[Key, Job]:
 
 
 def whole(given: Any, encoded: Encoded) -> dict[Key, Job]:
-    """Return the arms that a GPU gets through: three epochs over all rows, which is what a user would wait for."""
+    """Return the arms for a GPU: three epochs over all rows, as a user would run them."""
     arms, rows = (f"{TUNED}, 0 workers", f"{TUNED}, 2 workers", FAST), list(range(len(encoded[0])))
     jobs = {(arm, batch): _job(given, arm, batch, encoded, rows) for arm in arms for batch in given.batch}
     return {key: dataclasses.replace(job, repeats=3) for key, job in jobs.items()}
 
 
 def by_length(given: Any, encoded: Encoded) -> dict[Key, Job]:
-    """Return three arms on drawn tokens, all texts of one length; each update has the same number of tokens."""
+    """Return three arms on random tokens, with texts of equal length and the same number of tokens per update."""
     jobs = {}
     for length in LENGTHS:
         draw, batch = Random(length), max(1, TOKENS // length)
@@ -200,7 +200,7 @@ def by_length(given: Any, encoded: Encoded) -> dict[Key, Job]:
 
 
 def by_size(given: Any, encoded: Encoded) -> dict[Key, Job]:
-    """Return the fast arm on more and more rows, drawn with replacement."""
+    """Return the fast arm on increasing numbers of rows, drawn with replacement."""
     draws = {size: Random(size).choices(range(len(encoded[0])), k=size) for size in SIZES}
     return {
         ("ftlab fast", size): _job(given, "ftlab fast", given.batch[0], encoded, rows) for size, rows in draws.items()
@@ -208,7 +208,7 @@ def by_size(given: Any, encoded: Encoded) -> dict[Key, Job]:
 
 
 def with_frozen_body(given: Any, encoded: Encoded) -> dict[Key, Job]:
-    """Return the article's loop, and the head alone, whose clock starts when every text has been seen once."""
+    """Return the article's loop, and training of the head alone, timed after every text has been seen once."""
     rows = {BASE: list(range(FEWER[BASE])), HEAD_ONLY: list(range(min(GROUPED, len(encoded[0]))))}
     jobs = {(arm, size): _job(given, arm, size, encoded, some) for arm, some in rows.items() for size in given.batch}
     return {
@@ -223,7 +223,7 @@ def _job(given: Any, arm: str, batch: int, encoded: Encoded, rows: list[int]) ->
 
 
 def not_measured(model: str, find: Callable[[str], Any] = find_spec) -> dict[str, str]:
-    """Return the peers that have no row, and why."""
+    """Return the peers without a row, and the reason."""
     missing = {"SetFit": SETFIT if find("setfit") else f"not installed; {SETFIT}"}
     if not find("sentence_transformers"):
         missing["sentence-transformers CrossEncoder"] = "not installed"

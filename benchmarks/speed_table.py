@@ -1,4 +1,4 @@
-"""The table and the figure of the comparison of speed, from what the arms took."""
+"""The table and the figure of the speed comparison."""
 
 import json
 import statistics
@@ -18,27 +18,27 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Row:
-    """What is told of one arm at one size."""
+    """The row of one arm at one size."""
 
     arm: str
     size: int
     batch: int
     rows: int
     samples_per_second: list[float]
-    """Median, minimum, maximum of the rounds; so are the ratios."""
+    """Median, minimum and maximum over the rounds; likewise the ratios."""
     times_article: list[float] | None
     times_tuned: list[float] | None
     tokens_per_second: int
     flops: int
     share_of_peak: float | None
-    """Of the peak in bf16 where the device has it, for arms in fp32 as well; else of that in fp32."""
+    """Relative to the peak in bf16 if the device has it, also for arms in fp32; else to the peak in fp32."""
     memory_mb: int
     device_memory_mb: int | None
     note: str
 
 
 def told(jobs: Mapping[Key, Job], passes: Mapping[Key, list[Pass]], peak: float | None) -> list[Row]:
-    """Return the rows of the result; of the tuned Trainer the one with the better number of workers."""
+    """Return the rows of the result; the tuned Trainer is shown with the better number of workers."""
     speeds = {key: rates(job, passes[key]) for key, job in jobs.items()}
     found = []
     for key, job in jobs.items():
@@ -80,12 +80,12 @@ def _row(job: Job, speeds: list[float], passes: list[Pass], peak: float | None) 
 
 
 def rates(job: Job, passes: list[Pass]) -> list[float]:
-    """Return the samples a second of each round."""
+    """Return the samples per second of each round."""
     return [len(job.ids) / statistics.median(one.seconds) for one in passes]
 
 
 def within_rounds(rates: list[float], base: list[float]) -> list[float]:
-    """Return the ratio of each round to the base of the same round."""
+    """Return the ratio of each round to the baseline in the same round."""
     return [one / other for one, other in zip(rates, base, strict=True)]
 
 
@@ -115,7 +115,7 @@ def draw(source: Path) -> None:
 
 
 def finding(part: dict[str, Any]) -> str:
-    """Say in a sentence for each batch size what the figure shows."""
+    """Describe the figure, one sentence per batch size."""
     lines = []
     for row in part["rows"]:
         against = (("times_article", "the article's loop"), ("times_tuned", "the tuned Trainer"))

@@ -1,4 +1,4 @@
-"""How long ftlab takes to be ready, beside the libraries it stands on: whole processes, in turns.
+"""The start-up time of ftlab compared with the libraries it uses: whole processes, in turns.
 
     python -m benchmarks.start
     python -m benchmarks.start --turns 20
@@ -30,7 +30,7 @@ with torch.inference_mode():
 
 
 def main() -> None:
-    """Measure, print, keep."""
+    """Measure, print and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=10)
     turns = parser.parse_args().turns
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def in_turns(commands: dict[str, list[str]], turns: int) -> dict[str, Any]:
-    """Run each command once for nothing, then all of them in turns; return the spread of their times."""
+    """Run each command once to warm up, then all of them in turns; return the spread of their times."""
     times: dict[str, list[float]] = {name: [] for name in commands}
     for turn in range(turns + 1):
         for name, arguments in commands.items():

@@ -1,6 +1,6 @@
-"""Measure what each strategy of the catalogue adds to an update, and write the page that lists them.
+"""Measure the time that each strategy of the catalogue adds to an update, and write the page that lists them.
 
-python -m benchmarks.strategies --cost                # milliseconds that a strategy adds; a run that is stopped goes on
+python -m benchmarks.strategies --cost                # milliseconds per update; an interrupted run continues
 python -m benchmarks.strategies --page                # the table, as book/strategies.md
 """
 
@@ -20,7 +20,7 @@ PAGE = Path(__file__).parent.parent / "book/strategies.md"
 
 
 def main() -> None:
-    """Do what is asked."""
+    """Measure the costs, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--page", action="store_true")
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def measure_cost(updates: int = 14) -> None:
-    """Time updates with and without each strategy in turns, the first two of each not counted; keep what is measured.
+    """Time updates with and without each strategy in turns, without the first two of each; record the times.
 
     A strategy that this machine's record holds is not measured again.
     """
@@ -60,7 +60,7 @@ def measure_cost(updates: int = 14) -> None:
 
 
 def begun(data: Any, arguments: dict[str, Any]) -> tuple[Any, Any, list[Any]]:
-    """Return a training of the embedded model, its step, and its batches."""
+    """Return a training state of the embedded model, its step, and its batches."""
     arguments = dict(arguments)
     step = arguments.pop("step", ftlab.step)
     model = ftlab.load_model("minilm", data)

@@ -1,4 +1,4 @@
-"""How small and fast a model becomes without half its neurons and a third of its layers, and what that costs.
+"""The size, speed and accuracy of a model without half of its neurons and a third of its layers.
 
     python -m benchmarks.structure [--sst2 DIR]
 
@@ -26,7 +26,7 @@ SHARE, LAYERS, LENGTH, ROUNDS = 0.5, 4, 128, 7
 
 
 def main() -> None:
-    """Fine-tune, cut, recover; measure accuracy, folder and speed."""
+    """Fine-tune, remove, fine-tune again; measure accuracy, folder size and speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sst2", type=Path)
     given = parser.parse_args()
@@ -77,7 +77,7 @@ def three(metrics: Any) -> list[float]:
 
 
 def in_turns(models: dict[str, Any], texts: list[str]) -> dict[str, list[float]]:
-    """Let the models predict one after the other, first this one, then that one; the first round is not counted."""
+    """Time the predictions of the models in alternating order, without the first round."""
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for number in range(ROUNDS + 1):
         for name in sorted(models, reverse=number % 2 == 1):
