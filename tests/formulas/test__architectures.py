@@ -22,13 +22,13 @@ def test_every_path_of_the_table_leads_to_a_module_of_the_model(kind):
     assert neurons_field(net.config) == architecture.neurons
 
 
-def test_the_models_tried_are_all_kinds_of_the_table():
+def test_the_small_models_cover_the_table():
     kinds = [architecture_of(layer_stack(made(kind))[1][0]) for kind in MODELS]
     assert all(architecture in kinds for architecture in ARCHITECTURES)
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_positions_start_behind_that_of_the_padding_token_in_roberta(kind):
+def test_positions_start_after_the_padding_index_in_roberta_only(kind):
     assert first_position(made(kind).base_model) == (2 if kind == "roberta" else 0)
 
 

@@ -2,6 +2,7 @@
 
 import resource
 
+import pytest
 import torch
 
 from ftlab.engines.fast import malloc
@@ -22,7 +23,7 @@ def test_memory_is_kept_between_steps_and_given_back_after_them():
     if not malloc.can_keep():
         with malloc.kept_memory():
             some_steps()
-        return
+        pytest.skip("the allocator is not glibc's")
     pages = 12_000_000 * 4 // resource.getpagesize()
     with malloc.kept_memory():
         some_steps()
