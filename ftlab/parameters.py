@@ -237,13 +237,15 @@ def layer_stack(model: nn.Module, where: str = "layer_stack") -> tuple[str, nn.M
 
 
 def outside_base(model: nn.Module, names: Iterable[str]) -> list[str]:
-    """Return the names outside the base model of a ``transformers`` model; an empty list if there is no base model.
+    """Return the names outside the base model of a ``transformers`` model; none if the model is its own base or has none.
 
     >>> outside_base(nn.Linear(2, 2), ["weight", "bias"])
     []
     """
     prefix = getattr(model, "base_model_prefix", "")
-    return [name for name in names if not name.startswith(f"{prefix}.")] if prefix else []
+    if not prefix or getattr(model, "base_model", model) is model:
+        return []
+    return [name for name in names if not name.startswith(f"{prefix}.")]
 
 
 def head_names(model: nn.Module, names: Iterable[str], origin: Collection[str]) -> list[str]:

@@ -181,7 +181,7 @@ ftlab.formula(l2_sp)
 # | name | what it does |
 # | --- | --- |
 # | `prior_decay` | after each update, moves every weight a small share of the way back to θ₀ |
-# | `ewc` | a spring for each weight, as strong as the weight was important for the old task |
+# | `ewc` | a spring for each weight, as strong as the weight was important for the old task (`fisher_information`) |
 # | `mixout` | during training, replaces random weights by their loaded values |
 # | `rec_adam` | springs that are strong at first and let go later |
 # | `child_tuning` | in each step, updates only a random part of the weights, redrawn each time |

@@ -497,7 +497,8 @@ assert ends_below < measured["as trained"].intervals["accuracy"][0]
 #
 # A curve needs more runs than this page has time for. So `python -m benchmarks.pruning` recorded it, on 400 test reviews;
 # the tables state the number of seeds. The record holds one more way to prune: *gradually*. The rule `MagnitudePrune`
-# sets more and more entries to 0 during the training, so the other weights can adapt.
+# sets more and more entries to 0 during the training, fast at first and then slower (`cubic_sparsity`), so the other
+# weights can adapt.
 
 # %% tags=["hide-input"]
 import json

@@ -19,6 +19,8 @@ from tests.tiny import tiny_bert
 
 for part in ("data", "evaluation", "models", "recipes", "training"):
     import_module(f"tests.bad_inputs.{part}")  # fills BAD
+for name in ftlab.__all__:
+    getattr(ftlab, name)  # loaded here, since a lazy name that is loaded in a test would keep the replaced step
 
 
 @pytest.fixture(scope="module")

@@ -110,7 +110,7 @@ class LoRA(Prepare):
         body: Any = getattr(model, "base_model", model)
         params = dict(model.named_parameters())
         trained = {id(param) for param in params.values() if param.requires_grad}
-        outside = outside_base(model, params) if body is not model else []
+        outside = outside_base(model, params)
         new = [name for name in params if now.origin and name not in now.origin]
         head = {id(params[name]) for name in (*outside, *new)}
         config = self.config(body, _chosen(body, self.targets or _usual(model)))

@@ -96,7 +96,7 @@ class MeanSquaredError:
 
 def _check_weight(where: str, weight: tuple[float, ...] | None) -> None:
     if not isinstance(weight, tuple | None):
-        must = "be a tuple, one number a class"
+        must = "be a tuple, one number per class"
         raise argument_error(where, "weight", must, type(weight).__name__, "Write it as in weight=(1.0, 3.0)")
     for value in weight or ():
         check_number(where, "weight", value, "Give a number for each class; 1.0 is neutral", at_least=0)

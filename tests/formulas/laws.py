@@ -16,13 +16,14 @@ from math import inf, nan
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ftlab.formulas.adamw import Moments
 from ftlab.rule import Finish, GradientRule, Penalty, Prepare, Project, Rule, Schedule
 
 NOT_POSITIVE = (0, -1.0, nan, "1", None, True)
 NEGATIVE = (-0.1, nan, inf, "0.1", None, True)
+NO_COUNT = (0, -1, 1.5, "8", None, True)
 NO_SHARE = (-0.1, 1.1, nan, inf, "0.5", None, True)
 
 
@@ -344,6 +345,13 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         *bad_class_weights("cross_entropy"),
         *refused("cross_entropy", "smoothing", FROM_0_TO_1, -0.1, 1.1, nan, "0.1", True),
     ),
+    "cubic_sparsity": (
+        Formula("cubic_sparsity", lambda: {"step": 1, "steps": 10, "final": 0.5, "begin": 0.1, "end": 0.7}),
+        *bad_ramp("cubic_sparsity"),
+        *refused("cubic_sparsity", "step", "be a whole number of at least 0. Got", -1, 1.5),
+        *refused("cubic_sparsity", "steps", "be a whole number of at least 1. Got", 0),
+        *refused("cubic_sparsity", "final", FROM_0_TO_1, 1.5, None),
+    ),
     "decay": (
         Formula(
             "decay",
@@ -417,6 +425,19 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         Value("EWC", (Penalty,), ("EWC(2, 100)",)),
         *refused("ewc EWC", "strength", f"{AT_LEAST_0} .* 1 is a first try, 0 switches it off", -1, nan, inf),
         *refused("EWC", "samples", "be a whole number of at least 1. Got", 0),
+    ),
+    "fisher_information": (
+        Formula(
+            "fisher_information",
+            lambda: {
+                "model": nn.Linear(2, 2),
+                "batches": [{"x": draw(3, 2), "labels": torch.tensor([0, 1, 1])}],
+                "loss": lambda model, batch: nn.functional.cross_entropy(model(batch["x"]), batch["labels"]),
+                "names": ["bias"],
+                "samples": 3,
+            },
+        ),
+        *refused("fisher_information", "samples", "be a whole number of at least 1. Got .* 128 is usual", *NO_COUNT),
     ),
     "focal": (
         Formula(
@@ -597,7 +618,6 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
             neutral=({"sparsity": 0},),
             devices=("cpu",),
         ),
-        Formula("cubic_sparsity", lambda: {"step": 1, "steps": 10, "final": 0.5, "begin": 0.1, "end": 0.7}),
         Value("MagnitudePrune", (Project,), ("MagnitudePrune(0, 'matrix', 0.0, 1.0, ('a.*', 'b'))",)),
         *refused(
             "magnitude_prune MagnitudePrune",
@@ -606,10 +626,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
             *(-0.1, 1.01, nan, "0.5", None, True),
         ),
         *refused("magnitude_prune MagnitudePrune", "scope", "be one of 'global', 'matrix'. Got 'all'", "all"),
-        *bad_ramp("cubic_sparsity MagnitudePrune"),
-        *refused("cubic_sparsity", "step", "be a whole number of at least 0. Got", -1),
-        *refused("cubic_sparsity", "steps", "be a whole number of at least 1. Got", 0),
-        *refused("cubic_sparsity", "final", FROM_0_TO_1, 1.5),
+        *bad_ramp("MagnitudePrune"),
     ),
     "mean_squared_error": (
         Formula(

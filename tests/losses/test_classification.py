@@ -15,7 +15,9 @@ def test_class_weights_that_cannot_be_meant_are_refused(kind):
         ArgumentError, match=f"^{where}: weight must be a number at least 0. Got -1.0. Give a number for"
     ):
         kind(weight=(1.0, -1.0))
-    with pytest.raises(ArgumentError, match=f"^{where}: weight must be a tuple, one number a class. Got Tensor. Write"):
+    with pytest.raises(
+        ArgumentError, match=f"^{where}: weight must be a tuple, one number per class. Got Tensor. Write"
+    ):
         kind(weight=torch.ones(2))
     with pytest.raises(ArgumentError, match=r"weight must have one number per class, shape \(2,\). Got shape \(3,\)"):
         kind(weight=(1.0, 1.0, 1.0))(tiny_run.model(), tiny_run.batch(0))
