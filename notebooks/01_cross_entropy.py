@@ -621,7 +621,7 @@ verdict = ftlab.trial(
     batch_size=16,
 )
 print(verdict)
-assert verdict.broken == ()
+assert verdict.failed_checks == ()
 assert verdict.verdict == "undecided"
 assert min(verdict.without) > verdict.majority_baseline + 0.2  # both have learned
 

@@ -879,7 +879,7 @@ verdict = ftlab.trial(
     optimizer="sgd",
 )
 print(verdict)
-assert verdict.broken == ()
+assert verdict.failed_checks == ()
 assert verdict.verdict == "better"
 assert max(verdict.without) < verdict.majority_baseline + 0.15
 

@@ -958,7 +958,7 @@ verdict = ftlab.trial(
 print(verdict)
 
 # %% tags=["hide-cell"]
-assert verdict.broken == ()
+assert verdict.failed_checks == ()
 assert verdict.verdict == "worse"
 assert min(verdict.without) > verdict.majority_baseline + 0.1
 

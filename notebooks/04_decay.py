@@ -676,7 +676,7 @@ verdict = ftlab.trial(
 print(verdict)
 
 # %% tags=["hide-cell"]
-assert verdict.broken == ()
+assert verdict.failed_checks == ()
 assert verdict.verdict == "better"
 assert verdict.paired.low > 0
 

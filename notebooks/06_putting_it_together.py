@@ -833,7 +833,7 @@ verdict = ftlab.trial(Shaken(), short, model, base_recipe=both, **few)
 print(verdict)
 
 # %% tags=["hide-cell"]
-assert verdict.broken == ()
+assert verdict.failed_checks == ()
 assert verdict.verdict == "undecided"
 assert min(verdict.without) > 0.6
 
