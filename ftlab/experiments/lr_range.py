@@ -86,7 +86,7 @@ def find_lr(
         rate grows by a constant factor, not by a constant amount; the result is the steepest descent, not a range.
 
     Example:
-        >>> from ftlab.experiments.conformance import batch, model
+        >>> from ftlab.experiments.tiny_run import batch, model
         >>> result = find_lr(model(), [batch(0), batch(1)], low=1e-5, high=1.0, steps=30)
         >>> 1e-4 < result.suggestion < 0.1
         True

@@ -75,7 +75,9 @@ def test_the_first_line_of_the_hubs_error_is_in_ours(connections, monkeypatch):
         raise RuntimeError("no such data set\nand a traceback")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)
-    match = r"load_data: source must be .* Got 'someone/data:small' \(no such data set\)\. Embedded are reviews"
+    match = (
+        r"load_data: source must be .* Got 'someone/data:small' \(no such data set\)\. The embedded sets are reviews"
+    )
     with pytest.raises(InputError, match=match):
         hub.data_from_hub("someone/data", "small")
 
@@ -84,5 +86,5 @@ def test_an_image_folder_is_loaded_without_a_network(connections, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(datasets, "load_dataset", lambda *name, **options: (name, options))
     assert hub.data_from_hub("imagefolder", data_dir="pictures") == (("imagefolder",), {"data_dir": "pictures"})
-    with pytest.raises(InputError, match="Got 'someone/data'. Embedded are"):
+    with pytest.raises(InputError, match="Got 'someone/data'. The embedded sets are"):
         hub.data_from_hub("someone/data")

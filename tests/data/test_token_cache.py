@@ -20,7 +20,7 @@ def never(*_):
 
 def test_many_texts_are_tokenised_once(model, cache, monkeypatch):
     first = encode(model, two_labels(TEXTS), 16)
-    monkeypatch.setattr(tokens, "_piece", never)
+    monkeypatch.setattr(tokens, "_as_piece", never)
     again = encode(model, two_labels(TEXTS), 16)
     listed = encode(model, TEXTS, 16)
     for other in (again, listed):
@@ -106,7 +106,7 @@ def test_an_interrupted_entry_is_not_there(model, cache, monkeypatch):
             raise KeyboardInterrupt
         return piece(*given)
 
-    monkeypatch.setattr(tokens, "_piece", stop)
+    monkeypatch.setattr(tokens, "_as_piece", stop)
     before = model.processor.backend_tokenizer.truncation
     with pytest.raises(KeyboardInterrupt):
         encode(model, TEXTS, 16)

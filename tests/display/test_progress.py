@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from ftlab.display.progress import Progress, count_runs, in_notebook, watched
+from ftlab.display.progress import Progress, count_runs, in_notebook, is_interactive
 
 RECORD = {"loss": 0.5, "lr": 1e-3, "samples": 4}
 
@@ -19,12 +19,12 @@ def terminal(monkeypatch):
 
 
 def test_a_bar_is_drawn_where_somebody_may_be_watching(terminal, monkeypatch):
-    assert watched()
+    assert is_interactive()
     monkeypatch.setenv("TQDM_DISABLE", "1")
-    assert not watched()
+    assert not is_interactive()
     monkeypatch.setenv("TQDM_DISABLE", "0")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
-    assert not watched()
+    assert not is_interactive()
 
 
 def test_a_kernel_is_recognised(monkeypatch):
@@ -55,7 +55,7 @@ def test_a_line_about_an_epoch_is_printed_unless_nothing_is_to_be_shown(terminal
 
 
 def test_runs_are_counted_silently_where_nobody_watches(monkeypatch, capsys):
-    monkeypatch.setattr("ftlab.display.progress.watched", lambda: False)
+    monkeypatch.setattr("ftlab.display.progress.is_interactive", lambda: False)
     bar = count_runs(3)
     bar.update()
     bar.close()

@@ -235,12 +235,12 @@ def test_what_it_gives_is_a_frozen_value_that_says_what_was_found():
 MUTANTS = (
     ("copy.deepcopy(model)", "model"),
     ("model.copy() if", "model if"),
-    ("number / (steps - 1)", "number / steps"),
-    ("level > LIMIT * best", "seen > LIMIT * seen"),
-    (".clamp(max=highest)", ""),
-    (".clamp(max=highest)", ".clamp(max=LIMIT * best)"),
-    ("(1 - smoothing ** (number + 1))", "1"),
+    ("index / (steps - 1)", "index / steps"),
+    ("corrected > LIMIT * lowest", "value > LIMIT * value"),
+    (".clamp(max=cap)", ""),
+    (".clamp(max=cap)", ".clamp(max=LIMIT * lowest)"),
+    ("(1 - smoothing ** (index + 1))", "1"),
     ("slopes.argmin()", "slopes.argmax()"),
     ("return rates[index + 1]", "return rates[index]"),
-    ("batches.epoch(number)", "batches.epoch(0)"),
+    ("batches.epoch(epoch)", "batches.epoch(0)"),
 )

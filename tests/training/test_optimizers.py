@@ -145,12 +145,12 @@ def test_rates_by_name_regroup_and_reach_the_formula(name):
 
 
 MUTANTS = (
-    ('(role[name] == "weight") == wanted', "(param.ndim > 1) == wanted"),
+    ('(role[name] == "weight") == of_weights', "(param.ndim > 1) == of_weights"),
     ("((WEIGHT_DECAY, True), (0.0, False))", "((WEIGHT_DECAY, True), (WEIGHT_DECAY, False))"),
     ("if optimizer in WITHOUT_DECAY:", "if False:"),
     ("families[family] | {", "group | {"),
     ('group["lr"] = rate', "pass"),
     ("    optimizer.state.clear()\n", ""),
     ("if param in optimizer.state}", "}"),
-    ("return _of_groups(optimizer(groups))", "return optimizer(groups)"),
+    ("return _check_optimizer(optimizer(groups))", "return optimizer(groups)"),
 )

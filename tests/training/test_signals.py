@@ -18,8 +18,8 @@ def test_the_first_signal_is_a_request_and_the_second_stops_at_once(number, caps
         assert requests == []
         os.kill(os.getpid(), number)
         assert requests == [number]
-        assert "stopping at the next safe place" in capsys.readouterr().err
-        with pytest.raises(InterruptionError, match="stopped at once. What was saved before this moment is whole"):
+        assert "stopping at the next safe point" in capsys.readouterr().err
+        with pytest.raises(InterruptionError, match="stopped at once. Files that were saved before are complete"):
             os.kill(os.getpid(), number)
     assert requests == [number]
 
