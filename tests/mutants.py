@@ -135,8 +135,11 @@ def ended(stem: str, old: str, new: str) -> tuple[int, str]:
 def hunters() -> Any:
     """Return a pool whose processes begin with the heavy libraries loaded, and are used for one mutant each."""
     os.environ["OMP_NUM_THREADS"] = "1"  # threads of the parent would not be there in its children
-    import torch  # noqa: F401
-    import transformers.models.bert.modeling_bert  # noqa: F401
+    import peft  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import sklearn.metrics  # noqa: F401
+
+    import tests.tiny  # noqa: F401  (torch, transformers, datasets)
 
     return multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1)
 
