@@ -121,7 +121,9 @@ def ended(stem: str, old: str, new: str) -> tuple[int, str]:
     name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
     sys.meta_path.insert(0, Finder(Mutated(name, str(file), text)))
     os.chdir(ROOT)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # nbval and what it imports take longer than the tests
     options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    options += ["-o", "addopts=--import-mode=importlib"]
     with tempfile.TemporaryFile("w+") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
