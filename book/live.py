@@ -34,6 +34,9 @@ def lab(tmp_path: Path) -> Iterator[str]:
         "--IdentityProvider.token=",
         f"--port={port}",
     ]
+    settings = tmp_path / "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"windowingMode": "none"}')  # cells far below the window are in the page too
     environment = os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as server:
         for _ in range(120):
@@ -48,7 +51,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
 
 IDLE = "return document.querySelector('.jp-Notebook-ExecutionIndicator[data-status=idle]')"
 ASLEEP = (
-    "[...document.querySelectorAll('.jp-OutputArea')].some(area => area.innerText.includes('Run this cell to move'))"
+    "[...document.querySelectorAll('.jp-OutputArea')].some(area => area.textContent.includes('Run this cell to move'))"
 )
 FIGURE = "document.querySelector('.jp-OutputArea img.widget-image')?.src"
 SLIDER = "document.querySelector('.jp-OutputArea .widget-slider [tabindex], .jp-OutputArea .noUi-handle')"
