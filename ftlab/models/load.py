@@ -1,7 +1,6 @@
 """Load a pretrained model: the embedded MiniLM, a folder, or a hub id; from safetensors only, without remote code."""
 
 import copy
-import hashlib
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from ftlab.data.hub import reachable
 from ftlab.data.labels import Task
 from ftlab.data.load import task_of
 from ftlab.errors import argument_error, input_error, note
+from ftlab.files import sha256
 from ftlab.formulas._architectures import first_position
 from ftlab.formulas.redraw import redraw_in
 from ftlab.parameters import outside_base
@@ -161,8 +161,7 @@ def _find(name: str) -> str:
 
 
 def _check_hash(weights: Path) -> None:
-    with open(weights, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(weights)
     if digest != MINILM_SHA256:
         do = f"Install {MINILM_PACKAGE} again"
         raise input_error("load_model", "minilm", f"have the SHA-256 {MINILM_SHA256[:12]}...", f"{digest[:12]}...", do)

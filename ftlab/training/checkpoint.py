@@ -4,7 +4,6 @@ A checkpoint is a folder such as ``step-000120``. It holds the weights, the stat
 rules, and ``state.json`` with the SHA-256 of each of these files. A run resumes from the newest undamaged checkpoint.
 """
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ftlab.errors import input_error, note
-from ftlab.files import new_folder
+from ftlab.files import new_folder, sha256
 from ftlab.training.loop import State
 from ftlab.training.optimizers import load_state_by_name, state_by_name
 
@@ -51,7 +50,7 @@ def save(state: State, folder: Path) -> Path:
             "memory": memory,
             "evaluations": state.evaluations,
             "recipe": [repr(rule) for rule in state.recipe],
-            "sha256": {f"{name}.safetensors": _sha256(draft / f"{name}.safetensors") for name in tensors},
+            "sha256": {f"{name}.safetensors": sha256(draft / f"{name}.safetensors") for name in tensors},
         }
         (draft / "state.json").write_text(json.dumps(content), encoding="utf-8")
     for other in folder.glob("step-*"):
@@ -159,13 +158,8 @@ def _damage(path: Path) -> str:
     try:
         content = json.loads((path / "state.json").read_text(encoding="utf-8"))
         for name, expected in content["sha256"].items():
-            if _sha256(path / name) != expected:
+            if sha256(path / name) != expected:
                 return f"{name} is damaged"
     except (OSError, ValueError, KeyError) as error:
         return f"it is incomplete ({type(error).__name__})"
     return ""
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -816,7 +816,7 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
             more=({"grads": None},),
         ),
         Formula("keep_neurons", lambda: {"importance": draw(9), "share": 0.5}),
-        Value("RemoveNeurons", (Prepare,)),
+        Value("RemoveNeurons", (Prepare,), ("RemoveNeurons(0)",)),
     ),
     "sam": (
         Formula(

@@ -10,6 +10,7 @@ from ftlab.errors import ArgumentError
 from ftlab.experiments.tiny_run import batch, begun, model
 from ftlab.formulas.fisher_information import fisher_information
 from ftlab.losses.classification import CrossEntropy
+from tests.formulas.classifiers import Linear, rows
 
 
 class Net(nn.Module):
@@ -22,23 +23,6 @@ class Net(nn.Module):
 
     def forward(self, inputs):
         return self.second(self.first(self.drop(inputs)).tanh())
-
-
-class Linear(nn.Module):
-    """Scores of four inputs, with dropout on the inputs."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer, self.drop = nn.Linear(4, 3), nn.Dropout(0.5)
-
-    def forward(self, inputs):
-        return self.layer(self.drop(inputs))
-
-
-def rows(count=6):
-    inputs = torch.randn(count, 4, generator=torch.Generator().manual_seed(1))
-    return {"inputs": inputs, "labels": torch.arange(count) % 3}
 
 
 def first(data, count):

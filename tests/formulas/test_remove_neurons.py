@@ -1,7 +1,6 @@
 """Neuron importance: by hand, against loops and autograd, its laws, and the cut that is made of it."""
 
 import copy
-import dataclasses
 import math
 
 import pytest
@@ -14,8 +13,7 @@ from ftlab.errors import ArgumentError
 from ftlab.experiments.tiny_run import batch, begun, go_on, model as small_bert, tie, trained
 from ftlab.formulas.mixout import Mixout
 from ftlab.formulas.remove_neurons import RemoveNeurons, cut_neurons, keep_neurons, neuron_importance
-from ftlab.recipes.parse import parse
-from ftlab.rule import Now, Prepare
+from ftlab.rule import Now
 
 
 @pytest.fixture
@@ -220,15 +218,6 @@ def test_rule_in_a_training_makes_a_smaller_model_that_learns():
     net = trained([RemoveNeurons(0.5)], 6).model
     loss = functional.cross_entropy(logits(net), batch(0)["labels"])
     assert loss < functional.cross_entropy(logits(start), batch(0)["labels"])
-
-
-@pytest.mark.parametrize("rule", [RemoveNeurons(0.5), RemoveNeurons(0)])
-def test_rule_is_a_frozen_final_value_that_can_be_read_back(rule):
-    assert parse(repr(rule)) == rule
-    assert isinstance(rule, Prepare)
-    assert RemoveNeurons.__final__
-    with pytest.raises(dataclasses.FrozenInstanceError, match="share"):
-        rule.share = 0.1
 
 
 def test_rule_tells_its_share_and_warns_of_what_has_no_origin():
