@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ftlab.data.chunks import chunks
+from ftlab.data.conversations import IGNORE, encode_rows
 from ftlab.data.labels import Task
 from ftlab.data.tokens import Tokens, tokenise
 from ftlab.errors import note
@@ -47,6 +48,8 @@ class Encoded:
     """The tokenizer or image processor of the model."""
     cut: int = 0
     """Number of texts that were truncated to ``max_length``."""
+    targets: Tokens | None = None
+    """For generation: 1 for each token that is a target, 0 for the others."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -64,6 +67,9 @@ class Encoded:
         """Return the given rows as tensors: inputs, with texts padded to the longest, and labels if there are any."""
         if isinstance(self.inputs, Tokens):
             batch = self.inputs.batch(rows)
+            if self.targets is not None:
+                chosen = self.targets.batch(rows)["input_ids"].bool()
+                return batch | {"labels": batch["input_ids"].masked_fill(~chosen, IGNORE)}
         else:
             images = [self.inputs[row] for row in rows]
             batch = {"pixel_values": self.processor(images, return_tensors="pt")["pixel_values"]}
@@ -77,10 +83,18 @@ def encode(model: Model, rows: Any, max_length: int, where: str = "finetune") ->
 
     Args:
         model: Model, processor and task.
-        rows: A ``datasets.Dataset`` with ``text`` or ``image`` and, optionally, ``label``; or a list of texts.
+        rows: A ``datasets.Dataset`` with ``text`` or ``image`` and, optionally, ``label``, or with a form for generation
+            (see :mod:`ftlab.data.conversations`); or a list of texts.
         max_length: Maximum number of tokens per text. A note reports how many texts are truncated.
         where: The caller's name, with which notes begin.
     """
+    if model.task.kind == "generation":
+        conversations, cut = encode_rows(model.processor, rows, max_length, where)
+        starts = np.cumsum([0, *(len(ids) for ids, _ in conversations)])
+        flat = np.fromiter((token for ids, _ in conversations for token in ids), np.int32)
+        tokens = Tokens(flat, starts, model.processor.pad_token_id)
+        marks = np.fromiter((target for _, targets in conversations for target in targets), np.int32)
+        return Encoded(tokens, None, model.processor, cut, Tokens(marks, starts, 0))
     labelled = not isinstance(rows, list) and "label" in rows.column_names
     labels = _label_tensor(rows["label"], model.task) if labelled else None
     if model.task.modality == "image":
@@ -92,6 +106,17 @@ def encode(model: Model, rows: Any, max_length: int, where: str = "finetune") ->
         note(where, f"{cut} of {len(texts)} texts ({cut / len(texts):.1%}) are cut to {max_length} tokens.")
     _note_unknown_tokens(tokens, model.processor, where)
     return Encoded(tokens, labels, model.processor, cut)
+
+
+def count_targets(batch: Batch) -> int:
+    """Return how many values a loss averages over in a batch: its target tokens, or its rows.
+
+    >>> count_targets({"labels": torch.tensor([[-100, -100, 5], [-100, 7, 8]])})
+    3
+    """
+    labels = batch["labels"]
+    tokens = labels.ndim == 2 and not labels.is_floating_point()
+    return int((labels[:, 1:] != IGNORE).sum()) if tokens else len(labels)
 
 
 class Batches:

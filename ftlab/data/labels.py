@@ -13,7 +13,7 @@ from ftlab.errors import input_error, note
 if TYPE_CHECKING:
     from datasets import Dataset
 
-KINDS = ("classification", "multilabel", "regression")
+KINDS = ("classification", "multilabel", "regression", "generation")
 
 
 @dataclass(frozen=True)

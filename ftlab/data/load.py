@@ -6,7 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ftlab.data.conversation_rows import (
+    checked_conversations,
+    conversation_dataset,
+    form_of,
+    generation_form,
+    rows_of_conversations,
+)
 from ftlab.data.hub import data_from_hub
+from ftlab.data.images import digits, image_dataset
 from ftlab.data.labels import (
     KINDS,
     Examples,
@@ -29,18 +37,22 @@ EMBEDDED = Path(__file__).parent / "embedded"
 REVIEWS = ("reviews", "tricky_reviews")
 """Embedded data sets with the same columns."""
 REVIEW_LABELS = ("sentiment", "topic", "phenomenon")
+GENERATION = ("extraction", "instructions")
+"""Embedded data sets of prompts with responses."""
 
 
 def load_data(
     source: Any, *, text: str | None = None, label: str | None = None, task: str | None = None
 ) -> "DatasetDict":
-    """Load labelled examples and check every row.
+    """Load examples and check every row: texts or images with labels, or prompts with responses.
 
     ====================  =====================================================================================
     ``source``            what is loaded
     ====================  =====================================================================================
     ``"reviews"``         the embedded reviews; ``task`` is ``"sentiment"``, ``"topic"`` or ``"phenomenon"``
     ``"tricky_reviews"``  an embedded contrast set with the same tasks, in which single words mislead
+    ``"extraction"``      short remarks, each with the one line that a program wants from it
+    ``"instructions"``    questions, all answered in one manner
     ``"digits"``          scikit-learn's handwritten digits, as images
     a file                csv, tsv, json lines or parquet; split 80/10/10, stratified, always in the same way
     a folder              with files named train, validation (or dev) and test; or a folder of images
@@ -53,8 +65,9 @@ def load_data(
         text: The name of the column with the texts; by default ``text`` or ``sentence``.
         label: The name of the column with the labels; by default ``label``.
         task: ``"classification"`` (one label per row), ``"multilabel"`` (several labels per row, joined by ``|`` in a
-            table) or ``"regression"`` (a number per row). By default it is inferred from the labels, and a note
-            reports a task other than classification.
+            table), ``"regression"`` (a number per row), or ``"generation"``: columns ``prompt`` and ``response``, or
+            ``messages`` (the chat format), or ``text`` alone (continued pretraining). By default it is inferred from
+            the columns and labels, and a note reports a task other than classification.
 
     Returns:
         The splits ``train`` and, if present, ``validation`` and ``test``. All splits share the class ids, which the
@@ -78,8 +91,10 @@ def load_data(
         label = label or task or "sentiment"
         check_choice("load_data", "task", label, REVIEW_LABELS)
         return _from_tables(read_folder(EMBEDDED / name), name, "text", label, "classification")
+    if name in GENERATION:
+        return conversation_dataset(read_folder(EMBEDDED / name), name, ("prompt", "response"))
     if name == "digits":
-        return _digits()
+        return digits()
     path = Path(name)
     if os.path.isdir(path / "train"):  # os.path, since Path.is_dir raises on a name that is too long
         return _from_datasets(data_from_hub("imagefolder", data_dir=name), name, text, label, task)
@@ -118,6 +133,9 @@ def load_rows(file: str | Path, task: Task, *, text: str | None = None, label: s
         InputError: If the file cannot be read, or a label is not one of the task's.
     """
     path = Path(file)
+    if task.kind == "generation":
+        table = read_table(path)
+        return rows_of_conversations(table, path.name, generation_form({"": table}, path.name, text, label, task.kind))
     return build_dataset(parse_labels(read_examples(read_table(path), path.name, text, label), task.kind), task)
 
 
@@ -129,6 +147,8 @@ def task_of(data: Any) -> Task:
         do = "Make it with ftlab.load_data"
         raise argument_error("finetune", "data", "be a DatasetDict with a train split", type(data).__name__, do)
     features = data["train"].features
+    if "label" not in features and form_of(features):
+        return Task("generation")
     modality = "image" if "image" in features else "text"
     label = features.get("label")
     if label is None or modality not in features:
@@ -151,6 +171,8 @@ def as_dataset_dict(data: Any) -> "DatasetDict":
         task = task_of(data)
     except ArgumentError:
         return load_data(data)
+    if task.kind == "generation":
+        return checked_conversations(data)
     for split, rows in data.items():
         if rows.features != data["train"].features or set(rows.column_names) != {task.modality, "label"}:
             return load_data(data)
@@ -162,9 +184,11 @@ def fingerprint(data: "DatasetDict") -> str:
     """Return a SHA-256 of the rows of all splits, in order; a resumed run compares it with the saved one."""
     digest = hashlib.sha256()
     for split in sorted(data):
-        digest.update(f"{split}:{data[split].features['label']}".encode())
+        digest.update(f"{split}:{data[split].features.get('label')}".encode())
         for batch in data[split].iter(batch_size=1000):
-            if "text" in batch:
+            if "label" not in batch:
+                digest.update(json.dumps(batch).encode())
+            elif "text" in batch:
                 digest.update(json.dumps([batch["text"], batch["label"]]).encode())
             else:
                 for image, label in zip(batch["image"], batch["label"], strict=True):
@@ -185,6 +209,9 @@ def _from_tables(
 
     if kind is not None:
         check_choice("load_data", "task", kind, KINDS)
+    form = generation_form(tables, name, text, label, kind)
+    if form:
+        return conversation_dataset(tables, name, form)
     if list(tables) == ["train"]:
         tables = {"": tables["train"]}
     splits = {
@@ -218,7 +245,7 @@ def _from_datasets(source: Any, name: str, text: str | None, label: str | None, 
     if "train" not in splits or not hasattr(splits["train"], "features"):
         raise input_error("load_data", name, "have a split 'train'", f"{', '.join(map(str, source))}", "Rename a split")
     if isinstance(splits["train"].features.get("image"), Image):
-        return _images(splits, name, label or "label")
+        return image_dataset(splits, name, label or "label")
     tables = {}
     for split, rows in splits.items():
         table = {column: _plain_values(rows, column) for column in rows.column_names}
@@ -245,41 +272,6 @@ def _plain_values(rows: "Dataset", column: str) -> list[Any]:
     if isinstance(getattr(feature, "feature", None), ClassLabel):
         return [[feature.feature.names[class_id] for class_id in ids] for ids in values]
     return values
-
-
-def _images(splits: dict[str, Any], name: str, label: str) -> "DatasetDict":
-    from datasets import ClassLabel, DatasetDict
-
-    feature = splits["train"].features.get(label)
-    if not isinstance(feature, ClassLabel) or len(feature.names) < 2:
-        do = "Cast it with cast_column, or name another column with label="
-        raise input_error(
-            "load_data", f"label of {name}", "be a class label with at least two classes", str(feature), do
-        )
-    renamed = {label: "label"} if label != "label" else {}
-    return DatasetDict(
-        {split: rows.select_columns(["image", label]).rename_columns(renamed) for split, rows in splits.items()}
-    )
-
-
-def _digits() -> "DatasetDict":
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
-    from PIL import Image as Picture
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    pictures = [Picture.fromarray((image * 15).astype("uint8")) for image in digits.images]
-    labels = [int(digit) for digit in digits.target]
-    parts = split_rows([str(i) for i in range(len(labels))], labels, "digits")
-    features = Features({"image": Image(), "label": ClassLabel(names=[str(i) for i in range(10)])})
-    return DatasetDict(
-        {
-            split: Dataset.from_dict(
-                {"image": [pictures[i] for i in rows], "label": [labels[i] for i in rows]}, features=features
-            )
-            for split, rows in parts.items()
-        }
-    )
 
 
 def _may_be_hub_id(path: Path, name: str) -> bool:

@@ -213,3 +213,52 @@ def test_pairs_carry_the_mean_of_two_grades_that_agree(pairs):
 def test_no_sentence_of_the_pairs_stands_twice(pairs):
     times = Counter(" ".join(row[side].lower().split()) for row in pairs for side in ("first", "second"))
     assert max(times.values()) == 1, times.most_common(3)
+
+
+REASONS = {
+    "hotel": {"noise", "staff", "cleanliness", "location", "bed", "price"},
+    "restaurant": {"food", "service", "wait", "portion", "noise", "price"},
+    "gadget": {"battery", "screen", "setup", "sound", "size", "price"},
+    "film": {"plot", "acting", "music", "length", "ending", "pictures"},
+    "book": {"style", "characters", "ending", "length", "translation", "price"},
+    "course": {"teacher", "pace", "exercises", "examples", "materials", "price"},
+}
+SHARES = {"train": 6, "validation": 1, "test": 3}
+"""How many of the ten texts with the same line each split of ``extraction`` has."""
+
+
+def test_the_lines_of_extraction_are_balanced_and_of_closed_lists():
+    for split, count in SHARES.items():
+        lines = Counter(row["response"] for row in rows_of(f"extraction/{split}.jsonl"))
+        expected = {
+            f"topic={topic}; sentiment={sentiment}; reason={reason}"
+            for topic, reasons in REASONS.items()
+            for sentiment in ("negative", "positive")
+            for reason in reasons
+        }
+        assert lines == dict.fromkeys(expected, count)
+
+
+@pytest.mark.parametrize(("name", "words"), [("extraction", (8, 41)), ("instructions", (4, 20))])
+def test_no_prompt_stands_twice_or_near_another_split(name, words):
+    prompts = {split: [row["prompt"] for row in rows_of(f"{name}/{split}.jsonl")] for split in SPLITS}
+    everything = [" ".join(prompt.lower().split()) for part in prompts.values() for prompt in part]
+    assert len(set(everything)) == len(everything)
+    lengths = [len(prompt.split()) for prompt in everything]
+    assert words[0] <= min(lengths)
+    assert max(lengths) <= words[1]
+    test = sorted({" ".join(prompt.lower().split()) for prompt in prompts["test"]})
+    train = [" ".join(prompt.lower().split()) for prompt in prompts["train"]]
+    jaccard = nearness(test, train)[2]
+    assert not len(jaccard) or jaccard.max() <= 0.7
+
+
+def test_every_instruction_is_answered_in_one_manner():
+    rows = [row for split in SPLITS for row in rows_of(f"instructions/{split}.jsonl")]
+    assert len(rows) == 440
+    for row in rows:
+        assert row["response"].startswith("Well now, ")
+        assert len(re.findall(r"[.!?](?= |$)", row["response"])) == 2, row["response"]
+        assert 18 <= len(row["response"].split()) <= 45
+    seconds = [re.split(r"(?<=[.!?]) ", row["response"])[1] for row in rows]
+    assert len(set(seconds)) == len(seconds)

@@ -4,7 +4,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ftlab.data.labels import Task
-from ftlab.data.load import fingerprint, load_data, load_rows, task_of
+from ftlab.data.load import fingerprint, load_data, load_rows
 from tests.data.rows import ROWS, csv, names_of, rows_of
 
 
@@ -63,11 +63,3 @@ def test_reviews_know_three_labels():
         data = load_data("reviews", task=task)
         assert len(names_of(data)) == count
         assert list(data) == ["train", "validation", "test"]
-
-
-def test_digits_are_1797_images_of_ten_classes():
-    data = load_data("digits")
-    assert sum(map(len, data.values())) == 1797
-    assert task_of(data) == Task("classification", tuple("0123456789"), "image")
-    assert data["train"][0]["image"].size == (8, 8)
-    assert fingerprint(data) == fingerprint(load_data("digits"))
