@@ -16,7 +16,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DataOption = Annotated[str, typer.Option(help="reviews, tricky_reviews, digits, a file, a folder, or a hub id.")]
+DataOption = Annotated[
+    str, typer.Option(help="reviews, tricky_reviews, digits, extraction, instructions, a file, a folder, or a hub id.")
+]
 TextOption = Annotated[str | None, typer.Option(help="The column with the texts.  [default: text]")]
 LabelOption = Annotated[str | None, typer.Option(help="The column with the labels.  [default: label]")]
 TaskOption = Annotated[
@@ -154,6 +156,9 @@ def evaluate(
         str | None, typer.Option(help="A split of the data.  [default: all of a single file, else test or validation]")
     ] = None,
     max_length: Annotated[int, typer.Option(help="Tokens kept per text; longer texts are cut.")] = 128,
+    exact_match: Annotated[
+        bool, typer.Option("--exact-match", help="Generate a response to each row, and compare it with the true one.")
+    ] = False,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -172,7 +177,7 @@ def evaluate(
         if name not in splits:
             raise argument_error("evaluate", "split", f"be one of {', '.join(splits)}", repr(name), "Choose one")
         rows = splits[name]
-    metrics = run_evaluate(loaded, rows, split=name, max_length=max_length)
+    metrics = run_evaluate(loaded, rows, split=name, max_length=max_length, exact_match=exact_match)
     if json_:
         print(json.dumps(metrics.to_dict(), ensure_ascii=False))
         return
@@ -184,24 +189,36 @@ def evaluate(
 @app.command(help=PREDICT)
 def predict(
     model: Annotated[str, typer.Argument(help="An output folder of finetune, or any fine-tuned model.")],
-    texts: Annotated[list[str], typer.Argument(help="Texts to classify; - reads lines from standard input.")],
+    texts: Annotated[list[str], typer.Argument(help="Texts, or prompts; - reads lines from standard input.")],
     max_length: Annotated[int, typer.Option(help="Tokens kept per text; longer texts are cut.")] = 128,
+    max_new_tokens: Annotated[int, typer.Option(help="The most tokens of a generated response.")] = 64,
+    temperature: Annotated[float, typer.Option(help="0: always the most probable token; above 0: draw.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="The seed of the draws.")] = 0,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print one line per text."""
+    """Print one line per text; of a generated response, a line break becomes a space."""
     from ftlab.evaluation.inference import predict as run_predict
     from ftlab.models.load import load_model
 
     lines: list[str] = []
     for text in texts:
         lines += [line for line in sys.stdin.read().splitlines() if line.strip()] if text == "-" else [text]
-    predictions = run_predict(load_model(model), lines, max_length=max_length)
+    predictions = run_predict(
+        load_model(model),
+        lines,
+        max_length=max_length,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
     for text, prediction in zip(lines, predictions, strict=True):
         if json_:
             print(json.dumps({"text": text, **prediction}, ensure_ascii=False))
         elif "label" in prediction:
             print(f"{prediction['label']}\t{prediction['score']:.3f}\t{text}")
+        elif "response" in prediction:
+            print(f"{' '.join(prediction['response'].split())}\t{text}")
         else:
             values = f"{prediction['value']:.3f}" if "value" in prediction else "|".join(prediction["labels"])
             print(f"{values}\t{text}")

@@ -8,6 +8,7 @@ from torch import Tensor
 from ftlab.data.batches import Encoded, encode
 from ftlab.engines.engine import ENGINES, Engine, Reference, choose_engine
 from ftlab.errors import argument_error, check_choice, check_int
+from ftlab.evaluation.generation import evaluate_generation, generate, language_metrics, token_sums
 from ftlab.evaluation.metrics import Metrics, measure
 from ftlab.losses.logits import logits_of
 from ftlab.models.load import Pretrained
@@ -79,8 +80,9 @@ def evaluate(
     max_length: int = 128,
     resamples: int | None = None,
     engine: str = "auto",
+    exact_match: bool = False,
 ) -> Metrics:
-    """Evaluate a model on labelled rows.
+    """Evaluate a model on labelled rows, or a language model on rows with responses.
 
     Args:
         pretrained: The model, as returned by :func:`ftlab.load_model` or ``run.model``.
@@ -89,6 +91,8 @@ def evaluate(
         max_length: Maximum number of tokens per text.
         resamples: Number of bootstrap resamples for the 95 % intervals; 1000 by default, 0 for no intervals.
         engine: ``"reference"`` pads the texts; any other name packs them where possible. Both compute in fp32.
+        exact_match: For generation: whether to generate a greedy response to each row and to compare it with the true
+            one. It takes longer than the other metrics together.
 
     Returns:
         The metrics for the kind of task, each with its interval.
@@ -105,6 +109,11 @@ def evaluate(
     """
     from datasets import ClassLabel
 
+    if pretrained.task.kind == "generation":
+        return evaluate_generation(pretrained, rows, split, max_length, resamples, exact_match=exact_match)
+    if exact_match:
+        do = "Other tasks have accuracy"
+        raise argument_error("evaluate", "exact_match", "be False unless the task is generation", "True", do)
     if "label" not in getattr(rows, "features", {}):
         do = "Use predict for rows without labels"
         raise argument_error("evaluate", "rows", "be a Dataset with labels", type(rows).__name__, do)
@@ -124,24 +133,38 @@ def evaluate_encoded(
     pretrained: Pretrained, encoded: Encoded, split: str, resamples: int | None = None, engine: str = "auto"
 ) -> Metrics:
     """Evaluate a model on rows that :func:`ftlab.data.batches.encode` returned."""
+    if pretrained.task.kind == "generation":
+        return language_metrics(token_sums(pretrained, encoded), split=split, resamples=resamples)
     assert encoded.labels is not None
     logits = predict_logits(pretrained, encoded, engine=engine)
     logits = logits.squeeze(-1) if pretrained.task.kind == "regression" else logits
     return measure(pretrained.task, logits.numpy(), encoded.labels.numpy(), split=split, resamples=resamples)
 
 
-def predict(pretrained: Pretrained, inputs: Any, *, max_length: int = 128) -> list[Prediction]:
-    """Predict the labels of texts or images.
+def predict(
+    pretrained: Pretrained,
+    inputs: Any,
+    *,
+    max_length: int = 128,
+    max_new_tokens: int = 64,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[Prediction]:
+    """Predict the labels of texts or images, or generate responses to prompts.
 
     Args:
         pretrained: The model, as returned by :func:`ftlab.load_model` or ``run.model``.
-        inputs: A list of texts or of ``PIL`` images; it may be empty.
-        max_length: Maximum number of tokens per text, at least 1.
+        inputs: A list of texts or of ``PIL`` images, or of prompts; it may be empty. A prompt is a text, or a list of
+            messages that ends with the user's.
+        max_length: Maximum number of tokens per text, at least 1. Prompts are never cut.
+        max_new_tokens: For generation: maximum number of tokens per response, at least 1.
+        temperature: For generation: 0 is greedy; see :func:`ftlab.evaluation.generation.generate`.
+        seed: For generation: of the draws if ``temperature`` is above 0.
 
     Returns:
         One dictionary per input, in order. For classification: ``label``, its probability ``score``, and the
         ``probabilities`` of all labels by name. For multilabel: ``labels``, those with a probability above 0.5, and
-        ``probabilities``. For a regression: ``value``.
+        ``probabilities``. For a regression: ``value``. For generation: ``response``.
 
     Raises:
         ArgumentError: If ``inputs`` is not a list, or a text is empty or not a string.
@@ -159,6 +182,9 @@ def predict(pretrained: Pretrained, inputs: Any, *, max_length: int = 128) -> li
     inputs = list(inputs)
     if not inputs:
         return []
+    if pretrained.task.kind == "generation":
+        responses = generate(pretrained, inputs, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+        return [{"response": response} for response in responses]
     if pretrained.task.modality == "text":
         wrong = [index for index, text in enumerate(inputs) if not isinstance(text, str) or not text.strip()]
         if wrong:

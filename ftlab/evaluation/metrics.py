@@ -25,9 +25,17 @@ TITLES = {
     "mse": "mean squared error",
     "pearson": "Pearson",
     "spearman": "Spearman",
+    "perplexity": "perplexity",
+    "token_accuracy": "token accuracy",
+    "exact_match": "exact match",
 }
 BOUNDS, NO_INTERVAL = ("low", "high"), (math.nan, math.nan)
-MAIN_METRIC = {"classification": "accuracy", "multilabel": "f1_micro", "regression": "pearson"}
+MAIN_METRIC = {
+    "classification": "accuracy",
+    "multilabel": "f1_micro",
+    "regression": "pearson",
+    "generation": "token_accuracy",
+}
 """By kind of task, the metric by which runs are compared; higher is better."""
 
 
@@ -70,7 +78,7 @@ class Metrics:
         for name, value in self.values.items():
             low, high = self.intervals.get(name, NO_INTERVAL)
             text = self.undefined.get(name) or f"{value:.3f}"
-            title = "loss" if name == "loss" and "mse" in self.values else TITLES[name]  # that of a regression
+            title = _loss_title(self.values) if name == "loss" else TITLES[name]
             rows.append((title, text, f"{low:.3f} to {high:.3f}" if math.isfinite(low) else ""))
         return rows
 
@@ -89,6 +97,10 @@ class Metrics:
     @property
     def _header(self) -> tuple[str, str, str]:
         return (f"{self.split}, n = {self.n}", "value", "95 % interval")
+
+
+def _loss_title(values: dict[str, float]) -> str:
+    return "loss" if "mse" in values else "loss per token" if "perplexity" in values else TITLES["loss"]
 
 
 def measure(

@@ -13,6 +13,7 @@ from ftlab.formulas.focal import focal
 from ftlab.formulas.mean_squared_error import mean_squared_error
 from ftlab.formulas.r_drop import r_drop
 from ftlab.losses.logits import logits_of
+from ftlab.losses.next_token import NextToken
 from ftlab.rule import Loss
 
 
@@ -112,5 +113,6 @@ def loss_for(kind: str) -> Loss:
         "classification": CrossEntropy(),
         "multilabel": BinaryCrossEntropy(),
         "regression": MeanSquaredError(),
+        "generation": NextToken(),
     }
     return losses[kind]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ftlab.data.batches import Batch
+from ftlab.data.batches import Batch, count_targets
 from ftlab.engines.devices import seeded
 from ftlab.engines.engine import Engine, Reference, choose_engine
 from ftlab.errors import DivergenceError, argument_error, check_number, format_error
@@ -156,18 +156,19 @@ def step(state: State, batch: Batch | list[Batch]) -> Record:
 def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int]:
     """Compute the gradients of the task loss, which replace those of the last step; return the loss and the sample count.
 
-    Each micro-batch counts by its share of the samples. Dropout is seeded by the step, so a second call in the same step
+    Each micro-batch counts by its share of what the loss averages over: of the samples, or of the target tokens. Dropout is seeded by the step, so a second call in the same step
     drops the same elements.
     """
     parts = batch if isinstance(batch, list) else [batch]
-    parts = [state.engine.to_device(part, state.device) for part in parts]
+    counts = [count_targets(part) for part in parts]
     samples = sum(len(part["labels"]) for part in parts)
+    parts = [state.engine.to_device(part, state.device) for part in parts]
     state.optimizer.zero_grad(set_to_none=True)
     state.model.train()
     task = 0.0
     with seeded(derive_seed(state.seed, state.step), state.device):  # so a resumed run has the same dropout
-        for part in parts:
-            task += state.engine.backward(state.model, state.loss, part, len(part["labels"]) / samples)
+        for part, count in zip(parts, counts, strict=True):
+            task += state.engine.backward(state.model, state.loss, part, count / sum(counts))
     _check_finite(state, task)
     return task, samples
 

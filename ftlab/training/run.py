@@ -48,9 +48,12 @@ class Run:
             )
         return self._metrics[split, resamples]
 
-    def predict(self, inputs: Any) -> list[Prediction]:
-        """Predict the labels of texts or images. See :func:`ftlab.predict`."""
-        return predict(self.model, inputs, max_length=self.settings.max_length)
+    def predict(
+        self, inputs: Any, *, max_new_tokens: int = 64, temperature: float = 0.0, seed: int = 0
+    ) -> list[Prediction]:
+        """Predict the labels of texts or images, or generate responses to prompts. See :func:`ftlab.predict`."""
+        generation = {"max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+        return predict(self.model, inputs, max_length=self.settings.max_length, **generation)  # type: ignore[arg-type]
 
     def save(self, folder: str | Path) -> Path:
         """Write the model and a model card as an ordinary ``transformers`` folder; all of it, or nothing."""
@@ -86,7 +89,8 @@ class Run:
     def card(self) -> str:
         """Return the model card: the model, its training and its metrics."""
         facts, task = self.facts, self.model.task
-        pipeline = "image-classification" if task.modality == "image" else "text-classification"
+        kind = "image" if task.modality == "image" else "text"
+        pipeline = "text-generation" if task.kind == "generation" else f"{kind}-classification"
         base = (
             f"base_model: {self.model.name}\n" if "/" in self.model.name and not Path(self.model.name).exists() else ""
         )
