@@ -115,7 +115,7 @@ def api() -> str:
 
 
 GROUPS = {
-    "The six steps": "load_data load_pairs load_model finetune evaluate predict embed check_behaviour check_similarity",
+    "The six steps": "load_data load_pairs load_model finetune evaluate predict embed check_behaviour check_similarity zero_shot",
     "The loop, by hand": "begin step finish find_lr SAM",
     "Recipes": "explain parse compare trial soup greedy_soup",
     "Losses": " ".join(name for name in ftlab.__all__ if getattr(ftlab, name).__module__.startswith("ftlab.losses.")),

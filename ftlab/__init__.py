@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ftlab.errors import ArgumentError, DivergenceError, InputError, InterruptionError
     from ftlab.evaluation.behaviour import check_behaviour, check_similarity
     from ftlab.evaluation.inference import embed, evaluate, predict
+    from ftlab.evaluation.zero_shot import zero_shot
     from ftlab.exercises.checking import check
     from ftlab.experiments.compare import compare
     from ftlab.experiments.lr_range import find_lr
@@ -83,6 +84,7 @@ _MODULES = {
     "training.finetune": "finetune",
     "evaluation.inference": "evaluate predict embed",
     "evaluation.behaviour": "check_behaviour check_similarity",
+    "evaluation.zero_shot": "zero_shot",
     "training.loop": "begin step finish",
     "recipes.explain": "explain",
     "recipes.parse": "parse",
