@@ -1,14 +1,11 @@
 """Conversations as token ids: the tokenizer's chat template around every turn, and only responses as targets."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftlab.data.chunks import chunks
 from ftlab.data.conversation_rows import form_of
 from ftlab.errors import input_error, note
-
-if TYPE_CHECKING:
-    pass
 
 IGNORE = -100
 """The label of a token that is no target; torch's cross-entropy leaves it out as well."""

@@ -156,8 +156,8 @@ def step(state: State, batch: Batch | list[Batch]) -> Record:
 def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int]:
     """Compute the gradients of the task loss, which replace those of the last step; return the loss and the sample count.
 
-    Each micro-batch counts by its share of what the loss averages over: of the samples, or of the target tokens. Dropout is seeded by the step, so a second call in the same step
-    drops the same elements.
+    Each micro-batch counts by its share of what the loss averages over: of the samples, or of the target tokens. Dropout
+    is seeded by the step, so a second call in the same step drops the same elements.
     """
     parts = batch if isinstance(batch, list) else [batch]
     counts = [count_targets(part) for part in parts]

@@ -150,6 +150,6 @@ def _wrong_task_of_reviews(bench):
     ftlab.load_data("reviews", task="mood")
 
 
-@bad(ArgumentError, "task must be one of 'classification', 'multilabel', 'regression'. Got 'ranking'")
+@bad(ArgumentError, "task must be one of 'classification', 'multilabel', 'regression', 'generation'. Got 'ranking'")
 def _wrong_task(bench):
     ftlab.load_data(bench.file("a.csv", CSV), task="ranking")
