@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ftlab.data.batches import Encoded, encode
 from ftlab.data.conversation_rows import form_of
 from ftlab.data.conversations import IGNORE, Message, check_special, messages_of, start_of
+from ftlab.engines.engine import Engine, Reference
 from ftlab.errors import argument_error, check_int, check_number
 from ftlab.evaluation.metrics import RESAMPLES, Metrics
 from ftlab.losses.next_token import target_logits
@@ -19,7 +20,9 @@ from ftlab.parameters import eval_mode
 from ftlab.seeding import derive_seed
 
 BATCH = 8
-"""Rows that are measured, or generated for, at once."""
+"""Rows whose loss is measured at once."""
+PROMPTS = 32
+"""Prompts that are continued at once: each new token reads all weights, for one prompt as for many."""
 Array = NDArray[Any]
 
 
@@ -63,7 +66,7 @@ def generate(
             raise argument_error("predict", f"prompt {index}", must, f"{len(row)} tokens", "Shorten it")
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     responses = [""] * len(ids)
-    size = BATCH if temperature == 0 else 1
+    size = PROMPTS if temperature == 0 else 1
     with eval_mode(net), torch.inference_mode():
         for start in range(0, len(order), size):
             rows = order[start : start + size]
@@ -123,6 +126,7 @@ def evaluate_generation(
     resamples: int | None = None,
     *,
     exact_match: bool = False,
+    engine: Engine | None = None,
 ) -> Metrics:
     """Measure a language model on rows for generation. See :func:`ftlab.evaluate`.
 
@@ -146,7 +150,7 @@ def evaluate_generation(
             for response, messages in zip(responses, conversations, strict=True)
         ]
     encoded = encode(pretrained, rows, max_length, "evaluate")
-    return language_metrics(token_sums(pretrained, encoded), matches=matches, split=split, resamples=resamples)
+    return language_metrics(token_sums(pretrained, encoded, engine), matches=matches, split=split, resamples=resamples)
 
 
 def _ids_of_responses(pretrained: Pretrained, conversations: Sequence[Sequence[Message]]) -> list[list[int]]:
@@ -155,20 +159,26 @@ def _ids_of_responses(pretrained: Pretrained, conversations: Sequence[Sequence[M
     return ids
 
 
-def token_sums(pretrained: Pretrained, encoded: Encoded) -> Array:
+def token_sums(pretrained: Pretrained, encoded: Encoded, engine: Engine | None = None) -> Array:
     """Return for each row the summed loss of its targets, the number of targets, and how many are predicted right.
+
+    Args:
+        pretrained: A causal language model.
+        encoded: Rows for generation.
+        engine: Left out, the reference.
 
     Returns:
         Shape (rows, 3), in double precision.
     """
-    net = pretrained.net
+    net, engine = pretrained.net, engine or Reference()
     sums = np.zeros((len(encoded), 3))
-    order = np.argsort(encoded.lengths, kind="stable").tolist()
+    order = np.argsort(encoded.lengths, kind="stable")[::-1].tolist()
     with eval_mode(net), torch.inference_mode():
         for start in range(0, len(order), BATCH):
             rows = order[start : start + BATCH]
-            batch = {name: tensor.to(net.device) for name, tensor in encoded.batch(rows).items()}
-            logits, targets = target_logits(net, batch)
+            batch = engine.to_device(encoded.batch(rows), net.device)
+            with engine.forward(net, batch):
+                logits, targets = target_logits(net, batch)
             losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none").double()
             hits = (logits.argmax(-1) == targets).double()
             row_of = (batch["labels"][:, 1:] != IGNORE).nonzero()[:, 0].cpu()

@@ -9,6 +9,8 @@ from ftlab.data.batches import Batch
 
 SCORES_ONLY: ContextVar[bool] = ContextVar("SCORES_ONLY", default=False)
 """Whether only the logits of the running pass are used, so that an engine may skip other outputs."""
+TARGETS: ContextVar[Tensor | None] = ContextVar("TARGETS", default=None)
+"""The cells whose logits alone are used, a mask of shape (texts, width). An engine may return only these, as one row."""
 
 
 def logits_of(model: nn.Module, batch: Batch) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ftlab.data.batches import Batch
 from ftlab.data.conversations import IGNORE
 from ftlab.formulas.cross_entropy import cross_entropy
+from ftlab.losses.logits import TARGETS
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,12 @@ class NextToken:
 def target_logits(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return a row of logits for each target of a batch, shape (targets, vocabulary), and the targets."""
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    logits = model(**inputs, use_cache=False).logits[:, :-1]
-    labels = batch["labels"][:, 1:]
-    chosen = labels != IGNORE
-    return logits[chosen].float(), labels[chosen]
+    is_target = batch["labels"][:, 1:] != IGNORE
+    wanted = nn.functional.pad(is_target, (0, 1))
+    before = TARGETS.set(wanted)
+    try:
+        logits = model(**inputs, use_cache=False).logits
+    finally:
+        TARGETS.reset(before)
+    chosen = logits[wanted] if logits.shape[:2] == wanted.shape else logits[0]
+    return chosen.float(), batch["labels"][:, 1:][is_target]

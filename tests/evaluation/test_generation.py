@@ -1,31 +1,30 @@
 """Generation: greedy as transformers, the same alone and in a batch; metrics over tokens with intervals over rows."""
 
+import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, concatenate_datasets
 from transformers import pipeline
 
 import ftlab
 from ftlab.data.batches import encode
+from ftlab.engines.fast.parity import parity_of
 from ftlab.errors import ArgumentError
 from ftlab.evaluation.generation import generate, language_metrics, token_sums
 from ftlab.parameters import eval_mode
-from tests.tiny import WORDS, tiny_gpt2_lm, tiny_llama
+from tests.tiny import small_conversations, tiny_gpt2_lm, tiny_llama
 
 PROMPTS = ["a good film", "red", "the old house by the sea was quiet all summer", "why not go"]
 
 
 @pytest.fixture(scope="module")
 def data():
-    rows = [
-        {"prompt": f"{WORDS[i % 80]} {WORDS[3 * i % 70]}", "response": "good film" if i % 2 else "bad book"}
-        for i in range(48)
-    ]
-    splits = {"train": rows[:32], "validation": rows[32:40], "test": rows[40:]}
-    return DatasetDict({split: Dataset.from_list(part) for split, part in splits.items()})
+    return small_conversations()
 
 
 @pytest.fixture(scope="module", params=[tiny_llama, tiny_gpt2_lm])
@@ -52,6 +51,14 @@ def test_the_sums_are_those_of_transformers_row_by_row(run, data):
             mean = run.model.net(**batch).loss
         assert sums[row, 0] / sums[row, 1] == pytest.approx(mean.item(), rel=1e-4)
     assert language_metrics(sums, resamples=0)["loss"] == pytest.approx(sums[:, 0].sum() / sums[:, 1].sum())
+
+
+def test_the_fast_engine_measures_what_the_reference_does(run, data):
+    rows = concatenate_datasets([data["test"], data["validation"]])  # enough rows for the fast engine
+    fast, reference = (ftlab.evaluate(run.model, rows, engine=engine, resamples=0) for engine in ("auto", "reference"))
+    assert parity_of(run.model.net).same
+    assert fast["loss"] == pytest.approx(reference["loss"], abs=1e-5)
+    assert fast["token_accuracy"] == reference["token_accuracy"]
 
 
 def test_a_response_is_the_same_alone_and_in_a_batch_and_in_any_order(run):
@@ -97,6 +104,24 @@ def test_the_saved_folder_answers_in_a_pipeline(run, tmp_path):
         )
     again = ftlab.load_model(tmp_path / "model")
     assert generate(again, PROMPTS, max_new_tokens=8) == generate(run.model, PROMPTS, max_new_tokens=8)
+
+
+def test_a_process_that_never_imports_ftlab_writes_the_same_text(run, tmp_path):
+    run.save(tmp_path / "model")
+    asked = [
+        [{"role": "user", "content": prompt}] if run.model.processor.chat_template else prompt for prompt in PROMPTS
+    ]
+    code = f"""
+import json, sys
+from transformers import pipeline
+writer = pipeline("text-generation", {str(tmp_path / "model")!r})
+options = dict(max_new_tokens=8, do_sample=False, return_full_text=False)
+print(json.dumps([writer(one, **options)[0]["generated_text"].strip() for one in json.loads(sys.argv[1])]))
+assert not any(name.startswith("ftlab") for name in sys.modules)
+"""
+    command = [sys.executable, "-c", code, json.dumps(asked)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert json.loads(ended.stdout.splitlines()[-1]) == generate(run.model, PROMPTS, max_new_tokens=8)
 
 
 @pytest.mark.parametrize(

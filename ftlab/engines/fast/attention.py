@@ -72,7 +72,7 @@ def attend_no_grad(joined: Tensor, heads: int, packed: PackedBatch) -> Tensor:
 def split_heads(tokens: Tensor, parts: int, heads: int, packed: PackedBatch) -> Tensor:
     """Unpack a row per part and head: (tokens + tail, parts · width) to (parts, texts · heads, longest, width / heads)."""
     size = tokens.shape[-1] // (parts * heads)
-    split: Tensor = Gather.apply(tokens.view(-1, size), *packed.gather_indices(parts, heads))  # type: ignore[no-untyped-call]
+    split: Tensor = Gather.apply(tokens.reshape(-1, size), *packed.gather_indices(parts, heads))  # type: ignore[no-untyped-call]
     return split.view(parts, packed.count * heads, packed.max_seqlen, size)
 
 

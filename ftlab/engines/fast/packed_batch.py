@@ -20,11 +20,12 @@ class PackedBatch:
 
     Matrix products need no padding. Attention compares the tokens of a text with each other, so there every text is padded
     to the longest of the batch, rounded up to a multiple of 8. If that takes padding, the packed row ends with a tail of
-    padding tokens, which makes its length a multiple of 64 if the grid has that many padding cells. For each new shape of a
+    padding tokens, which makes its length a multiple of ``multiple`` if the grid has that many padding cells. For each new shape of a
     matrix product the library prepares a kernel, which takes time, and keeps it, which takes memory; so shapes should be few.
 
     Args:
         attention_mask: Shape (texts, width), 1 where a padded row has a token.
+        multiple: The length of a packed row with padding is a multiple of this.
 
     Example:
         >>> packed = PackedBatch(torch.tensor([[1, 1, 0], [1, 1, 1]]))
@@ -34,7 +35,7 @@ class PackedBatch:
         [0, 1, 0, 1, 2]
     """
 
-    def __init__(self, attention_mask: Tensor) -> None:
+    def __init__(self, attention_mask: Tensor, multiple: int = MULTIPLE) -> None:
         self.width = attention_mask.shape[1]
         """The width of the padded rows."""
         mask = attention_mask.bool()
@@ -47,7 +48,7 @@ class PackedBatch:
         self.tokens = int(self.lengths.sum())
         self.unpadded = self.tokens == self.mask.numel()
         """Whether the grid has no padding."""
-        self.pad_tail = 0 if self.unpadded else min(MULTIPLE - self.tokens % MULTIPLE, self.mask.numel() - self.tokens)
+        self.pad_tail = 0 if self.unpadded else min(multiple - self.tokens % multiple, self.mask.numel() - self.tokens)
         """The number of padding tokens at the row's end; nothing depends on their outputs, so their gradient is 0."""
         self.indices: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         """The results of :meth:`gather_indices` so far."""

@@ -2,8 +2,8 @@
 
 The model is still called with padded rows and still returns logits. Its body gets one row with all texts one after another,
 positions that restart with each text, and an attention that keeps texts apart. The body's output is unpacked again, or
-holds the first token of each text if only these are needed. So heads, pooling and losses are those of ``transformers``, and
-any model works whose attention implementation can be chosen.
+holds only the tokens that are needed: the first of each text, or those before a target. So heads, pooling and losses are
+those of ``transformers``, and any model works whose attention implementation can be chosen.
 
 Layers of the BERT type are computed by :mod:`ftlab.engines.fast.encoder_layer`. In all other cases (a hook, a replaced
 module, other inputs) the model runs padded, as usual.
@@ -12,24 +12,22 @@ module, other inputs) the model runs padded, as usual.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from threading import RLock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ftlab.engines.fast.attention import merge_heads, split_heads
 from ftlab.engines.fast.dropout import dropout as cheap_dropout
 from ftlab.engines.fast.encoder_layer import forward_layer, is_supported
 from ftlab.engines.fast.frozen_cache import FrozenCache, cached_outputs, frozen_layers, input_modules
+from ftlab.engines.fast.packed_attention import ATTENTION, register
 from ftlab.engines.fast.packed_batch import PackedBatch, packed_batch_of
+from ftlab.engines.fast.packed_row import PackedRow, draws_dropout, shared_row
 from ftlab.formulas._architectures import first_position
-from ftlab.losses.logits import SCORES_ONLY
+from ftlab.losses.logits import SCORES_ONLY, TARGETS
 
-ATTENTION = "ftlab_packed"
-KNOWN = ("position_ids", "use_cache", "cache_position", "is_causal", "return_dict", "output_attentions")
-"""Keyword arguments that transformers passes to attention, and that packed attention can ignore."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _replacing = RLock()
 """Held while forwards are replaced, so that one thread at a time changes modules."""
@@ -43,13 +41,16 @@ class Usage:
 
 
 @contextmanager
-def packed_passes(model: nn.Module, *, first_only: bool = False, cache: FrozenCache | None = None) -> Iterator[Usage]:
+def packed_passes(
+    model: nn.Module, *, first_only: bool = False, share: bool = False, cache: FrozenCache | None = None
+) -> Iterator[Usage]:
     """Pack the passes of a model while the context lasts. Only one thread at a time may do so.
 
     Args:
         model: A model of ``transformers`` with a head for whole texts.
         first_only: Whether the logits depend only on the first token of each text, as with a head of the BERT type. Then
             the last layer is computed for these only, in passes that compute nothing but logits.
+        share: Whether the tokens that all texts of a batch begin with are computed once, as a causal model allows.
         cache: The outputs of the model's frozen layers so far; left out, they are cached until the context ends.
 
     Returns:
@@ -61,9 +62,9 @@ def packed_passes(model: nn.Module, *, first_only: bool = False, cache: FrozenCa
         with cheap_dropouts(model):
             yield usage
         return
-    _register()
+    register()
     original = type(body).forward.__get__(body)
-    forward = partial(_packed_forward, body, original, first_only, cache or FrozenCache(), usage)
+    forward = partial(_packed_forward, body, original, first_only, share, cache or FrozenCache(), usage)
     with cheap_dropouts(model), replaced_forwards({body: forward}):
         yield usage
 
@@ -120,17 +121,11 @@ def _dropout(module: nn.Dropout, tensor: Tensor) -> Tensor:
     return cheap_dropout(tensor, module.p, module.training)
 
 
-@cache
-def _register() -> None:
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    ALL_ATTENTION_FUNCTIONS.register(ATTENTION, attend)
-
-
 def _packed_forward(
     body: Any,
     original: Callable[..., Any],
     first_only: bool,
+    share: bool,
     cache: FrozenCache,
     usage: Usage,
     input_ids: Tensor | None = None,
@@ -148,10 +143,13 @@ def _packed_forward(
     packed = packed_batch_of(attention_mask)
     if not packed.right_padded:
         return original(input_ids=input_ids, attention_mask=attention_mask, **more)
+    row, inside = PackedRow(packed), dict[nn.Module, Callable[..., Any]]()
     layers = _supported_layers(body)
     supported = bool(layers) and all(map(is_supported, layers))
     if supported:
         inside = _layer_replacements(body, layers, input_ids, packed, cache, first_only and _only_scores(body))
+    elif is_causal(body):
+        row = shared_row(input_ids, attention_mask, share=share and not draws_dropout(body))
     else:
         inside = _pooler_replacement(body, packed)
     usage.packed = True
@@ -160,16 +158,34 @@ def _packed_forward(
         body.config._attn_implementation = ATTENTION
         with replaced_forwards(inside):
             output = original(
-                input_ids=packed.pack(input_ids)[None],
-                position_ids=(packed.positions + first_position(body))[None],
-                ftlab_packed=packed,
+                input_ids=row.pack(input_ids)[None],
+                position_ids=(row.positions + first_position(body))[None],
+                ftlab_packed=row,
                 **{name: False for name in more if name == "use_cache"},
             )
     finally:
         body.config._attn_implementation = attention
     if not supported:
-        output.last_hidden_state = packed.unpack(output.last_hidden_state[0])
+        output.last_hidden_state = _wanted_tokens(body, row, output.last_hidden_state[0])
     return output
+
+
+def _wanted_tokens(body: nn.Module, row: PackedRow, tokens: Tensor) -> Tensor:
+    """Return those tokens, as one row, whose logits are used in this pass; else all of them, unpacked."""
+    wanted = TARGETS.get()
+    if wanted is None or any(getattr(body, hooks) for hooks in HOOKS):
+        return row.unpack(tokens)
+    return tokens[row.index(wanted)][None]
+
+
+def is_causal(body: nn.Module) -> bool:
+    """Return whether every attention of a model sees earlier tokens only.
+
+    >>> is_causal(nn.Linear(1, 1))
+    False
+    """
+    causal = [module.is_causal for module in body.modules() if hasattr(module, "is_causal")]
+    return bool(causal) and all(causal)
 
 
 def _only_scores(body: nn.Module) -> bool:
@@ -242,55 +258,3 @@ def _is_original(module: nn.Module) -> bool:
     known = forward is None or getattr(forward, "func", None) is _dropout or hasattr(forward, "weight_of_pass")
     known = known and not getattr(module, "gradient_checkpointing", False)  # recomputation would not be packed
     return known and not any(getattr(module, hooks) for hooks in HOOKS)
-
-
-def attend(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    *,
-    ftlab_packed: PackedBatch,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **more: Any,
-) -> tuple[Tensor, None]:
-    """Attend within each text of a packed row, with the signature of ``transformers``' attention functions.
-
-    Args:
-        module: The attention module; its ``is_causal`` counts if the argument is left out.
-        query: Shape (1, heads, tokens, width); ``key`` and ``value`` alike.
-        key: The keys.
-        value: The values.
-        attention_mask: None, since there is no padding.
-        ftlab_packed: Where the texts begin.
-        scaling: The factor of the scores; left out, 1/√width.
-        dropout: The dropout probability of the attention probabilities.
-        more: Nothing that would change the attention, such as a window.
-
-    Returns:
-        Shape (1, tokens, heads, width), and None for the attention probabilities.
-
-    Raises:
-        NotImplementedError: If the model passes an argument that would change the attention.
-    """
-    if unknown := [
-        name for name, extra in more.items() if name not in KNOWN and extra is not None and extra is not False
-    ]:
-        raise NotImplementedError(f"packed attention does not know {', '.join(unknown)}")
-    packed, (_, heads, _, size) = ftlab_packed, query.shape
-    scale = size**-0.5 if scaling is None else scaling
-    causal = more.get("is_causal")
-    causal = getattr(module, "is_causal", False) if causal is None else causal
-    joined = torch.cat([tensor[0].transpose(0, 1).flatten(1) for tensor in (query, key, value)], 1)
-    q, k, v = split_heads(joined, 3, heads, packed).view(3, packed.count, heads, packed.max_seqlen, size)
-    scores = (q @ k.transpose(2, 3)).float() * scale
-    if not packed.unpadded:
-        scores = scores + packed.bias
-    if causal:
-        future = torch.ones(packed.max_seqlen, packed.max_seqlen, dtype=torch.bool, device=query.device).triu(1)
-        scores = scores.masked_fill(future, torch.finfo(scores.dtype).min)
-    probs = cheap_dropout(scores.softmax(-1), dropout)
-    context = probs.to(query.dtype) @ v
-    return merge_heads(context.flatten(0, 1)[None], heads, packed).view(1, -1, heads, size), None

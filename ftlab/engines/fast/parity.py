@@ -8,16 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ftlab.data.batches import predicts_tokens
+from ftlab.data.conversations import IGNORE
 from ftlab.engines.fast.frozen_cache import FrozenCache
 from ftlab.engines.fast.packing import can_be_packed, cheap_dropouts, is_unmodified, packed_passes
 from ftlab.formulas._architectures import first_position
 from ftlab.losses.logits import logits_of
+from ftlab.losses.next_token import target_logits
 from ftlab.parameters import eval_mode
 
 SHARES = (1, 3 / 4, 1 / 2, 0)
 """The lengths of the check's texts, as shares of the longest; each text has at least one token."""
 SHORT, LONG = 64, 256
 """The longest text of a check has at least 64 tokens, or the next power of 2 up to 256, so that few checks are needed."""
+ALIKE = 8
+"""With how many common tokens the texts of a check begin, for a model that predicts tokens."""
 TOLERANCE = 1e-4
 """How far packed scores and gradients may be from padded ones, relative to the largest entry."""
 
@@ -35,8 +40,8 @@ class Parity:
     """The length of the longest text in the check; a longer text needs a new check."""
     same: bool
     """Whether packed and padded passes agree."""
-    first_only: bool
-    """Whether they agree if the last layer is computed for first tokens only."""
+    shortcut: bool
+    """Whether they agree with a shortcut: the last layer for first tokens only, or a common beginning computed once."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # copy.deepcopy and pickle store None instead
@@ -67,7 +72,9 @@ def packed_context(
         if parity is None:
             return cheap_dropouts(model)
         vars(model)["packing_parity"] = parity
-    return packed_passes(model, first_only=parity.first_only, cache=cache) if parity.same else cheap_dropouts(model)
+    if not parity.same:
+        return cheap_dropouts(model)
+    return packed_passes(model, first_only=parity.shortcut, share=parity.shortcut, cache=cache)
 
 
 def is_packed(model: nn.Module, longest: int) -> bool:
@@ -89,11 +96,13 @@ def check_parity(model: nn.Module, batch: Mapping[str, Tensor]) -> Parity | None
             rows = _texts(model, batch, longest)
             with torch.autocast(rows["input_ids"].device.type, enabled=False):
                 padded = _scores_and_gradients(model, rows)
-                same = _agrees(model, rows, padded, first_only=False)
-                first_only = same and _agrees(model, rows, padded, first_only=True)
+                if predicts_tokens(rows) and _agrees(model, rows, padded, shortcut=True):
+                    return Parity(children, longest, True, True)  # one pass more would cost seconds
+                same = _agrees(model, rows, padded, shortcut=False)
+                shortcut = same and not predicts_tokens(rows) and _agrees(model, rows, padded, shortcut=True)
         except Exception:  # of any kind: a model for which the check fails runs padded
             return Parity(children, longest, False, False)
-    return None if same is None else Parity(children, longest, same, bool(first_only))
+    return None if same is None else Parity(children, longest, same, bool(shortcut))
 
 
 def _longest(model: Any, batch: Mapping[str, Tensor]) -> int:
@@ -105,21 +114,34 @@ def _longest(model: Any, batch: Mapping[str, Tensor]) -> int:
 
 
 def _texts(model: Any, batch: Mapping[str, Tensor], longest: int) -> dict[str, Tensor]:
-    """Rearrange the tokens of a batch as texts of different lengths; more texts if they are short."""
+    """Rearrange the tokens of a batch as texts of different lengths; more texts if they are short.
+
+    If every token of the batch may be a target, two texts suffice, since such models are large; they begin alike, and all
+    their tokens are targets.
+    """
     tokens = batch["input_ids"][batch["attention_mask"].bool()]
+    next_token = predicts_tokens(batch)
     shares = SHARES * max(1, SHORT // longest) if longest <= LONG else SHARES[::2]
+    shares = (1, 1 / 2) if next_token else shares
     lengths = torch.tensor([max(1, int(longest * share)) for share in shares], device=tokens.device)
     mask = (torch.arange(longest, device=tokens.device) < lengths[:, None]).to(batch["attention_mask"].dtype)
-    ids = tokens.repeat(-(-mask.numel() // len(tokens)))[: mask.numel()].view(mask.shape)
+    ids = tokens.repeat(-(-mask.numel() // len(tokens)))[: mask.numel()].view(mask.shape).clone()
     pad = getattr(model.config, "pad_token_id", None) or 0
-    return {"input_ids": ids.masked_fill(mask == 0, pad), "attention_mask": mask}
+    if not next_token:
+        return {"input_ids": ids.masked_fill(mask == 0, pad), "attention_mask": mask}
+    ids[:, :ALIKE] = ids[0, :ALIKE]
+    return {
+        "input_ids": ids.masked_fill(mask == 0, pad),
+        "attention_mask": mask,
+        "labels": ids.masked_fill(mask == 0, IGNORE),
+    }
 
 
 def _agrees(
-    model: nn.Module, rows: dict[str, Tensor], padded: tuple[list[Tensor], list[Tensor]], *, first_only: bool
+    model: nn.Module, rows: dict[str, Tensor], padded: tuple[list[Tensor], list[Tensor]], *, shortcut: bool
 ) -> bool | None:
     """Return whether packed scores and gradients equal the padded ones; None if the model did not run packed."""
-    with packed_passes(model, first_only=first_only) as usage:
+    with packed_passes(model, first_only=shortcut, share=shortcut) as usage:
         packed = _scores_and_gradients(model, rows)
     if not usage.packed:
         return None
@@ -134,7 +156,7 @@ def _near(expected: list[Tensor], actual: list[Tensor]) -> bool:
 
 def _scores_and_gradients(model: nn.Module, rows: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     with torch.enable_grad():
-        scores = logits_of(model, rows)
+        scores = target_logits(model, rows)[0] if "labels" in rows else logits_of(model, rows)
         params = [param for param in model.parameters() if param.requires_grad]
         if not params:
             return [scores.detach()], [scores.detach()]

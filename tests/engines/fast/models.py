@@ -13,12 +13,19 @@ from transformers import (
     ElectraForSequenceClassification,
     GPT2Config,
     GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     RobertaConfig,
     RobertaForSequenceClassification,
 )
 
+from ftlab.data.conversations import IGNORE
 from ftlab.engines.fast.packed_batch import PackedBatch
 from ftlab.losses.logits import logits_of
 
@@ -30,6 +37,7 @@ SIZES = {
     "intermediate_size": 32,
     "max_position_embeddings": 40,
 }
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 
 
 MODELS = {
@@ -51,6 +59,14 @@ MODELS = {
             eos_token_id=3,
         )
     ),
+    "llama": lambda: LlamaForSequenceClassification(LlamaConfig(**SIZES, **SPECIAL, num_key_value_heads=1)),
+}
+LANGUAGE_MODELS = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, **SPECIAL, num_key_value_heads=1, tie_word_embeddings=True)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, **SPECIAL, num_key_value_heads=2)),
+    "gpt2": lambda: GPT2LMHeadModel(
+        GPT2Config(vocab_size=60, n_embd=16, n_layer=3, n_head=2, n_positions=40, bos_token_id=2, eos_token_id=3)
+    ),
 }
 
 
@@ -63,9 +79,17 @@ LENGTHS = {
 
 
 def made(kind, *, dropout=0.1):
+    return _made(MODELS[kind], dropout)
+
+
+def made_language_model(kind, *, dropout=0.0):
+    return _made(LANGUAGE_MODELS[kind], dropout)
+
+
+def _made(build, dropout):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = MODELS[kind]()
+        net = build()
         with torch.no_grad():
             for param in net.parameters():
                 param.add_(torch.randn_like(param), alpha=0.2)
@@ -82,6 +106,18 @@ def batch(net, lengths="ragged", number=0):
     ids = torch.randint(4, 60, mask.shape, generator=chance)
     ids[mask == 0] = net.config.pad_token_id or 0
     return {"input_ids": ids, "attention_mask": mask, "labels": ids[:, 0] % 2}
+
+
+def next_token_batch(alike, number=0):
+    """Texts that begin with ``alike`` common tokens; the targets are some tokens at their ends."""
+    chance = torch.Generator().manual_seed(number)
+    lengths = torch.tensor((9, 14, 7, 12))
+    mask = (torch.arange(16) < lengths[:, None]).long()
+    ids = torch.randint(4, 60, mask.shape, generator=chance)
+    ids[:, :alike] = ids[0, :alike]
+    ids = ids.masked_fill(mask == 0, 0)
+    labels = ids.masked_fill((mask == 0) | (torch.arange(16) < torch.tensor((2, 8, 5, 1))[:, None]), IGNORE)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def padded_further(net, rows, columns):

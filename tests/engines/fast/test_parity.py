@@ -19,7 +19,7 @@ from tests.engines.fast.models import SIZES, batch, made, other_models, scores_a
 def test_a_model_that_comes_out_otherwise_is_found_out(monkeypatch):
     net = made("bert")
     rows = batch(net)
-    assert check_parity(net, rows).first_only
+    assert check_parity(net, rows).shortcut
     monkeypatch.setattr("ftlab.engines.fast.packing.first_position", lambda body: 1)
     assert not check_parity(net, rows).same
 
@@ -38,7 +38,7 @@ def test_trying_leaves_gradients_modes_and_chance_as_they_were():
     net.bert.encoder.layer[0].eval()
     scores_and_gradients(net, batch(net))
     grads, chance = {name: param.grad.clone() for name, param in net.named_parameters()}, torch.get_rng_state()
-    assert check_parity(net, batch(net)).first_only
+    assert check_parity(net, batch(net)).shortcut
     assert all(torch.equal(param.grad, grads[name]) for name, param in net.named_parameters())
     assert torch.equal(torch.get_rng_state(), chance)
     assert net.training
@@ -58,7 +58,7 @@ def test_nothing_is_concluded_from_a_trial_that_was_not_packed():
     hook.remove()
     with packed_context(net, batch(net)):
         pass
-    assert parity_of(net).first_only
+    assert parity_of(net).shortcut
 
 
 def test_a_hook_never_sees_the_texts_of_a_trial():
@@ -92,7 +92,7 @@ def test_a_trial_is_of_a_size_that_any_training_has_room_for(length, rows, monke
         parity, "_scores_and_gradients", lambda net, rows: shapes.append(rows["input_ids"].shape) or scores(net, rows)
     )
     ones = torch.ones(2, length, dtype=torch.long)
-    assert check_parity(net, {"input_ids": ones, "attention_mask": ones}).first_only
+    assert check_parity(net, {"input_ids": ones, "attention_mask": ones}).shortcut
     assert set(shapes) == {rows}
 
 
