@@ -17,7 +17,7 @@ from tests.bad_inputs.cli import COMMANDS
 from tests.bad_inputs.data import LATIN
 from tests.tiny import tiny_bert
 
-for part in ("data", "evaluation", "models", "recipes", "training"):
+for part in ("data", "evaluation", "generation", "models", "recipes", "training"):
     import_module(f"tests.bad_inputs.{part}")  # fills BAD
 for name in ftlab.__all__:
     getattr(ftlab, name)  # loaded here, since a lazy name that is loaded in a test would keep the replaced step
@@ -55,7 +55,7 @@ def test_is_refused(bench, kind, message, act):
 
 
 def test_there_are_many_bad_inputs():
-    assert len(BAD) >= 120
+    assert len(BAD) >= 160
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import random
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ftlab.data.chunks import chunks
 from ftlab.data.conversations import IGNORE, encode_rows
+from ftlab.data.images import eight_bits
 from ftlab.data.labels import Task
 from ftlab.data.tokens import Tokens, tokenise
 from ftlab.errors import note
@@ -84,7 +85,7 @@ def encode(model: Model, rows: Any, max_length: int, where: str = "finetune") ->
     Args:
         model: Model, processor and task.
         rows: A ``datasets.Dataset`` with ``text`` or ``image`` and, optionally, ``label``, or with a form for generation
-            (see :mod:`ftlab.data.conversations`); or a list of texts.
+            (see :mod:`ftlab.data.conversations`); or a list of texts or of pictures.
         max_length: Maximum number of tokens per text. A note reports how many texts are truncated.
         where: The caller's name, with which notes begin.
     """
@@ -98,7 +99,8 @@ def encode(model: Model, rows: Any, max_length: int, where: str = "finetune") ->
     labelled = not isinstance(rows, list) and "label" in rows.column_names
     labels = _label_tensor(rows["label"], model.task) if labelled else None
     if model.task.modality == "image":
-        images = [image.convert("RGB") for image in rows["image"]] if _takes_rgb(model) else list(rows["image"])
+        images = [eight_bits(image) for image in (rows if isinstance(rows, list) else rows["image"])]
+        images = [image.convert("RGB") for image in images] if _takes_rgb(model) else images
         return Encoded(images, labels, model.processor)
     texts = rows if isinstance(rows, list) else rows["text"]
     tokens, cut = tokenise(model.processor, texts, max_length)
@@ -115,8 +117,17 @@ def count_targets(batch: Batch) -> int:
     3
     """
     labels = batch["labels"]
-    tokens = labels.ndim == 2 and not labels.is_floating_point()
-    return int((labels[:, 1:] != IGNORE).sum()) if tokens else len(labels)
+    return int((labels[:, 1:] != IGNORE).sum()) if predicts_tokens(batch) else len(labels)
+
+
+def predicts_tokens(batch: Mapping[str, Tensor]) -> bool:
+    """Return whether a batch has a label for each token.
+
+    >>> predicts_tokens({"labels": torch.tensor([0, 1])})
+    False
+    """
+    labels = batch.get("labels")
+    return labels is not None and labels.ndim == 2 and not labels.is_floating_point()
 
 
 class Batches:

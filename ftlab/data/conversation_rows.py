@@ -41,7 +41,7 @@ def check_conversations(rows: Mapping[str, Sequence[Any]], form: tuple[str, ...]
 
 
 def generation_form(
-    tables: Mapping[str, Table], name: str, text: str | None, label: str | None, kind: str | None
+    tables: Mapping[str, Table], name: str, text: str | None, label: Any, kind: str | None
 ) -> tuple[str, ...] | None:
     """Return the form of data for generation, or nothing if the data are labelled texts.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ftlab.data.chunks import chunks
+from ftlab.data.label_values import Column, as_number, check_lists, format_rows, format_wrong, labels_of_columns
 from ftlab.data.tables import Table
 from ftlab.errors import input_error, note
 
@@ -41,14 +42,14 @@ class Examples:
         return Examples([self.texts[i] for i in rows], [self.labels[i] for i in rows], self.source)
 
 
-def read_examples(table: Table, source: str, text: str | None, label: str | None) -> Examples:
+def read_examples(table: Table, source: str, text: str | None, label: Column) -> Examples:
     """Return the texts and labels of a table; raise if a column is missing or a text is empty.
 
     Args:
         table: Columns by name.
         source: The table's name in messages.
         text: The name of the column with the texts; by default ``text`` or ``sentence``.
-        label: The name of the column with the labels; by default ``label``.
+        label: The name of the column with the labels; by default ``label``. Several names: columns of 0 and 1.
     """
 
     def find_column(argument: str, name: str | None, defaults: tuple[str, ...]) -> list[Any]:
@@ -59,16 +60,19 @@ def read_examples(table: Table, source: str, text: str | None, label: str | None
         do = f"Name the column with {argument}=; a file without a header line needs one, such as text,label"
         raise input_error("load_data", source, f"have a column {expected}", f"columns {', '.join(table)}", do)
 
-    texts, labels = find_column("text", text, ("text", "sentence")), find_column("label", label, ("label",))
+    texts = find_column("text", text, ("text", "sentence"))
     check_texts(texts, source)
-    return Examples(texts, labels, source)
+    if label is None or isinstance(label, str):
+        return Examples(texts, find_column("label", label, ("label",)), source)
+    columns = {name: find_column("label", name, ()) for name in label}
+    return Examples(texts, labels_of_columns(columns, source), source)
 
 
 def check_texts(texts: Iterable[Any], source: str) -> None:
     """Raise if a text is empty or not a string."""
     wrong = {row: text for row, text in enumerate(texts) if not isinstance(text, str) or not text.strip()}
     if wrong:
-        got = _format_wrong(wrong)
+        got = format_wrong(wrong)
         raise input_error("load_data", f"text of {source}", "not be empty", got, "Fill these rows or take them out")
 
 
@@ -76,17 +80,17 @@ def check_labels(labels: Iterable[Any], source: str, *, allow_empty: bool = Fals
     """Raise if a row has no label. ``allow_empty`` accepts the empty string, which means "no label holds"."""
     wrong = {row: label for row, label in enumerate(labels) if _is_missing(label) and not (allow_empty and label == "")}
     if wrong:
-        got = _format_wrong(wrong)
+        got = format_wrong(wrong)
         do = "Fill them or take the rows out"
         raise input_error("load_data", f"label of {source}", "be there in every row", got, do)
 
 
 def check_numbers(labels: Iterable[Any], source: str) -> None:
     """Raise if a label is not a finite number."""
-    numbers = ((row, label, _as_number(label)) for row, label in enumerate(labels))
+    numbers = ((row, label, as_number(label)) for row, label in enumerate(labels))
     wrong = {row: label for row, label, number in numbers if number is None or not math.isfinite(number)}
     if wrong:
-        got = _format_wrong(wrong)
+        got = format_wrong(wrong)
         raise input_error("load_data", f"label of {source}", "be a finite number", got, "Correct these rows")
 
 
@@ -108,7 +112,7 @@ def infer_kind(labels: list[Any], name: str) -> str:
     if any(isinstance(label, str) and "|" in label for label in labels):
         note("load_data", f"labels of {name} contain |, so the task is multilabel: several labels per row.")
         return "multilabel"
-    numbers = [_as_number(label) for label in labels]
+    numbers = [as_number(label) for label in labels]
     finite = all(number is not None and math.isfinite(number) for number in numbers)
     if finite and any(number % 1 for number in numbers if number):
         do = "Pass task='classification' to treat them as classes."
@@ -123,7 +127,8 @@ def parse_labels(examples: Examples, kind: str) -> Examples:
     check_labels(labels, source, allow_empty=kind == "multilabel")
     if kind == "regression":
         check_numbers(labels, source)
-        return Examples(texts, [_as_number(label) for label in labels], source)
+        return Examples(texts, [as_number(label) for label in labels], source)
+    check_lists(labels, source)
     if kind == "multilabel":
         lists = [label if isinstance(label, list) else str(label).split("|") for label in labels]
         return Examples(texts, [sorted({_as_name(label) for label in row} - {""}) for row in lists], source)
@@ -184,18 +189,6 @@ def build_dataset(examples: Examples, task: Task) -> "Dataset":
     )
 
 
-def format_rows(numbers: list[int]) -> str:
-    """Name the first three of these rows, counted from 1.
-
-    >>> format_rows([0, 4, 6, 9])
-    'rows 1, 5, 7 (and 1 more)'
-    >>> format_rows([3])
-    'row 4'
-    """
-    more = f" (and {len(numbers) - 3} more)" if len(numbers) > 3 else ""
-    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(str(number + 1) for number in numbers[:3])}{more}"
-
-
 def _labels(rows: "Dataset", task: Task) -> Iterator[Any]:
     """Yield the labels; class id -1 means that the label is withheld, and becomes None."""
     classes = task.kind == "classification"
@@ -212,20 +205,9 @@ def _first_two(labels: Iterable[Any]) -> list[str]:
     return list(distinct)
 
 
-def _format_wrong(wrong: dict[int, Any]) -> str:
-    return f"{next(iter(wrong.values()))!r} in {format_rows(list(wrong))}"
-
-
 def _is_missing(label: Any) -> bool:
     nan = isinstance(label, float) and math.isnan(label)
     return label is None or nan or (isinstance(label, str) and not label.strip())
-
-
-def _as_number(label: Any) -> float | None:
-    try:
-        return float(label)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _as_name(label: Any) -> str:
@@ -234,7 +216,7 @@ def _as_name(label: Any) -> str:
 
 
 def _sort_key(name: str) -> tuple[float, str]:
-    number = _as_number(name)
+    number = as_number(name)
     return (number if number is not None and math.isfinite(number) else math.inf, name)
 
 

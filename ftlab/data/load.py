@@ -15,6 +15,7 @@ from ftlab.data.conversation_rows import (
 )
 from ftlab.data.hub import data_from_hub
 from ftlab.data.images import digits, image_dataset
+from ftlab.data.label_values import Column, check_columns
 from ftlab.data.labels import (
     KINDS,
     Examples,
@@ -27,7 +28,7 @@ from ftlab.data.labels import (
     read_examples,
 )
 from ftlab.data.split import normalise_text, split_rows
-from ftlab.data.tables import SPLITS, Table, read_folder, read_table
+from ftlab.data.tables import Table, known_splits, note_unused_files, read_folder, read_table
 from ftlab.errors import ArgumentError, argument_error, check_choice, input_error, note
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ GENERATION = ("extraction", "instructions")
 """Embedded data sets of prompts with responses."""
 
 
-def load_data(
-    source: Any, *, text: str | None = None, label: str | None = None, task: str | None = None
-) -> "DatasetDict":
+def load_data(source: Any, *, text: str | None = None, label: Column = None, task: str | None = None) -> "DatasetDict":
     """Load examples and check every row: texts or images with labels, or prompts with responses.
 
     ====================  =====================================================================================
@@ -63,7 +62,8 @@ def load_data(
     Args:
         source: One of the sources in the table.
         text: The name of the column with the texts; by default ``text`` or ``sentence``.
-        label: The name of the column with the labels; by default ``label``.
+        label: The name of the column with the labels; by default ``label``. Several names, such as
+            ``["toxic", "insult"]``, are columns of 0 and 1, and the task is multilabel.
         task: ``"classification"`` (one label per row), ``"multilabel"`` (several labels per row, joined by ``|`` in a
             table), ``"regression"`` (a number per row), or ``"generation"``: columns ``prompt`` and ``response``, or
             ``messages`` (the chat format), or ``text`` alone (continued pretraining). By default it is inferred from
@@ -99,6 +99,7 @@ def load_data(
     if os.path.isdir(path / "train"):  # os.path, since Path.is_dir raises on a name that is too long
         return _from_datasets(data_from_hub("imagefolder", data_dir=name), name, text, label, task)
     if os.path.isdir(path):
+        note_unused_files(path)
         return _from_tables(read_folder(path), path.name, text, label, task)
     if _may_be_hub_id(path, name):
         data = data_from_hub(*name.split(":", 1))
@@ -200,7 +201,7 @@ def _from_tables(
     tables: dict[str, Table],
     name: str,
     text: str | None,
-    label: str | None,
+    label: Column,
     kind: str | None,
     names: tuple[str, ...] = (),
 ) -> "DatasetDict":
@@ -209,6 +210,9 @@ def _from_tables(
 
     if kind is not None:
         check_choice("load_data", "task", kind, KINDS)
+    if label is not None and not isinstance(label, str):
+        check_columns(label, kind)
+        kind, names = "multilabel", tuple(label)
     form = generation_form(tables, name, text, label, kind)
     if form:
         return conversation_dataset(tables, name, form)
@@ -237,24 +241,26 @@ def _note_overlap(splits: dict[str, Examples]) -> None:
             note("load_data", f"{shared} of {len(examples.texts)} texts of {examples.source} are also in train.")
 
 
-def _from_datasets(source: Any, name: str, text: str | None, label: str | None, task: str | None) -> "DatasetDict":
+def _from_datasets(source: Any, name: str, text: str | None, label: Column, task: str | None) -> "DatasetDict":
     """Convert a ``DatasetDict`` to the common form."""
     from datasets import ClassLabel, Image
 
-    splits = {SPLITS[split]: rows for split, rows in source.items() if split in SPLITS}
+    single = label if isinstance(label, str) else "label"
+
+    splits = known_splits(source, name)
     if "train" not in splits or not hasattr(splits["train"], "features"):
         raise input_error("load_data", name, "have a split 'train'", f"{', '.join(map(str, source))}", "Rename a split")
     if isinstance(splits["train"].features.get("image"), Image):
-        return image_dataset(splits, name, label or "label")
+        return image_dataset(splits, name, single)
     tables = {}
     for split, rows in splits.items():
         table = {column: _plain_values(rows, column) for column in rows.column_names}
-        labels = table.get(label or "label", [])
+        labels = table.get(single, [])
         if split != "train" and labels and all(value in (None, -1, "-1") for value in labels):
             note("load_data", f"the labels of {split} of {name} are withheld (-1), so the split is left out.")
         else:
             tables[split] = table
-    feature = splits["train"].features.get(label or "label")
+    feature = splits["train"].features.get(single)
     if task is None and str(getattr(feature, "dtype", "")).startswith("float"):
         task = "regression"
     classes = getattr(feature, "feature", feature)

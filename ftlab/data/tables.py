@@ -13,7 +13,19 @@ from typing import Any
 from ftlab.errors import input_error, note
 
 Table = dict[str, list[Any]]
-SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""The names of splits and their files, with the split that each stands for."""
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 _NOT_UTF8 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK\x03\x04": "a zip archive (perhaps a spreadsheet)"}
@@ -173,6 +185,35 @@ def _parquet(path: Path) -> Table:
         got = f"{str(error).splitlines()[0]} in {path.name}"
         raise input_error("load_data", "file", "be a whole parquet file", got, "Write it again") from error
     return columns
+
+
+def note_left_out(names: list[str], source: str) -> None:
+    """Note which splits or files are not used, since their names say nothing of train, validation or test."""
+    if names:
+        shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+        note("load_data", f"{shown} of {source} {'is' if len(names) == 1 else 'are'} left out: no name of a split.")
+
+
+def note_unused_files(folder: Path) -> None:
+    """Note which tables of a folder :func:`read_folder` does not read."""
+    tables = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    note_left_out([path.name for path in tables if path.stem.lower() not in SPLITS], folder.name)
+
+
+def known_splits(source: Any, name: str) -> dict[str, Any]:
+    """Return the splits by the names that they stand for; raise if two stand for the same one."""
+    splits: dict[str, Any] = {}
+    for given, rows in source.items():
+        split = SPLITS.get(str(given).lower())
+        if split in splits:
+            alike = [str(one) for one in source if SPLITS.get(str(one).lower()) == split]
+            raise input_error(
+                "load_data", f"split {split!r} of {name}", "be one", " and ".join(alike), "Keep one of them"
+            )
+        if split:
+            splits[split] = rows
+    note_left_out([str(given) for given in source if str(given).lower() not in SPLITS], name)
+    return splits
 
 
 def read_folder(folder: Path) -> dict[str, Table]:

@@ -5,6 +5,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from ftlab.data.labels import Task
 from ftlab.data.load import fingerprint, load_data, load_rows
+from ftlab.errors import InputError
 from tests.data.rows import ROWS, csv, names_of, rows_of
 
 
@@ -63,3 +64,31 @@ def test_reviews_know_three_labels():
         data = load_data("reviews", task=task)
         assert len(names_of(data)) == count
         assert list(data) == ["train", "validation", "test"]
+
+
+def split_of(count, tag):
+    labels = ["yes" if i % 2 else "no" for i in range(count)]
+    return Dataset.from_dict({"text": [f"{tag} film {i}" for i in range(count)], "label": labels})
+
+
+@pytest.mark.parametrize("name", ["val", "Eval", "valid", "dev", "validation"])
+def test_the_usual_names_of_a_split_are_understood(tmp_path, name):
+    data = load_data(DatasetDict({"train": split_of(20, "a"), name: split_of(10, "b"), "test": split_of(10, "c")}))
+    assert {split: len(rows) for split, rows in data.items()} == {"train": 20, "validation": 10, "test": 10}
+    for split, count in (("train", 20), (name, 10)):
+        split_of(count, split).to_csv(str(tmp_path / f"{split}.csv"))
+    assert {split: len(rows) for split, rows in load_data(tmp_path).items()} == {"train": 20, "validation": 10}
+
+
+def test_what_is_no_split_is_left_out_and_said(tmp_path, caplog):
+    load_data(DatasetDict({"train": split_of(20, "a"), "unsupervised": split_of(10, "b")}))
+    assert "unsupervised of the data given is left out: no name of a split." in caplog.text
+    for split in ("train", "extra", "more"):
+        split_of(20, split).to_csv(str(tmp_path / f"{split}.csv"))
+    load_data(tmp_path)
+    assert f"extra.csv, more.csv of {tmp_path.name} are left out: no name of a split." in caplog.text
+
+
+def test_two_splits_that_stand_for_one_are_refused():
+    with pytest.raises(InputError, match="split 'validation' of the data given must be one. Got val and dev. Keep one"):
+        load_data(DatasetDict({"train": split_of(20, "a"), "val": split_of(10, "b"), "dev": split_of(10, "c")}))
