@@ -4,12 +4,14 @@ import pytest
 import torch
 
 import ftlab
+from ftlab.data.batches import encode
 from ftlab.errors import ArgumentError, InputError
 from ftlab.experiments import tiny_run
 from ftlab.formulas.distill import distill
 from ftlab.losses.distill import Distill
 from ftlab.losses.logits import logits_of
 from tests.losses.models import images, teacher
+from tests.tiny import tiny_gpt2
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +99,58 @@ def test_a_teacher_that_does_not_fit_is_refused(folder):
         Distill(images("resnet"))(net, rows)
     with pytest.raises(InputError, match="load_model: name must be"):
         Distill(str(folder / "nothing"))(net, rows)
+
+
+@pytest.fixture
+def other_tokenizer(folder):
+    """The teacher of the folder, whose tokenizer has one word more, so that it is another tokenizer."""
+    wise = ftlab.load_model(folder)
+    wise.processor.add_tokens(["zyzzyva"])
+    return wise
+
+
+def test_a_teacher_with_another_tokenizer_answers_as_on_its_own_tokens(folder, other_tokenizer, bert, small):
+    how = {"epochs": 2, "lr": 1e-3, "batch_size": 8, "progress": False}
+    losses = [
+        [record["loss"] for record in ftlab.finetune(str(bert), small, loss=Distill(wise, alpha=0.7), **how).history]
+        for wise in (folder, other_tokenizer)
+    ]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+
+
+def test_it_reads_each_text_once_and_is_not_asked_again(other_tokenizer, bert, small):
+    rows, passes = len(small["train"]), []
+    other_tokenizer.net.register_forward_hook(lambda module, given, made: passes.append(len(made.logits)))
+    run = ftlab.finetune(str(bert), small, epochs=3, loss=Distill(other_tokenizer), progress=False)
+    assert sum(passes) == rows
+    assert all(param.grad is None for param in other_tokenizer.net.parameters())
+    assert run.facts["arguments"]["loss"].startswith("Distill(teacher=Pretrained(")
+
+
+def test_a_gpt_teaches_a_bert_and_a_bert_a_gpt(tmp_path, bert, small):
+    gpt, how = tiny_gpt2(tmp_path / "gpt"), {"lr": 5e-3, "batch_size": 8, "progress": False}
+    texts = list(small["train"]["text"])
+    for teacher_folder, student in ((gpt, bert), (bert, gpt)):
+        wise = ftlab.finetune(str(teacher_folder), small, epochs=6, **how).model
+        wise.processor.add_tokens(["zyzzyva"])
+        run = ftlab.finetune(str(student), small, epochs=10, loss=Distill(wise, alpha=1.0), **how)
+        pairs = zip(run.predict(texts), ftlab.predict(wise, texts), strict=True)
+        agree = [mine["label"] == theirs["label"] for mine, theirs in pairs]
+        assert sum(agree) >= 0.9 * len(texts)  # it has seen no label
+
+
+def test_answers_are_to_the_rows_of_the_training_and_labels_are_checked(other_tokenizer, bert, small):
+    student = ftlab.load_model(bert, small)
+    loss = Distill(other_tokenizer).for_student(student, small["train"], 32)
+    foreign = encode(student, ["a text that is not there"], 32).batch([0]) | {"labels": torch.tensor([0])}
+    with pytest.raises(ArgumentError, match="Distill: texts must be those that the teacher has answered. Got another"):
+        loss(student.net, foreign)
+    other_tokenizer.net.config.id2label = {0: "good", 1: "bad", 2: "both"}
+    with pytest.raises(ArgumentError, match="teacher must have as many labels as the student. Got 3 beside 2"):
+        Distill(other_tokenizer).for_student(student, small["train"], 32)
+
+
+def test_a_module_and_a_teacher_with_the_same_tokenizer_stay_as_they_are(folder, bert, small):
+    student = ftlab.load_model(bert, small)
+    for loss in (Distill(teacher()), Distill(folder)):
+        assert loss.for_student(student, small["train"], 32) is loss
