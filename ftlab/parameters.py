@@ -264,6 +264,21 @@ def head_names(model: nn.Module, names: Iterable[str], origin: Collection[str]) 
     return [name for name in names if name not in origin] or outside_base(model, names)
 
 
+def train_mode(model: nn.Module, rows: int) -> None:
+    """Put a model into training mode, except batch normalisation that is frozen, or has one row, which has no spread.
+
+    >>> net = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
+    >>> train_mode(net, rows=1)
+    >>> [module.training for module in net]
+    [False, True]
+    """
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            flags = [param.requires_grad for param in module.parameters(recurse=False)]
+            module.train(rows > 1 and (any(flags) or not flags))
+
+
 @contextmanager
 def eval_mode(*modules: nn.Module) -> Iterator[None]:
     """Put modules into evaluation mode while the context lasts; then restore the mode of each submodule.

@@ -19,10 +19,7 @@ from ftlab.rule import Loss
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """The loss for one label per row. See :func:`ftlab.formulas.cross_entropy.cross_entropy`.
-
-    With class weights and gradient accumulation, each micro-batch has its own weighted mean.
-    """
+    """The loss for one label per row. See :func:`ftlab.formulas.cross_entropy.cross_entropy`."""
 
     weight: tuple[float, ...] | None = None
     """The weight of each class, at least 0; by default all classes count the same."""
@@ -38,13 +35,14 @@ class CrossEntropy:
         weight = None if self.weight is None else torch.tensor(self.weight, device=logits.device)
         return cross_entropy(logits, batch["labels"], weight=weight, smoothing=self.smoothing)
 
+    def denominator(self, batch: Batch) -> float:
+        """Return the sum of the samples' weights, by which the mean divides."""
+        return _sum_of_weights(self.weight, batch)
+
 
 @dataclass(frozen=True)
 class Focal:
-    """The focal loss, for rare classes or many easy samples. See :func:`ftlab.formulas.focal.focal`.
-
-    With class weights and gradient accumulation, each micro-batch has its own weighted mean.
-    """
+    """The focal loss, for rare classes or many easy samples. See :func:`ftlab.formulas.focal.focal`."""
 
     gamma: float = 2.0
     """How strongly easy samples are down-weighted, at least 0; 0 is cross-entropy."""
@@ -59,6 +57,10 @@ class Focal:
         logits = logits_of(model, batch)
         weight = None if self.weight is None else torch.tensor(self.weight, device=logits.device)
         return focal(logits, batch["labels"], self.gamma, weight)
+
+    def denominator(self, batch: Batch) -> float:
+        """Return the sum of the samples' weights, by which the mean divides."""
+        return _sum_of_weights(self.weight, batch)
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,13 @@ class MeanSquaredError:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         return mean_squared_error(logits_of(model, batch).squeeze(-1), batch["labels"])
+
+
+def _sum_of_weights(weight: tuple[float, ...] | None, batch: Batch) -> float:
+    labels = batch["labels"]
+    if weight is None or labels.ndim != 1 or int(labels.max()) >= len(weight):  # what does not fit, the loss refuses
+        return len(labels)
+    return float(torch.tensor(weight)[labels.cpu()].sum())
 
 
 def _check_weight(where: str, weight: tuple[float, ...] | None) -> None:

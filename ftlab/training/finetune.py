@@ -14,6 +14,7 @@ from ftlab.engines.engine import choose_engine
 from ftlab.errors import InterruptionError, argument_error, check_int, note
 from ftlab.evaluation.inference import evaluate_encoded
 from ftlab.losses.classification import loss_for
+from ftlab.losses.distill import Distill
 from ftlab.models.load import Pretrained, load_model
 from ftlab.recipes.parse import check_recipe, complete
 from ftlab.rule import Loss, Rule
@@ -154,7 +155,7 @@ class _Trainer:
             epochs=settings.epochs,
             lr=settings.lr,
             seed=settings.head_seed,
-            loss=settings.loss or loss_for(model.task.kind),
+            loss=_loss(settings, model, data["train"]),
             optimizer=settings.optimizer,
             engine=engine,
         )
@@ -186,7 +187,7 @@ class _Trainer:
                 self._train_epochs(stop, show_progress)
             net = finish(self.state)
             self.facts["seconds"] += round(time.perf_counter() - started, 2)
-            model = dataclasses.replace(self.model, net=net)
+            model = dataclasses.replace(self.model, net=net).limited_to(self.settings.max_length)
             run = Run(model, self.data, self.settings, self.history, self.state.evaluations, self.facts)
             split = "test" if "test" in self.data else "validation"
             if split in self.data:
@@ -277,6 +278,12 @@ class _Trainer:
         raise InterruptionError(
             f"finetune: {at}. A whole checkpoint is in {path}; resume=True (--resume) continues the run."
         )
+
+
+def _loss(settings: Settings, model: Pretrained, rows: Any) -> Loss:
+    """Return the loss to train with; a teacher with another tokenizer reads the rows now."""
+    loss = settings.loss or loss_for(model.task.kind)
+    return loss.for_student(model, rows, settings.max_length) if isinstance(loss, Distill) else loss
 
 
 def _limit_length(settings: Settings, model: Pretrained) -> Settings:

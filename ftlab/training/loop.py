@@ -14,7 +14,7 @@ from ftlab.engines.engine import Engine, Reference, choose_engine
 from ftlab.errors import DivergenceError, argument_error, check_number, format_error
 from ftlab.losses.classification import CrossEntropy
 from ftlab.models.load import Pretrained
-from ftlab.parameters import Tensors
+from ftlab.parameters import Tensors, train_mode
 from ftlab.rule import GradientRule, Loss, Memory, Now, Penalty, Prepare, Project, Rates, Rule, Schedule
 from ftlab.seeding import derive_seed
 from ftlab.training.optimizers import MakeOptimizer, make_optimizer, set_rates
@@ -156,21 +156,28 @@ def step(state: State, batch: Batch | list[Batch]) -> Record:
 def task_gradients(state: State, batch: Batch | list[Batch]) -> tuple[float, int]:
     """Compute the gradients of the task loss, which replace those of the last step; return the loss and the sample count.
 
-    Each micro-batch counts by its share of what the loss averages over: of the samples, or of the target tokens. Dropout
-    is seeded by the step, so a second call in the same step drops the same elements.
+    Each micro-batch counts by its share of what the loss averages over: of the samples, of the target tokens, or of their
+    weights. Dropout is seeded by the step, so a second call in the same step drops the same elements.
     """
     parts = batch if isinstance(batch, list) else [batch]
-    counts = [count_targets(part) for part in parts]
+    counts = [_denominator(state.loss, part) for part in parts]
     samples = sum(len(part["labels"]) for part in parts)
     parts = [state.engine.to_device(part, state.device) for part in parts]
     state.optimizer.zero_grad(set_to_none=True)
-    state.model.train()
     task = 0.0
     with seeded(derive_seed(state.seed, state.step), state.device):  # so a resumed run has the same dropout
         for part, count in zip(parts, counts, strict=True):
-            task += state.engine.backward(state.model, state.loss, part, count / sum(counts))
+            if count or not any(counts):
+                train_mode(state.model, len(part["labels"]))
+                task += state.engine.backward(state.model, state.loss, part, count / (sum(counts) or 1))
     _check_finite(state, task)
     return task, samples
+
+
+def _denominator(loss: Loss, batch: Batch) -> float:
+    """Return what a loss divides by: what its ``denominator`` says if it has one, or the number of targets."""
+    own = getattr(loss, "denominator", None)
+    return float(own(batch)) if own else count_targets(batch)
 
 
 def penalty_gradients(state: State) -> float:

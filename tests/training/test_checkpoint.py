@@ -14,6 +14,7 @@ import ftlab
 from ftlab.errors import InputError, InterruptionError
 from ftlab.training import checkpoint
 from ftlab.training.loop import begin
+from tests.tiny import small_conversations, tiny_llama
 
 RULES = ["Reinit(0.15)", "ClipNorm(1.0)", "SignPrune(1e-5)", "Decay(0.9, per='epoch')"]
 
@@ -54,6 +55,31 @@ def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(arguments, tmp_path, step
     assert resumed.evaluations == whole.evaluations
     assert json.loads((tmp_path / "stopped/run.json").read_text())["resumed_at"] == steps
     assert not (tmp_path / "stopped/checkpoint").exists()
+
+
+@pytest.mark.parametrize("recipe", [[], ["LoRA(rank=2)", "EMA(0.8)"]], ids=["full", "LoRA"])
+@pytest.mark.parametrize("engine", ["reference", "fast-fp32"])
+def test_a_run_of_a_language_model_goes_on_bit_for_bit(tmp_path, recipe, engine):
+    how = {
+        "model": str(tiny_llama(tmp_path / "llama")),
+        "data": small_conversations(),
+        "epochs": 2,
+        "lr": 1e-3,
+        "batch_size": 8,
+        "accumulate": 3,
+        "recipe": recipe,
+        "engine": engine,
+    }
+    whole = ftlab.finetune(**how, output=tmp_path / "whole")
+    with pytest.raises(InterruptionError, match="after step 5 of 8"):
+        ftlab.finetune(**how, output=tmp_path / "stopped", step=stop_after(5))
+    run = json.loads((tmp_path / "stopped/run.json").read_text())
+    run["arguments"]["step"] = None
+    (tmp_path / "stopped/run.json").write_text(json.dumps(run))
+    resumed = ftlab.finetune(**how, output=tmp_path / "stopped", resume=True)
+    assert model_bytes(tmp_path / "stopped") == model_bytes(tmp_path / "whole")
+    assert [one["loss"] for one in resumed.history] == [one["loss"] for one in whole.history]
+    assert whole.history[-1]["loss"] < whole.history[0]["loss"]
 
 
 def test_killed_at_once_it_goes_on_from_the_last_saved_step(arguments, tmp_path):

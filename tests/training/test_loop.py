@@ -7,15 +7,17 @@ from typing import final
 
 import pytest
 import torch
+from datasets import DatasetDict
 from torch import nn
 
 import ftlab
 from ftlab.data.batches import Batches, encode
 from ftlab.errors import ArgumentError, DivergenceError
-from ftlab.losses.classification import CrossEntropy
+from ftlab.losses.classification import CrossEntropy, Focal
 from ftlab.models.load import load_model
 from ftlab.rule import GradientRule, Penalty, Prepare, Project, Schedule
 from ftlab.training.optimizers import WEIGHT_DECAY
+from tests.tiny import tiny_resnet
 
 
 @pytest.fixture
@@ -243,3 +245,60 @@ def test_a_penalty_may_be_a_plain_number_beside_another(model, data, engine):
     assert ftlab.step(state, batch)["penalty"] > 0
     alone = ftlab.begin(model, batches, [Nothing()], engine=engine)
     assert ftlab.step(alone, batch)["penalty"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "loss", [CrossEntropy(weight=(1.0, 5.0)), Focal(weight=(1.0, 5.0))], ids=lambda loss: type(loss).__name__
+)
+def test_class_weights_in_micro_batches_make_the_update_of_the_whole_batch(model, data, loss):
+    rows = encode(still(model), data["train"], 32)
+    order = [place for place in range(16) if data["train"][place]["label"] == 0]
+    order += [place for place in range(16) if data["train"][place]["label"] == 1]
+    batch = rows.batch(order)  # the labels lie apart, so the parts have other sums of weights
+    parts = [{name: tensor[part] for name, tensor in batch.items()} for part in (slice(0, 10), slice(10, 16))]
+    updated = []
+    for given in (batch, parts):
+        state = ftlab.begin(model.copy(0), [0], lr=1e-3, loss=loss, optimizer="sgd")
+        record = ftlab.step(state, given)
+        updated.append((record["loss"], state.params))
+    (one, params), (other, others) = updated
+    assert other == pytest.approx(one, abs=1e-6)
+    for name, param in params.items():
+        torch.testing.assert_close(others[name], param, rtol=0, atol=1e-6)
+
+
+def test_a_part_without_weight_adds_nothing(model, data):
+    rows = encode(still(model), data["train"], 32)
+    labels = data["train"]["label"]
+    batch = rows.batch([*(i for i in range(16) if labels[i]), *(i for i in range(16) if not labels[i])])
+    count = int(batch["labels"].sum())
+    parts = [{name: tensor[part] for name, tensor in batch.items()} for part in (slice(0, count), slice(count, 16))]
+    state = ftlab.begin(model.copy(0), [0], loss=CrossEntropy(weight=(0.0, 1.0)))
+    alone = ftlab.begin(model.copy(0), [0], loss=CrossEntropy())
+    assert ftlab.step(state, parts)["loss"] == pytest.approx(ftlab.step(alone, parts[0])["loss"], abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    digits = ftlab.load_data("digits")
+    data = DatasetDict({"train": digits["train"].select(range(33)), "test": digits["test"].select(range(20))})
+    return load_model(tiny_resnet(tmp_path_factory.mktemp("resnet")), data), data
+
+
+def test_a_last_batch_of_one_picture_is_trained(pictures):
+    model, data = pictures
+    run = ftlab.finetune(model, data, epochs=1, batch_size=16, progress=False)
+    assert sorted(record["samples"] for record in run.history) == [1, 16, 16]
+    run = ftlab.finetune(model, data, epochs=1, batch_size=16, accumulate=16, progress=False)
+    assert math.isfinite(run.metrics["loss"])
+
+
+def test_a_frozen_body_keeps_the_statistics_of_its_batch_normalisation(pictures):
+    model, data = pictures
+    before = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
+    for recipe, moves in ((["Freeze('resnet.*')"], False), ([], True)):
+        run = ftlab.finetune(model, data, epochs=1, batch_size=16, lr=1e-3, recipe=recipe, progress=False)
+        after = run.model.net.state_dict()
+        running = [name for name in before if name.startswith("resnet.") and "running" in name]
+        assert running
+        assert any(not torch.equal(after[name], before[name]) for name in running) == moves
