@@ -13,6 +13,7 @@ from ftlab.data.load import as_dataset_dict, task_of
 from ftlab.errors import argument_error, check_int
 from ftlab.evaluation.inference import embed
 from ftlab.evaluation.metrics import Metrics, measure
+from ftlab.formulas.contextual_calibration import contextual_calibration
 from ftlab.models.load import Pretrained, load_model
 from ftlab.parameters import eval_mode
 
@@ -38,7 +39,7 @@ def zero_shot(
     r"""Measure how well a pretrained model classifies without any update of its parameters.
 
     A causal language model scores each label's words after the prompt; calibrated, it divides by what it gives them
-    after texts that say nothing. An encoder compares each text's embedding with that of each label's words, or, with
+    after texts that say nothing, see :func:`ftlab.formulas.contextual_calibration.contextual_calibration`. An encoder compares each text's embedding with that of each label's words, or, with
     examples, with the mean embedding of the examples of each label (a prototype).
 
     .. math:: s_c = \log p(w_c \mid \mathrm{prompt}(x)) - \log \bar p(w_c \mid \mathrm{prompt}(\varnothing))
@@ -62,8 +63,7 @@ def zero_shot(
         ArgumentError: If an argument is outside its range, or the data are not of one label a row.
 
     Source:
-        Zhao, Wallace, Feng, Klein and Singh 2021, "Calibrate Before Use", arXiv 2102.09690. Departure: none; b is 0 and
-        W is diagonal, as in its classification experiments. Prototypes: Snell, Swersky and Zemel 2017, arXiv 1703.05175,
+        Zhao, Wallace, Feng, Klein and Singh 2021, "Calibrate Before Use", arXiv 2102.09690. Departure: none. Prototypes: Snell, Swersky and Zemel 2017, arXiv 1703.05175,
         with the cosine in place of the Euclidean distance.
 
     Example:
@@ -92,7 +92,7 @@ def zero_shot(
         must = f"have a text for labels among {', '.join(task.names)}"
         raise argument_error("zero_shot", "words", must, repr(words)[:80], "Leave out what is to keep its name")
     pretrained = model if isinstance(model, Pretrained) else load_model(model)
-    shown = _drawn(data["train"], len(task.names), examples, seed)
+    shown = drawn(data["train"], len(task.names), examples, seed)
     chosen = [named[label] for label in task.names]
     texts = list(data[split]["text"])
     if pretrained.task.kind == "generation":
@@ -102,7 +102,7 @@ def zero_shot(
     return measure(task, scores, np.asarray(data[split]["label"]), split=split, resamples=resamples)
 
 
-def _drawn(rows: Any, classes: int, count: int, seed: int) -> list[tuple[str, int]]:
+def drawn(rows: Any, classes: int, count: int, seed: int) -> list[tuple[str, int]]:
     """Draw ``count`` rows of each label, in a random order."""
     if not count:
         return []
@@ -128,8 +128,7 @@ def _by_words(
     scores = word_log_probs(pretrained, context, [prompt.format(text=text) for text in texts], words)
     if calibrate:
         empty = word_log_probs(pretrained, context, [prompt.format(text=text) for text in CONTENT_FREE], words)
-        prior = empty.softmax(1).mean(0).log()
-        scores = scores.log_softmax(1) - prior
+        scores = contextual_calibration(scores, empty)
     return scores.numpy()
 
 

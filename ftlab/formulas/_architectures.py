@@ -17,13 +17,13 @@ class Architecture:
     """The path of each part inside the layer.
 
     Matrices: ``query``, ``key``, ``value`` (one path three times if one matrix computes all), ``out``, ``inner`` and
-    ``outer`` (of the feed-forward block). Norms: ``attention_norm``, ``feed_forward_norm``. Then ``activation`` and the
+    ``outer`` (of the feed-forward block), ``gate`` (whose activation multiplies ``inner``'s output, where there is one). Norms: ``attention_norm``, ``feed_forward_norm``. Then ``activation`` and the
     dropouts: ``attention_dropout`` (of the probabilities), ``out_dropout``, ``outer_dropout``.
     """
     pre_norm: bool
     """Whether the norms stand before attention and feed-forward block, or behind their residual sums."""
     heads: str
-    """The attribute of the attention module that holds the number of heads."""
+    """The attribute of the attention module that holds the number of heads; empty if only the config has it."""
     neurons: str
     """The field of the config that holds the number of feed-forward neurons."""
 
@@ -87,7 +87,25 @@ DISTILBERT = Architecture(
     heads="n_heads",
     neurons="hidden_dim",
 )
-ARCHITECTURES = (BERT, GPT2, DISTILBERT)
+LLAMA = Architecture(
+    layers=("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer"),
+    modules={
+        "query": "self_attn.q_proj",
+        "key": "self_attn.k_proj",
+        "value": "self_attn.v_proj",
+        "out": "self_attn.o_proj",
+        "attention_norm": "input_layernorm",
+        "gate": "mlp.gate_proj",
+        "inner": "mlp.up_proj",
+        "outer": "mlp.down_proj",
+        "feed_forward_norm": "post_attention_layernorm",
+        "activation": "mlp.act_fn",
+    },
+    pre_norm=True,
+    heads="",
+    neurons="intermediate_size",
+)
+ARCHITECTURES = (BERT, GPT2, DISTILBERT, LLAMA)
 _BY_LAYER = {name: architecture for architecture in ARCHITECTURES for name in architecture.layers}
 
 LAYERS_DIFFER = ("is_encoder_decoder", "layer_types", "scale_attn_by_inverse_layer_idx")
@@ -104,8 +122,8 @@ def architecture_of(layer: nn.Module) -> Architecture | None:
     return _BY_LAYER.get(type(layer).__name__) if known else None
 
 
-def feed_forward(layer: nn.Module) -> tuple[Any, Any] | None:
-    """Return the inner and the outer matrix of a layer's feed-forward block; None if it has them nowhere in the table.
+def feed_forward(layer: nn.Module) -> tuple[tuple[Any, ...], Any] | None:
+    """Return the matrices into a layer's feed-forward neurons and the one out of them; None if it is of no kind in the table.
 
     The layer may be of a class that is not in the table: the paths decide.
 
@@ -113,8 +131,11 @@ def feed_forward(layer: nn.Module) -> tuple[Any, Any] | None:
     True
     """
     inside = dict(layer.named_modules())
-    paths = [(architecture.modules["inner"], architecture.modules["outer"]) for architecture in ARCHITECTURES]
-    return next(((inside[inner], inside[outer]) for inner, outer in paths if inner in inside and outer in inside), None)
+    for modules in (architecture.modules for architecture in ARCHITECTURES):
+        ins = [modules[part] for part in ("gate", "inner") if part in modules]
+        if all(path in inside for path in (*ins, modules["outer"])):
+            return tuple(inside[path] for path in ins), inside[modules["outer"]]
+    return None
 
 
 def neurons_field(config: Any) -> str | None:

@@ -6,6 +6,7 @@ from typing import ClassVar, final
 
 from torch import nn
 
+from ftlab.errors import argument_error
 from ftlab.parameters import freeze_params, head_names, roles as roles_of, unfreeze_params
 from ftlab.rule import Memory, Now, Prepare, Rule
 
@@ -49,7 +50,8 @@ def bitfit(roles: Mapping[str, str], head: Collection[str] = ()) -> list[str]:
 class BitFit(Prepare):
     """Train biases and head and freeze everything else; the end of the run unfreezes it. See :func:`bitfit`.
 
-    The head is what was not in the checkpoint, or, if everything was in it, what is outside the base model.
+    The head is what was not in the checkpoint, or, if everything was in it, what is outside the base model. A model such
+    as Llama that has neither is refused.
     """
 
     freezes: ClassVar[bool] = True
@@ -71,7 +73,11 @@ class BitFit(Prepare):
     def prepare(self, model: nn.Module, now: Now) -> nn.Module:
         params = dict(model.named_parameters())
         head, role = head_names(model, params, now.origin), roles_of(model)
-        freeze_params(params[name] for name in params.keys() - set(bitfit({name: role[name] for name in params}, head)))
+        chosen = bitfit({name: role[name] for name in params}, head)
+        if not chosen:
+            do = "Use LoRA, which adds parameters of its own"
+            raise argument_error("BitFit", "model", "have biases or a head", f"none in {type(model).__name__}", do)
+        freeze_params(params[name] for name in params.keys() - set(chosen))
         return model
 
     def finish(self, model: nn.Module, memory: Memory) -> nn.Module:

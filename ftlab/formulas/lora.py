@@ -11,6 +11,16 @@ from ftlab.errors import argument_error, check_int, check_number
 from ftlab.parameters import Pattern, freeze_params, is_conv1d, join_patterns, outside_base, unfreeze_params
 from ftlab.rule import Memory, Now, Prepare, Rule
 
+PROJECTIONS = (
+    ("query", "value"),
+    ("q_proj", "v_proj"),
+    ("q_lin", "v_lin"),
+    ("q", "v"),
+    ("Wqkv",),
+    ("query_key_value",),
+)
+"""Names of the query and value matrices in the models of ``transformers``, or of the matrix that holds both."""
+
 
 def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
     r"""Add the scaled product of two low-rank matrices to a matrix.
@@ -60,7 +70,8 @@ def lora(weight: Tensor, a: Tensor, b: Tensor, alpha: float) -> Tensor:
 class LoRA(Prepare):
     """Train LoRA factors on chosen linear modules, and the head; freeze everything else. See :func:`lora`.
 
-    The factors are those of ``peft``. The head is what is outside the base model, and what was not in the checkpoint.
+    The factors are those of ``peft``. The head is what is outside the base model, and what was not in the checkpoint; the
+    head of a language model, one matrix over its vocabulary, is frozen like the base model.
     At the end the product is added to the matrices, so the saved model is an ordinary one. ``run.save_adapter(folder)``
     saves the factors and the head in ``peft``'s format, see :func:`ftlab.models.adapters.save_adapter`.
 
@@ -112,7 +123,8 @@ class LoRA(Prepare):
         trained = {id(param) for param in params.values() if param.requires_grad}
         outside = outside_base(model, params)
         new = [name for name in params if now.origin and name not in now.origin]
-        head = {id(params[name]) for name in (*outside, *new)}
+        vocabulary = {id(param) for param in _output_embeddings(model)}
+        head = {id(params[name]) for name in (*outside, *new)} - vocabulary
         config = self.config(body, _chosen(body, self.targets or _usual(model)))
         vars(model).pop("lora_factors", None)  # of an earlier run
         with torch.random.fork_rng([]):
@@ -152,6 +164,12 @@ class LoRA(Prepare):
         )
 
 
+def _output_embeddings(model: Any) -> list[nn.Parameter]:
+    """Return the parameters of a language model's head; none of any other model."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return list(head.parameters()) if isinstance(head, nn.Module) else []
+
+
 def _chosen(body: nn.Module, targets: Pattern) -> list[str]:
     """Return the names of the linear modules whose names end in a target; each target must have one."""
     ends = [f".{target}" for target in ((targets,) if isinstance(targets, str) else targets)]
@@ -164,11 +182,13 @@ def _chosen(body: nn.Module, targets: Pattern) -> list[str]:
 
 
 def _usual(model: Any) -> tuple[str, ...]:
-    """Return the modules that peft chooses for a type of model."""
+    """Return the modules that peft chooses for a type of model; else its query and value matrices, by their usual names."""
     from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as USUAL
 
     kind = getattr(getattr(model, "config", None), "model_type", "")
-    if kind not in USUAL:
-        do = "Name them, as in LoRA(targets=('query', 'value'))"
-        raise argument_error("LoRA", "targets", f"be given for a model of type {kind!r}", "None", do)
-    return tuple(USUAL[kind])
+    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    for names in (tuple(USUAL.get(kind, ())), *PROJECTIONS):
+        if names and all(name in linear or kind in USUAL for name in names):
+            return names
+    do = f"Name some of {', '.join(sorted(linear)[:8]) or 'its linear modules'}, as in LoRA(targets=('query', 'value'))"
+    raise argument_error("LoRA", "targets", f"be given for a model of type {kind!r}", "None", do)

@@ -102,13 +102,13 @@ def _check(where: str, share: Any) -> None:
     check_number(where, "share", share, do, at_least=0, below=1)
 
 
-def feed_forwards(net: nn.Module, where: str = "RemoveNeurons") -> list[tuple[Any, Any]]:
-    """Return the two linear modules of each layer's feed-forward block."""
+def feed_forwards(net: nn.Module, where: str = "RemoveNeurons") -> list[tuple[tuple[Any, ...], Any]]:
+    """Return the linear modules of each layer's feed-forward block: those into its neurons, and the one out of them."""
     pairs = []
     for layer in layer_stack(net, where)[1]:
         pair = feed_forward(layer)
         if pair is None or neurons_field(net.config) is None:
-            do = "BERT, RoBERTa, DistilBERT and GPT-2 have one"
+            do = "BERT, RoBERTa, DistilBERT, GPT-2 and Llama have one"
             got = type(net).__name__
             raise argument_error(where, "model", "have feed-forward blocks of a known kind", got, do)
         pairs.append(pair)
@@ -120,10 +120,15 @@ def as_linear(module: Any, weight: Tensor) -> Tensor:
     return weight.T if is_conv1d(module) else weight
 
 
-def by_weights(into: Any, out: Any) -> Tensor:
+def incoming(module: Any, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return a module's weight and bias, or their gradients, as one matrix with a row for each neuron."""
+    rows = as_linear(module, weight.detach())
+    return rows if bias is None else torch.cat([rows, bias.detach()[:, None]], 1)
+
+
+def by_weights(ins: Sequence[Any], out: Any) -> Tensor:
     """Return the importance of a block's neurons, computed from its weights alone."""
-    rows = as_linear(into, into.weight.detach())
-    rows = rows if into.bias is None else torch.cat([rows, into.bias.detach()[:, None]], 1)
+    rows = torch.cat([incoming(into, into.weight, into.bias) for into in ins], 1)
     return neuron_importance(rows, as_linear(out, out.weight.detach()))
 
 
@@ -137,8 +142,8 @@ def cut_neurons(net: nn.Module, share: float, importances: Sequence[Tensor] | No
     by_layer = [by_weights(*pair) for pair in pairs] if importances is None else list(importances)
     groups: list[int] = []
     for index, pair in enumerate(pairs):
-        own = {id(module.weight) for module in pair}
-        shared = (groups[i] for i in range(index) if own & {id(module.weight) for module in pairs[i]})
+        own = {id(module.weight) for module in _modules(pair)}
+        shared = (groups[i] for i in range(index) if own & {id(module.weight) for module in _modules(pairs[i])})
         groups.append(next(shared, index))
     joint = dict.fromkeys(groups, torch.zeros_like(by_layer[0]))
     for importance, group in zip(by_layer, groups, strict=True):
@@ -147,13 +152,19 @@ def cut_neurons(net: nn.Module, share: float, importances: Sequence[Tensor] | No
     if all(len(indices) == len(by_layer[0]) for indices in kept.values()):
         return
     cut: dict[int, nn.Parameter] = {}
-    modules = {module: group for pair, group in zip(pairs, groups, strict=True) for module in pair}  # each module once
-    ins = {into for into, _ in pairs}
+    modules = {
+        module: group for pair, group in zip(pairs, groups, strict=True) for module in _modules(pair)
+    }  # each once
+    ins = {into for before, _ in pairs for into in before}
     for module, group in modules.items():
         _cut(module, kept[group], cut, outputs=module in ins)
     field = neurons_field(net.config)
     assert field is not None  # feed_forwards refuses such a model
     setattr(net.config, field, len(kept[groups[0]]))
+
+
+def _modules(block: tuple[tuple[Any, ...], Any]) -> tuple[Any, ...]:
+    return *block[0], block[1]
 
 
 def _cut(module: Any, kept: Tensor, cut: dict[int, nn.Parameter], *, outputs: bool) -> None:

@@ -3,14 +3,14 @@
 Zeros in a matrix save neither memory nor time. A smaller matrix saves both, and the model stays an ordinary one.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ftlab.errors import argument_error
-from ftlab.formulas.remove_neurons import as_linear, cut_neurons, feed_forwards, neuron_importance
+from ftlab.formulas.remove_neurons import as_linear, cut_neurons, feed_forwards, incoming, neuron_importance
 from ftlab.parameters import eval_mode
 from ftlab.rule import Loss, microbatches
 
@@ -19,7 +19,7 @@ def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None,
     """Remove a share of the feed-forward neurons from every layer, in place. See :func:`ftlab.formulas.remove_neurons.neuron_importance`.
 
     Args:
-        net: A ``transformers`` model such as BERT, RoBERTa, DistilBERT or GPT-2.
+        net: A ``transformers`` model such as BERT, RoBERTa, DistilBERT, GPT-2 or Llama.
         share: At least 0 and less than 1; 0 removes nothing.
         batches: Data for the gradients: the importance of a neuron is its mean over these batches, without dropout. Left
             out, it is computed from the weights alone.
@@ -39,22 +39,23 @@ def remove_neurons(net: Any, share: float, batches: Iterable[Any] | None = None,
 
 def _by_gradients(net: Any, batches: Iterable[Any], loss: Loss) -> list[Tensor]:
     """Return the importance of each layer's neurons, summed over the batches."""
-    pairs = feed_forwards(net, "remove_neurons")
-    weights = [(into.weight, *([into.bias] if into.bias is not None else []), out.weight) for into, out in pairs]
-    params = [param for layer in weights for param in layer]
-    total = [torch.zeros(as_linear(into, into.weight).shape[0], device=into.weight.device) for into, _ in pairs]
-    frozen = [param for param in params if not param.requires_grad]
+    blocks = feed_forwards(net, "remove_neurons")
+    params = {id(param): param for ins, out in blocks for param in (*_params(ins), out.weight)}
+    total = [torch.zeros(as_linear(ins[0], ins[0].weight).shape[0], device=out.weight.device) for ins, out in blocks]
+    frozen = [param for param in params.values() if not param.requires_grad]
     with eval_mode(net):
         try:
             for param in frozen:
                 param.requires_grad_(True)
             for batch in _on_device(batches, net, "remove_neurons"):
                 with torch.enable_grad():
-                    remaining = iter(torch.autograd.grad(loss(net, batch), params))
-                for index, ((into, out), layer) in enumerate(zip(pairs, weights, strict=True)):
-                    grads = [next(remaining) for _ in layer]
-                    rows, row_grads = (_rows(into, tensors[:-1]) for tensors in (layer, grads))
-                    columns, column_grads = (as_linear(out, tensors[-1].detach()) for tensors in (layer, grads))
+                    grads = dict(zip(params, torch.autograd.grad(loss(net, batch), list(params.values())), strict=True))
+                for index, (ins, out) in enumerate(blocks):
+                    rows = torch.cat([incoming(into, into.weight, into.bias) for into in ins], 1)
+                    row_grads = torch.cat(
+                        [incoming(into, *(grads[id(param)] for param in _params([into]))) for into in ins], 1
+                    )
+                    columns, column_grads = as_linear(out, out.weight.detach()), as_linear(out, grads[id(out.weight)])
                     total[index] += neuron_importance(rows, columns, (row_grads, column_grads))
         finally:
             for param in frozen:
@@ -62,10 +63,9 @@ def _by_gradients(net: Any, batches: Iterable[Any], loss: Loss) -> list[Tensor]:
     return total
 
 
-def _rows(into: Any, tensors: Sequence[Tensor]) -> Tensor:
-    """Return weight and bias, or their gradients, as one matrix with a row for each neuron."""
-    columns = [as_linear(into, tensor.detach()) if tensor.ndim > 1 else tensor.detach()[:, None] for tensor in tensors]
-    return torch.cat(columns, 1)
+def _params(modules: Iterable[Any]) -> list[Tensor]:
+    """Return the weight of each module, and its bias if it has one."""
+    return [param for module in modules for param in (module.weight, module.bias) if param is not None]
 
 
 def _on_device(batches: Iterable[Any], net: Any, where: str) -> Iterator[dict[str, Tensor]]:

@@ -327,6 +327,21 @@ LAWS: dict[str, tuple[Formula | Value | Loss | Refusal, ...]] = {
         ),
         *refused("SupervisedContrastive", "weight", FROM_0_TO_1, -0.1, 1.1, nan, "1", True),
     ),
+    "contextual_calibration": (
+        Formula(
+            "contextual_calibration",
+            lambda: {"log_probs": draw(8, 5), "prior": draw(3, 5, seed=1)},
+            like="log_probs",
+        ),
+        *(
+            Refusal(
+                "contextual_calibration",
+                {"log_probs": torch.zeros(shape), "prior": torch.zeros(prior)},
+                "log_probs and prior must have the same labels. Got",
+            )
+            for shape, prior in (((3,), (1, 3)), ((2, 3), (3,)), ((2, 3), (1, 2)), ((2, 3), (0, 3)))
+        ),
+    ),
     "cross_entropy": (
         Formula(
             "cross_entropy",

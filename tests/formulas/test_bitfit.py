@@ -77,7 +77,7 @@ def test_what_was_not_in_the_checkpoint_is_the_head_wherever_it_is():
 def test_a_plain_module_has_no_head_of_its_own_and_one_without_biases_has_nothing_to_train():
     model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 2))
     assert trainable(prepared(model)) == ["0.bias", "1.bias", "2.bias"]
-    with pytest.raises(ArgumentError, match="model must have parameters to train"):
+    with pytest.raises(ArgumentError, match="BitFit: model must have biases or a head. Got none in Sequential"):
         begin(nn.Sequential(nn.Linear(2, 2, bias=False)), [batch(0)], [BitFit()])
 
 

@@ -5,7 +5,15 @@ import copy
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2ForSequenceClassification
+from transformers import (
+    AlbertConfig,
+    AutoModelForSequenceClassification,
+    DistilBertConfig,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    ModernBertConfig,
+    MPNetConfig,
+)
 
 from ftlab.errors import ArgumentError
 from ftlab.experiments.tiny_run import batch, begun, freeze, go_on, model
@@ -276,3 +284,33 @@ MUTANTS = (
     ("torch.manual_seed(now.generator.initial_seed())", "torch.manual_seed(now.seed)"),
     ('vars(body).pop("peft_config")', 'vars(body).get("peft_config")'),
 )
+
+
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 20,
+}
+OTHERS = {
+    "distilbert": DistilBertConfig(
+        vocab_size=50, dim=16, n_layers=2, n_heads=2, hidden_dim=32, max_position_embeddings=16
+    ),
+    "albert": AlbertConfig(vocab_size=50, embedding_size=8, **SMALL),
+    "mpnet": MPNetConfig(vocab_size=50, **SMALL),
+    "modernbert": ModernBertConfig(
+        vocab_size=50, **SMALL, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_usual_targets_of_models_that_peft_does_not_know_are_their_query_and_value(kind):
+    net = AutoModelForSequenceClassification.from_config(OTHERS[kind])
+    state = begin(net, [0], [LoRA(rank=2)])
+    factors = [name for name in state.params if "lora_" in name]
+    assert factors
+    assert all(
+        name.split(".lora_")[0].endswith(("q_lin", "v_lin", "query", "value", ".q", ".v", "Wqkv")) for name in factors
+    )

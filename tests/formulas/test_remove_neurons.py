@@ -232,7 +232,7 @@ MUTANTS = (
     ("(into * grads[0]).abs().sum(1)", "(into * grads[0]).sum(1).abs()"),
     ("(out * grads[1]).abs().sum(0)", "grads[1].abs().sum(0)"),
     ('top_mask({"": importance}, share)', 'top_mask({"": -importance}, share)'),
-    ("torch.cat([rows, into.bias.detach()[:, None]], 1)", "rows"),
+    ("torch.cat([rows, bias.detach()[:, None]], 1)", "rows"),
     ("requires_grad=old.requires_grad", "requires_grad=True"),
     ("groups.append(next(shared, index))", "groups.append(index)"),
     ("if id(old) not in cut:", "if True:"),
