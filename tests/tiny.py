@@ -136,6 +136,16 @@ def _save(
     return Path(folder)
 
 
+def small_conversations() -> DatasetDict:
+    """Return 32, 8 and 8 prompts of two words, whose response is one of two phrases in turn."""
+    rows = [
+        {"prompt": f"{WORDS[i % 80]} {WORDS[3 * i % 70]}", "response": "good film" if i % 2 else "bad book"}
+        for i in range(48)
+    ]
+    parts = {"train": rows[:32], "validation": rows[32:40], "test": rows[40:]}
+    return DatasetDict({split: Dataset.from_list(part) for split, part in parts.items()})
+
+
 def small_data() -> DatasetDict:
     """Return 40, 10 and 10 short texts of different lengths, in which one word tells the label."""
     texts = [f"{WORDS[i % 90]} {WORDS[(7 * i) % 80]} {'good' if i % 2 else 'bad'} " * (1 + i % 5) for i in range(60)]

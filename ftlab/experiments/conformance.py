@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ftlab.errors import check_choice
 from ftlab.experiments.tiny_run import (
+    KINDS,
     PER_EPOCH,
     STEPS,
     alike,
@@ -18,6 +20,7 @@ from ftlab.experiments.tiny_run import (
     calls,
     freeze,
     go_on,
+    layer_matrices,
     model,
     packed,
     same,
@@ -33,14 +36,15 @@ from ftlab.training import checkpoint
 from ftlab.training.loop import finish
 
 
-def examine(rule: Rule) -> list[str]:
+def examine(rule: Rule, kind: str = "bert") -> list[str]:
     """Run every conformance check on a rule and return the failures, one sentence each.
 
-    The rule trains a tiny random BERT for a few steps in every way that a run may: with gradient accumulation, in bf16,
+    The rule trains a tiny random model for a few steps in every way that a run may: with gradient accumulation, in bf16,
     with tied weights, with frozen parameters, stopped and resumed.
 
     Args:
         rule: An instance, as in a recipe.
+        kind: The model: ``"bert"``, which classifies, or ``"llama"``, which predicts the next token.
 
     Returns:
         The failures; an empty list if the rule may be used in any recipe.
@@ -50,11 +54,12 @@ def examine(rule: Rule) -> list[str]:
         >>> examine(ClipNorm(1.0))
         []
     """
+    check_choice("examine", "kind", kind, KINDS)
     failures = []
     reported: set[str] = set()
     for check in CHECKS:
         try:
-            check(rule)
+            check(rule, kind)
         except ConformanceError as failure:
             failures.append(str(failure))
             if check is returns_what_the_loop_expects:  # nothing can be trained with it
@@ -77,7 +82,7 @@ def require(condition: Any, message: str) -> None:
         raise ConformanceError(message)
 
 
-def is_a_frozen_dataclass(rule: Rule) -> None:
+def is_a_frozen_dataclass(rule: Rule, kind: str = "bert") -> None:
     """A rule is a frozen dataclass of plain values, and parsing its repr gives an equal rule."""
     cls: Any = type(rule)
     do = "Write @dataclass(frozen=True) above its class."
@@ -88,7 +93,7 @@ def is_a_frozen_dataclass(rule: Rule) -> None:
     require(same_rule, f"parse(repr(rule)) must equal the rule. Got {parsed!r} from {rule!r}.")
 
 
-def can_be_explained(rule: Rule) -> None:
+def can_be_explained(rule: Rule, kind: str = "bert") -> None:
     """Its equation and its description are one line each, and explain shows it."""
     for name in ("equation", "description"):
         text = getattr(rule, name)
@@ -97,24 +102,24 @@ def can_be_explained(rule: Rule) -> None:
     require(repr(rule) in explain([rule]), "explain must show the rule.")
 
 
-def returns_what_the_loop_expects(rule: Any) -> None:
+def returns_what_the_loop_expects(rule: Any, kind: str = "bert") -> None:
     """Its methods return what the training loop expects."""
     if isinstance(rule, Prepare):
-        net = model()
+        net = model(kind)
         loaded = {name: param.detach().clone() for name, param in net.named_parameters()}
         result = rule.prepare(net, Now(steps=STEPS, steps_per_epoch=PER_EPOCH, origin=loaded))
         require(isinstance(result, nn.Module), f"prepare must return the model. Got {type(result).__name__}.")
-    state = begun([rule])
+    state = begun([rule], kind=kind)
     for name, call, inputs in calls(rule, state):
         _check_result(name, call(inputs), inputs)
-    state = trained([rule], 2, ended=False)
+    state = trained([rule], 2, ended=False, kind=kind)
     result = rule.finish(state.model, state.memory[0])
     require(isinstance(result, nn.Module), f"finish must return the model. Got {type(result).__name__}.")
 
 
-def leaves_inputs_unchanged(rule: Any) -> None:
+def leaves_inputs_unchanged(rule: Any, kind: str = "bert") -> None:
     """It does not modify its inputs, and its outputs have their names, shapes, dtypes and devices."""
-    state = trained([rule], 2)
+    state = trained([rule], 2, kind=kind)
     for name, call, inputs in calls(rule, state):
         inputs_before = copy.deepcopy(inputs)
         params_before = {key: param.detach().clone() for key, param in state.params.items()}
@@ -124,24 +129,24 @@ def leaves_inputs_unchanged(rule: Any) -> None:
         _check_result(name, result, inputs)
 
 
-def neutral_form_is_the_empty_recipe(rule: Rule) -> None:
+def neutral_form_is_the_empty_recipe(rule: Rule, kind: str = "bert") -> None:
     """Its neutral form trains exactly as the empty recipe does, or ``neutral`` says why there is none."""
     text = type(rule).neutral
     if not text or text.endswith("."):
         return
     neutral = parse(text, {**rules(), type(rule).__name__: type(rule)})
-    with_rule, without = weights(trained([neutral], STEPS)), weights(trained([], STEPS))
+    with_rule, without = weights(trained([neutral], STEPS, kind=kind)), weights(trained([], STEPS, kind=kind))
     require(same(with_rule, without), f"{text} must give the same weights as the empty recipe, bit for bit.")
 
 
-def resumes_bit_for_bit(rule: Rule) -> None:
+def resumes_bit_for_bit(rule: Rule, kind: str = "bert") -> None:
     """A run that is stopped, saved and resumed ends with the same weights, bit for bit."""
-    whole = weights(trained([rule], STEPS))
+    whole = weights(trained([rule], STEPS, kind=kind))
     for half in (1, STEPS // 2):
-        first = trained([rule], half, ended=False)
+        first = trained([rule], half, ended=False, kind=kind)
         with tempfile.TemporaryDirectory() as folder:
             saved = checkpoint.save(first, Path(folder))
-            second = begun([rule])
+            second = begun([rule], kind=kind)
             checkpoint.restore(second, saved)
         require(same(packed(first), packed(second)), "Its memory must be the same after saving and loading.")
         go_on(second, STEPS)
@@ -149,9 +154,9 @@ def resumes_bit_for_bit(rule: Rule) -> None:
         require(same(weights(second), whole), f"A run resumed after step {half} must end with the same weights.")
 
 
-def restores_names_and_trainability(rule: Rule) -> None:
+def restores_names_and_trainability(rule: Rule, kind: str = "bert") -> None:
     """The saved model has the parameter names of the loaded one, and all are trainable again."""
-    loaded, state = model(), trained([rule], 2)
+    loaded, state = model(kind), trained([rule], 2, kind=kind)
     saved = state.model.state_dict()
     removes = bool(rule.removes_parameters)  # such a rule may leave names out
     names = [name for name in loaded.state_dict() if name in saved or not removes]
@@ -161,11 +166,11 @@ def restores_names_and_trainability(rule: Rule) -> None:
     require(trainable == loaded_names, "A rule must unfreeze in finish what it froze.")
 
 
-def works_in_bf16_and_with_accumulation(rule: Rule) -> None:
+def works_in_bf16_and_with_accumulation(rule: Rule, kind: str = "bert") -> None:
     """It works with bf16 and with gradient accumulation."""
     for name, state in (
-        ("bf16", trained([rule], 2, engine="fast")),
-        ("accumulation", trained([rule], 2, parts=2)),
+        ("bf16", trained([rule], 2, engine="fast", kind=kind)),
+        ("accumulation", trained([rule], 2, parts=2, kind=kind)),
     ):
         require(
             all(tensor.isfinite().all() for tensor in weights(state).values()),
@@ -173,16 +178,16 @@ def works_in_bf16_and_with_accumulation(rule: Rule) -> None:
         )
 
 
-def keeps_tied_and_frozen_weights(rule: Rule) -> None:
+def keeps_tied_and_frozen_weights(rule: Rule, kind: str = "bert") -> None:
     """Tied weights stay tied; frozen parameters stay frozen and unchanged."""
-    tied: Any = trained([rule], 2, change=tie).model
-    layers = tied.base_model.encoder.layer
-    require(layers[0].output.dense.weight is layers[-1].output.dense.weight, "Tied weights must stay tied.")
-    frozen: Any = trained([rule], 2, change=freeze).model
-    words = frozen.base_model.embeddings.word_embeddings.weight
+    tied: Any = trained([rule], 2, change=tie, kind=kind).model
+    matrices = layer_matrices(tied)
+    require(matrices[0].weight is matrices[-1].weight, "Tied weights must stay tied.")
+    frozen: Any = trained([rule], 2, change=freeze, kind=kind).model
+    words = frozen.get_input_embeddings().weight
     require(not words.requires_grad, "Frozen parameters must stay frozen.")
     if not isinstance(rule, Prepare):
-        before = model().base_model.embeddings.word_embeddings.weight
+        before = model(kind).get_input_embeddings().weight
         require(torch.equal(words, before), "Frozen parameters must not change.")
 
 

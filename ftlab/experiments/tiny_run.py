@@ -1,4 +1,4 @@
-"""A tiny training run for the conformance checks: six updates of a random BERT with two layers."""
+"""A tiny training run for the conformance checks: six updates of a random BERT or Llama with two layers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,8 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ftlab.data.conversations import IGNORE
 from ftlab.engines.engine import choose_engine
-from ftlab.parameters import Tensors
+from ftlab.formulas._architectures import feed_forward
+from ftlab.losses.classification import CrossEntropy
+from ftlab.losses.next_token import NextToken
+from ftlab.parameters import Tensors, layer_stack
 from ftlab.rule import GradientRule, Penalty, Project, Rule, Schedule
 from ftlab.training import checkpoint
 from ftlab.training.loop import State, begin, finish, step
@@ -16,29 +20,44 @@ STEPS, PER_EPOCH = 6, 2
 """The number of updates in the run, and per epoch."""
 
 
-def model() -> Any:
-    """Return a BERT with two layers and hidden size 16; the weights are the same at every call."""
-    from transformers import BertConfig, BertForSequenceClassification
+KINDS = ("bert", "llama")
+"""A BERT classifies; a Llama predicts the next token, and its head is tied to its embeddings."""
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+TOKENS, VOCABULARY, PROMPT = 7, 50, 3
+"""The length of a row, the number of tokens there are, and the tokens of a row that are no targets of a Llama."""
 
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+def model(kind: str = "bert") -> Any:
+    """Return a model with two layers and hidden size 16; the weights are the same at every call."""
+    from transformers import BertConfig, BertForSequenceClassification, LlamaConfig, LlamaForCausalLM
+
+    sizes = {**SIZES, "vocab_size": VOCABULARY, "max_position_embeddings": 16}
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        return BertForSequenceClassification(BertConfig(vocab_size=50, max_position_embeddings=16, **sizes)).eval()
+        if kind == "bert":
+            return BertForSequenceClassification(BertConfig(**sizes)).eval()
+        return LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=1, tie_word_embeddings=True)).eval()
 
 
-def batch(number: int) -> dict[str, Tensor]:
+def batch(number: int, kind: str = "bert") -> dict[str, Tensor]:
     """Return a batch of eight rows of seven tokens with labels; ``number`` is its seed."""
     generator = torch.Generator().manual_seed(number)
-    ids = torch.randint(1, 50, (8, 7), generator=generator)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0] % 2}
+    ids = torch.randint(1, VOCABULARY, (8, TOKENS), generator=generator)
+    labels = ids[:, 0] % 2
+    if kind == "llama":
+        labels = ids.masked_fill(torch.arange(TOKENS) < PROMPT, IGNORE)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
 
 
-def begun(recipe: list[Rule], *, engine: str = "reference", change: Callable[[Any], Any] | None = None) -> State:
+def begun(
+    recipe: list[Rule], *, kind: str = "bert", engine: str = "reference", change: Callable[[Any], Any] | None = None
+) -> State:
     """Return the state before the first step; on a processor without bf16, the fast engine emulates it."""
-    net = model()
-    batches = [batch(number) for number in range(PER_EPOCH)]
+    net = model(kind)
+    batches = [batch(number, kind) for number in range(PER_EPOCH)]
+    loss = NextToken() if kind == "llama" else CrossEntropy()
     epochs = STEPS // PER_EPOCH
-    state = begin(change(net) if change else net, batches, recipe, epochs=epochs, lr=1e-2)
+    state = begin(change(net) if change else net, batches, recipe, epochs=epochs, lr=1e-2, loss=loss)
     state.engine = choose_engine(engine, "cpu", emulated=True)
     return state
 
@@ -55,7 +74,7 @@ def trained(recipe: list[Rule], steps: int, *, parts: int = 1, ended: bool = Tru
 def go_on(state: State, steps: int, parts: int = 1) -> None:
     """Train up to step ``steps``, in ``parts`` micro-batches per update, with an evaluation after each epoch."""
     while state.step < steps:
-        rows = batch(state.step % PER_EPOCH)
+        rows = batch(state.step % PER_EPOCH, "llama" if isinstance(state.loss, NextToken) else "bert")
         microbatches = [{name: tensor[part::parts] for name, tensor in rows.items()} for part in range(parts)]
         step(state, microbatches)
         if state.step % PER_EPOCH == 0:
@@ -95,16 +114,22 @@ def packed(state: State) -> dict[str, Any]:
     return {"plain": plain, **tensors}
 
 
+def layer_matrices(net: Any) -> list[Any]:
+    """Return a matrix of each layer: the outer one of its feed-forward block."""
+    pairs = (feed_forward(layer) for layer in layer_stack(net)[1])
+    return [pair[1] for pair in pairs if pair]
+
+
 def tie(net: Any) -> Any:
     """Tie a weight matrix of the two layers."""
-    layers = net.base_model.encoder.layer
-    layers[0].output.dense.weight = layers[1].output.dense.weight
+    first, last = layer_matrices(net)
+    first.weight = last.weight
     return net
 
 
 def freeze(net: Any) -> Any:
     """Freeze the word embeddings."""
-    net.base_model.embeddings.word_embeddings.weight.requires_grad_(False)
+    net.get_input_embeddings().weight.requires_grad_(False)
     return net
 
 

@@ -178,14 +178,14 @@ def trial(
     check_arguments("trial", "arguments", arguments, reserved=("recipe",))
     (rule,) = check_recipe([rule])
     shared = check_recipe(list(base_recipe))
-    if failed_checks := examine(rule):
+    data = as_dataset_dict(data)
+    if failed_checks := examine(rule, "llama" if task_of(data).kind == "generation" else "bert"):
         return Trial(repr(rule) if dataclasses.is_dataclass(rule) else type(rule).__name__, tuple(failed_checks))
-    data, split = _subset(as_dataset_dict(data), rows)
+    data, split = _subset(data, rows)
     pretrained = model if isinstance(model, Pretrained) else load_model(model, data)
     metric = MAIN_METRIC[task_of(data).kind]
     started = time.monotonic()
-    without: list[float] = []
-    with_rule: list[float] = []
+    without, with_rule = list[float](), list[float]()
     from ftlab.display.progress import count_runs
 
     diverged, bar = "", count_runs(2 * pairs if pairs else None)
@@ -234,7 +234,7 @@ def _majority_baseline(rows: Any) -> float:
     """Return the share of the most frequent label; NaN unless each row has one class label."""
     from datasets import ClassLabel
 
-    if not isinstance(rows.features["label"], ClassLabel):
+    if not isinstance(rows.features.get("label"), ClassLabel):
         return math.nan
     return max(Counter(rows["label"]).values()) / len(rows)
 

@@ -11,6 +11,7 @@ from ftlab.evaluation.metrics import Metrics
 from ftlab.experiments.compare import Comparison, compare
 from ftlab.experiments.paired import Paired
 from ftlab.models.load import load_model
+from tests.tiny import small_conversations, tiny_llama
 
 HOW = {"seeds": 2, "epochs": 1, "lr": 1e-2, "batch_size": 8}
 
@@ -123,3 +124,12 @@ def test_the_figure_has_a_line_for_every_arm_but_the_first(three):
 def test_what_cannot_be_meant_is_refused_before_any_work(arms, arguments, error, said):
     with pytest.raises(error, match=said):
         compare(arms, "no data of this name", **arguments)
+
+
+def test_recipes_of_a_language_model_are_compared_by_its_token_accuracy(tmp_path):
+    data = small_conversations()
+    model = load_model(tiny_llama(tmp_path), data)
+    found = compare({"full": [], "LoRA": ["LoRA(rank=2)"]}, data, model, **HOW)
+    run = ftlab.finetune(model, data, seed=1, recipe=["LoRA(rank=2)"], epochs=1, lr=1e-2, batch_size=8, progress=False)
+    assert found.metric == "token_accuracy"
+    assert found.values["LoRA"][1] == run.metrics["token_accuracy"]

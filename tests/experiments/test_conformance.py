@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
+from ftlab.errors import ArgumentError
 from ftlab.experiments.conformance import CHECKS, every_rule, examine
 from ftlab.experiments.tiny_run import begun
 from ftlab.formulas.clip_norm import ClipNorm
+from ftlab.formulas.freeze import Freeze
+from ftlab.formulas.redraw import Redraw
 from ftlab.rule import GradientRule, Penalty, Prepare, Project, Schedule
 
 RULES = list(every_rule())
@@ -24,6 +27,28 @@ def test_a_rule_is_final_and_says_what_its_neutral_form_is(rule):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 def test_every_rule_passes_every_check(rule, check):
     check(rule)
+
+
+NAMED_FOR_BERT = {"Freeze": Freeze("*embed_tokens*"), "Redraw": Redraw("*.layers.1.*")}
+REFUSED = {
+    "BitFit": "BitFit: model must have biases or a head. Got none in LlamaForCausalLM",
+    "HeadFirst": "HeadFirst: model must have a head. Got none in LlamaForCausalLM",
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_every_rule_passes_on_a_language_model_or_is_refused_in_a_sentence(rule):
+    name = type(rule).__name__
+    if name in REFUSED:
+        with pytest.raises(ArgumentError, match=REFUSED[name]):
+            begun([rule], kind="llama")
+    else:
+        assert examine(NAMED_FOR_BERT.get(name, rule), kind="llama") == []
+
+
+def test_an_unknown_kind_of_model_is_refused():
+    with pytest.raises(ArgumentError, match="examine: kind must be one of 'bert', 'llama'"):
+        examine(ClipNorm(1.0), kind="t5")
 
 
 def test_a_processor_without_bf16_rehearses_under_it_all_the_same(monkeypatch):

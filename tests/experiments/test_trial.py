@@ -11,6 +11,7 @@ from ftlab.experiments.paired import Paired
 from ftlab.experiments.trial import Trial, trial
 from ftlab.models.load import load_model
 from ftlab.rule import GradientRule, Project, Schedule
+from tests.tiny import small_conversations, tiny_llama
 
 
 @dataclass(frozen=True)
@@ -182,3 +183,14 @@ def test_it_stops_when_the_time_is_used_up_but_not_before_three_pairs(small, ber
 def test_what_cannot_be_meant_is_refused_before_any_work(arguments, said):
     with pytest.raises(ArgumentError, match=said):
         trial(Shrink(), "no data of this name", **arguments)
+
+
+def test_a_rule_is_tried_on_a_language_model_by_its_token_accuracy(tmp_path):
+    data = small_conversations()
+    model = load_model(tiny_llama(tmp_path), data)
+    found = trial("Freeze('*.layers.0.*')", data, model, pairs=2, rows=32, epochs=2, lr=5e-3, batch_size=8)
+    assert found.failed_checks == ()  # the pattern fits a Llama, on which the rule was examined
+    assert found.metric == "token_accuracy"
+    assert "most frequent label" not in str(found)
+    run = ftlab.finetune(model, data, epochs=2, lr=5e-3, batch_size=8, seed=1, progress=False)
+    assert found.without[1] == run.metrics["token_accuracy"]
