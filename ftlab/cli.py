@@ -1,5 +1,6 @@
 """The command line. Each command calls the function of the same name and imports heavy packages only when it runs."""
 
+import io
 import json
 import os
 import sys
@@ -155,7 +156,9 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="A split of the data.  [default: all of a single file, else test or validation]")
     ] = None,
-    max_length: Annotated[int, typer.Option(help="Tokens kept per text; longer texts are cut.")] = 128,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens kept per text; longer texts are cut.  [default: as in training]")
+    ] = None,
     exact_match: Annotated[
         bool, typer.Option("--exact-match", help="Generate a response to each row, and compare it with the true one.")
     ] = False,
@@ -190,38 +193,49 @@ def evaluate(
 def predict(
     model: Annotated[str, typer.Argument(help="An output folder of finetune, or any fine-tuned model.")],
     texts: Annotated[list[str], typer.Argument(help="Texts, or prompts; - reads lines from standard input.")],
-    max_length: Annotated[int, typer.Option(help="Tokens kept per text; longer texts are cut.")] = 128,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens kept per text; longer texts are cut.  [default: as in training]")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="The most tokens of a generated response.")] = 64,
     temperature: Annotated[float, typer.Option(help="0: always the most probable token; above 0: draw.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The seed of the draws.")] = 0,
     json_: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print one line per text; of a generated response, a line break becomes a space."""
+    """Print one line per text; of a generated response, a line break becomes a space. A blank line gives an empty one."""
+    from ftlab.display.predictions import as_line
     from ftlab.evaluation.inference import predict as run_predict
     from ftlab.models.load import load_model
 
-    lines: list[str] = []
-    for text in texts:
-        lines += [line for line in sys.stdin.read().splitlines() if line.strip()] if text == "-" else [text]
-    predictions = run_predict(
+    lines = [line for text in texts for line in (_lines_of_input() if text == "-" else [text])]
+    given = [line for line in lines if line.strip()] if "-" in texts else lines
+    found = run_predict(
         load_model(model),
-        lines,
+        given,
         max_length=max_length,
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seed=seed,
     )
-    for text, prediction in zip(lines, predictions, strict=True):
-        if json_:
-            print(json.dumps({"text": text, **prediction}, ensure_ascii=False))
-        elif "label" in prediction:
-            print(f"{prediction['label']}\t{prediction['score']:.3f}\t{text}")
-        elif "response" in prediction:
-            print(f"{' '.join(prediction['response'].split())}\t{text}")
-        else:
-            values = f"{prediction['value']:.3f}" if "value" in prediction else "|".join(prediction["labels"])
-            print(f"{values}\t{text}")
+    predictions = iter(found)
+    for text in lines:
+        prediction = next(predictions) if text.strip() else {}
+        print(json.dumps({"text": text, **prediction}, ensure_ascii=False) if json_ else as_line(text, prediction))
+
+
+def _lines_of_input() -> list[str]:
+    """Return the lines of standard input. Only a line feed ends a line; a blank line stays, so that none shifts."""
+    from ftlab.errors import input_error, note
+
+    try:
+        content = sys.stdin.buffer.read().decode("utf-8-sig") if hasattr(sys.stdin, "buffer") else sys.stdin.read()
+    except UnicodeDecodeError as error:
+        got = f"byte 0x{error.object[error.start]:02x} at position {error.start + 1}"
+        raise input_error("predict", "standard input", "be UTF-8 text", got, "Convert it, as with iconv") from error
+    lines = [line.removesuffix("\r") for line in content.removesuffix("\n").split("\n")] if content else []
+    if blank := sum(not line.strip() for line in lines):
+        note("predict", f"{blank} blank {'line gives' if blank == 1 else 'lines give'} an empty line.")
+    return lines
 
 
 @app.command(help=EXPLAIN)
@@ -294,6 +308,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Exit codes: 0 success, 1 failure, 2 wrong usage, 130 stopped by hand."""
     arguments = sys.argv[1:] if arguments is None else arguments
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for a terminal that lacks a character
     from ftlab.errors import ArgumentError, DivergenceError, InputError
 
     try:

@@ -1,11 +1,16 @@
 """The command line: help with an example each, exit codes, quick answers."""
 
+import io
+import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from ftlab.cli import main
+from ftlab.models.load import load_model
+from ftlab.models.save import save_model
 
 COMMANDS = ("finetune", "evaluate", "predict", "explain", "doctor")
 
@@ -73,3 +78,46 @@ def test_an_error_that_nobody_foresaw_is_one_line_without_a_traceback(capsys, mo
     assert said == "error: unexpected KeyError: 'of a library'. Add --debug to see where it comes from.\n"
     with pytest.raises(KeyError):
         main(["doctor", "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        (b"good film\n\nbad film\n", ["good film", "", "bad film"]),
+        ("good\u2028film\nbad film".encode(), ["good\u2028film", "bad film"]),
+        (b"good\x0cfilm\r\nbad film\r\n", ["good\x0cfilm", "bad film"]),
+        ("\ufeffgood\x85film\n".encode(), ["good\x85film"]),
+        (b"", []),
+    ],
+)
+def test_each_line_of_the_input_gives_a_line(capsys, monkeypatch, bert, small, tmp_path, given, lines):
+    model = load_model(bert, small)
+    save_model(model, tmp_path / "model", "")
+    for options in ([], ["--json"]):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+        code, out, _ = run(capsys, "predict", str(tmp_path / "model"), "-", *options)
+        assert code == 0
+        shown = out.split("\n")[:-1]
+        assert len(shown) == len(lines)
+        told = (
+            [json.loads(line)["text"] for line in shown] if options else [line.partition("\t")[2][6:] for line in shown]
+        )
+        assert told == lines
+
+
+def test_input_that_is_not_utf8_is_refused(capsys, monkeypatch, bert, small, tmp_path):
+    save_model(load_model(bert, small), tmp_path / "model", "")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("café\n".encode("latin-1"))))
+    code, _, err = run(capsys, "predict", str(tmp_path / "model"), "-")
+    assert code == 1
+    assert err == (
+        "error: predict: standard input must be UTF-8 text. Got byte 0xe9 at position 4. Convert it, as with iconv.\n"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_terminal_that_lacks_a_character_gets_an_escape(encoding):
+    command = [sys.executable, "-m", "ftlab", "explain", "--rule", "ClipNorm(1.0)"]
+    ended = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert ended.returncode == 0, ended.stderr
+    assert b"\\u2207J" in ended.stdout  # ∇J

@@ -77,7 +77,7 @@ def evaluate(
     rows: Any,
     *,
     split: str = "",
-    max_length: int = 128,
+    max_length: int | None = None,
     resamples: int | None = None,
     engine: str = "auto",
     exact_match: bool = False,
@@ -88,7 +88,7 @@ def evaluate(
         pretrained: The model, as returned by :func:`ftlab.load_model` or ``run.model``.
         rows: A split of data from :func:`ftlab.load_data`, with the labels of the model.
         split: The name of the split, which is stored with the metrics.
-        max_length: Maximum number of tokens per text.
+        max_length: Maximum number of tokens per text; by default that of the model's training, or what it accepts.
         resamples: Number of bootstrap resamples for the 95 % intervals; 1000 by default, 0 for no intervals.
         engine: ``"reference"`` pads the texts; any other name packs them where possible. Both compute in fp32.
         exact_match: For generation: whether to generate a greedy response to each row and to compare it with the true
@@ -109,8 +109,12 @@ def evaluate(
     """
     from datasets import ClassLabel
 
+    max_length = pretrained.max_length if max_length is None else max_length
     if pretrained.task.kind == "generation":
-        return evaluate_generation(pretrained, rows, split, max_length, resamples, exact_match=exact_match)
+        chosen = _engine(engine, pretrained.net.device, len(rows))
+        return evaluate_generation(
+            pretrained, rows, split, max_length, resamples, exact_match=exact_match, engine=chosen
+        )
     if exact_match:
         do = "Other tasks have accuracy"
         raise argument_error("evaluate", "exact_match", "be False unless the task is generation", "True", do)
@@ -134,7 +138,8 @@ def evaluate_encoded(
 ) -> Metrics:
     """Evaluate a model on rows that :func:`ftlab.data.batches.encode` returned."""
     if pretrained.task.kind == "generation":
-        return language_metrics(token_sums(pretrained, encoded), split=split, resamples=resamples)
+        sums = token_sums(pretrained, encoded, _engine(engine, pretrained.net.device, len(encoded)))
+        return language_metrics(sums, split=split, resamples=resamples)
     assert encoded.labels is not None
     logits = predict_logits(pretrained, encoded, engine=engine)
     logits = logits.squeeze(-1) if pretrained.task.kind == "regression" else logits
@@ -145,7 +150,7 @@ def predict(
     pretrained: Pretrained,
     inputs: Any,
     *,
-    max_length: int = 128,
+    max_length: int | None = None,
     max_new_tokens: int = 64,
     temperature: float = 0.0,
     seed: int = 0,
@@ -156,7 +161,8 @@ def predict(
         pretrained: The model, as returned by :func:`ftlab.load_model` or ``run.model``.
         inputs: A list of texts or of ``PIL`` images, or of prompts; it may be empty. A prompt is a text, or a list of
             messages that ends with the user's.
-        max_length: Maximum number of tokens per text, at least 1. Prompts are never cut.
+        max_length: Maximum number of tokens per text, at least 1; by default that of the model's training, or what it
+            accepts. Prompts are never cut.
         max_new_tokens: For generation: maximum number of tokens per response, at least 1.
         temperature: For generation: 0 is greedy; see :func:`ftlab.evaluation.generation.generate`.
         seed: For generation: of the draws if ``temperature`` is above 0.
@@ -176,6 +182,7 @@ def predict(
         >>> sorted(prediction), sorted(prediction["probabilities"])
         (['label', 'probabilities', 'score'], ['negative', 'positive'])
     """
+    max_length = pretrained.max_length if max_length is None else max_length
     check_int("predict", "max_length", max_length, "128 is usual", at_least=1)
     if isinstance(inputs, str) or not hasattr(inputs, "__iter__"):
         raise argument_error("predict", "inputs", "be a list", repr(inputs)[:60], "Write predict([text])")
@@ -192,11 +199,22 @@ def predict(
             raise argument_error("predict", "inputs", "be texts that are not empty", got, "Remove it")
         encoded = encode(pretrained, inputs, max_length, "predict")
     else:
-        from datasets import Dataset
-
-        encoded = encode(pretrained, Dataset.from_dict({"image": inputs}), max_length, "predict")
+        encoded = encode(pretrained, _pictures(inputs), max_length, "predict")
     logits = predict_logits(pretrained, encoded).double()
     return [_prediction(pretrained, row) for row in logits]
+
+
+def _pictures(inputs: list[Any]) -> list[Any]:
+    """Return pictures as they are in memory, turned upright as their EXIF orientation says; raise if one is no picture."""
+    from PIL import Image, ImageOps
+
+    for place, one in enumerate(inputs, 1):
+        if not isinstance(one, Image.Image) or one.mode in ("I", "F"):
+            got = f"mode {one.mode}" if isinstance(one, Image.Image) else repr(one)[:60]
+            do = "Open a file with PIL.Image.open, or make one of an array with PIL.Image.fromarray"
+            must = "be PIL images with 8 or 16 bits a channel"
+            raise argument_error("predict", "inputs", must, f"{got} at position {place}", do)
+    return [ImageOps.exif_transpose(one) for one in inputs]
 
 
 def _prediction(pretrained: Pretrained, logits: Tensor) -> Prediction:

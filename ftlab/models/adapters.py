@@ -59,7 +59,8 @@ def save_adapter(model: Pretrained, recipe: Sequence[Rule], folder: Path, card: 
     config = rules[0].config(base, list(factors))
     config.target_modules, config.modules_to_save, config.inference_mode = sorted(factors), modules, True
     config.base_model_name_or_path = net.name_or_path
-    config.task_type = "SEQ_CLS" if model.task.modality == "text" else None
+    task = "CAUSAL_LM" if model.task.kind == "generation" else "SEQ_CLS"
+    config.task_type = task if model.task.modality == "text" else None
     kept = {name: tensors[name] for name in tensors if name.startswith(tuple(f"{module}." for module in modules))}
     for name, (a, b) in factors.items():
         kept |= {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}

@@ -51,11 +51,22 @@ class Pretrained:
     @property
     def max_length(self) -> int:
         """The largest number of tokens that the model accepts."""
-        limit = min(getattr(self.processor, "model_max_length", 10**9), 10**9)
+        limit = min(getattr(self.processor, "model_max_length", None) or 10**9, 10**9)
         positions = getattr(self.net.config, "max_position_embeddings", None)
         if positions:
             limit = min(limit, positions - first_position(self.net.base_model))
         return int(limit)
+
+    def limited_to(self, max_length: int) -> "Pretrained":
+        """Return the model with a tokenizer that keeps the length of a training, so that its folder is used with that too.
+
+        Pictures have no length, and a prompt may be longer than the rows of a training.
+        """
+        if self.task.modality == "image" or self.task.kind == "generation":
+            return self
+        tokenizer = copy.deepcopy(self.processor)
+        tokenizer.model_max_length = max_length
+        return replace(self, processor=tokenizer)
 
     def copy(self, head_seed: int | None = None) -> "Pretrained":
         """Return an independent copy; with a seed, its new parameters are re-initialised from that seed."""
@@ -168,6 +179,10 @@ def _find(name: str) -> str:
     path = Path(name)
     if os.path.isdir(path):
         folder = path if (path / "config.json").is_file() else path / "model"
+        if (path / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            got = f"an adapter in {path}"
+            do = "Open it with peft, as its README.md says, or save the merged model with run.save(folder)"
+            raise input_error("load_model", "folder", "hold a whole model", got, do)
         if not (folder / "config.json").is_file():
             do = "Give a folder that transformers or ftlab saved"
             raise input_error("load_model", "folder", "hold config.json", f"none in {path}", do)
@@ -200,7 +215,11 @@ def _unreadable(source: str, error: Exception) -> Exception:
         return input_error("load_model", "model folder", "be one that transformers can open", f"{source}: {reason}", do)
     offline = "" if reachable() else " (the hub cannot be reached from here)"
     do = f"Embedded is 'minilm'; a folder needs its path, a hub id a network or a filled cache{offline}"
-    return input_error("load_model", "name", "be a model that can be found", repr(source)[:120], do)
+    got = repr(source)[:120]
+    if any(word in reason for word in ("safetensors", "pytorch_model", "code")):  # it was found, but not opened
+        do = "Only safetensors are opened, since pickled weights can run code, and no code of a model's own is run"
+        return input_error("load_model", "name", "be a model that can be opened", f"{got}: {reason}", do)
+    return input_error("load_model", "name", "be a model that can be found", got, do)
 
 
 def _describe(config: Any, task: Task) -> None:
@@ -236,7 +255,7 @@ def _fresh(
             do = "Give the data: load_model(name, data)"
             raise input_error("load_model", f"{name} without data", "have a trained head", f"no {min(missing)}", do)
         return frozenset()
-    if head <= missing - mismatched or not head:
+    if head & (missing - mismatched) or not head:  # a head of which a part is missing was not trained for any labels
         return frozenset(missing)
     labels = tuple(before[i] for i in sorted(before))
     same = labels == task.names or (task.kind == "regression" and len(labels) == 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 import ftlab
 from ftlab.errors import ArgumentError, InputError, InterruptionError
@@ -22,7 +22,7 @@ from ftlab.models.adapters import save_adapter
 from ftlab.parameters import select
 from ftlab.rule import Prepare
 from ftlab.training import finetune
-from tests.tiny import tiny_gpt2, tiny_roberta
+from tests.tiny import small_conversations, tiny_gpt2, tiny_llama, tiny_roberta
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
@@ -251,3 +251,18 @@ def test_a_checkpoint_that_is_gone_and_a_folder_of_other_files_are_refused(small
     base.rename(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="save_adapter: checkpoint must be one that can be loaded again"):
         run.save_adapter(tmp_path / "adapter")
+
+
+def test_an_adapter_of_a_language_model_gives_its_text(tmp_path):
+    base = tiny_llama(tmp_path / "base")
+    data = small_conversations()
+    run = ftlab.finetune(ftlab.load_model(base, data), data, recipe=[LoRA(rank=2)], **HOW)
+    folder = run.save_adapter(tmp_path / "adapter")
+    assert json.loads((folder / "adapter_config.json").read_text())["task_type"] == "CAUSAL_LM"
+    ids = run.model.processor("good film", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        merged, plain = run.model.net.eval()(ids).logits, AutoModelForCausalLM.from_pretrained(base).eval()(ids).logits
+        adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder).eval()(ids).logits
+    torch.testing.assert_close(adapted, merged, rtol=0, atol=1e-5)
+    assert (plain - merged).abs().max() > 1e-3
+    assert not any("lm_head" in name or "embed" in name for name in load_file(folder / "adapter_model.safetensors"))

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from transformers import ModernBertConfig, ModernBertForMaskedLM
 
 import ftlab
 from ftlab.errors import InputError
@@ -160,3 +161,24 @@ print(ftlab.load_model("someone/tiny", small_data()))
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert ended.stdout.startswith("Pretrained(someone/tiny: BertForSequenceClassification"), ended.stderr
     assert "classification, labels bad, good, 2 new parameters" in ended.stdout
+
+
+def test_of_a_head_that_was_not_trained_for_labels_only_the_missing_part_is_new(tmp_path, small):
+    config = ModernBertConfig(
+        vocab_size=522, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        pad_token_id=0, bos_token_id=1, eos_token_id=3, cls_token_id=1, sep_token_id=3,
+    )  # fmt: skip
+    tiny_bert(tmp_path)  # for its tokenizer
+    pretrained = ModernBertForMaskedLM(config)
+    pretrained.save_pretrained(tmp_path)
+    for new_head in (False, True):
+        model = load_model(tmp_path, small, new_head=new_head)
+        assert model.fresh == {"classifier.weight", "classifier.bias"}
+        assert torch.equal(model.net.head.dense.weight, pretrained.head.dense.weight)
+
+
+def test_an_adapter_is_called_an_adapter(tmp_path, bert, small):
+    run = ftlab.finetune(str(bert), small, epochs=1, recipe=["LoRA(rank=2)"], progress=False)
+    run.save_adapter(tmp_path / "adapter")
+    with pytest.raises(InputError, match="folder must hold a whole model. Got an adapter in .* Open it with peft"):
+        load_model(tmp_path / "adapter", small)
