@@ -14,7 +14,7 @@ help:
 	@echo "make student    write the notebooks without solutions to student/"
 	@echo "make book       build the book: book/_build/html/index.html"
 	@echo "make book-test  open every page of it in a headless Chromium, and a chapter in JupyterLab"
-	@echo "make claims     train again what the pages show from records, about three hours; SST2=DIR adds the model trained on it"
+	@echo "make claims     train again what the pages show from records, about five hours; SST2=DIR adds the model trained on it"
 	@echo "make mutants    make small wrong edits in every formula; each must be noticed by its tests"
 	@echo "make bench      measure what benchmarks/ measures, and keep the results; SST2=DIR adds the peers in speed"
 	@echo "make bench-gpu  the same comparison of speed on a GPU, with BERT-base; IDS=FILE holds the tokens (benchmarks/speed.py)"
@@ -85,6 +85,11 @@ claims: setup
 	$(BIN)/python -m benchmarks.pruning
 	$(BIN)/python -m benchmarks.defend
 	$(BIN)/python -m benchmarks.behaviour $(if $(SST2),--sst2 $(SST2))
+	$(BIN)/python -m benchmarks.extraction
+	$(BIN)/python -m benchmarks.mistakes
+	$(BIN)/python -m benchmarks.zero_shot
+	$(BIN)/python -m benchmarks.distillation
+	$(BIN)/python -m benchmarks.classification
 
 bench: setup
 	$(BIN)/python -m benchmarks.main_job
@@ -92,6 +97,9 @@ bench: setup
 	$(BIN)/python -m benchmarks.strategies --cost --page
 	$(BIN)/python -m benchmarks.rows
 	$(BIN)/python -m benchmarks.start
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps trl==1.16.0
+	$(BIN)/python -m benchmarks.sft
+	$(BIN)/python -m benchmarks.generate
 ifdef SST2
 	$(BIN)/python -m benchmarks.ladder --sst2 $(SST2)
 	$(BIN)/python -m benchmarks.speed --sst2 $(SST2)

@@ -174,3 +174,15 @@ def test_the_readme_tells_what_was_measured(name, column):
         samples, times = numbers[column - 1 : column + 1]
         assert float(samples) == round(told[arm]["samples_per_second"][0], 1)
         assert float(times) == round(told[arm]["times_article"][0], 1)
+
+
+def test_the_readme_tells_what_was_measured_beside_trl():
+    measured = json.loads((RESULTS / "sft-fp32.json").read_text(encoding="utf-8"))
+    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"beside TRL {measured['trl']} and a plain loop" in " ".join(readme.split())
+    for arm in ("plain loop", "TRL", "TRL, no padding", "ftlab"):
+        told = [measured["arms"][f"{kind}, {arm}"]["response tokens a second"][0] for kind in ("full", "LoRA")]
+        assert f"| {arm} | {told[0]:.1f} | {told[1]:.1f} |" in readme
+    losses = [measured["arms"][f"full, {arm}"]["losses"] for arm in ("plain loop", "TRL", "TRL, no padding", "ftlab")]
+    assert all(one == pytest.approx(losses[0], abs=1e-3) for one in losses)
+    assert all(times > 1.5 for times in measured["ftlab as a multiple of"].values())
