@@ -774,9 +774,9 @@ TABLE = """\
 | *direction 2*: adaptive fine-tuning | `find_lr` looks for a learning rate; \
 `Plateau` lowers it when validation stops improving |
 | *direction 3*: across models, BERT to GPT | `Distill`: a student learns from a \
-teacher with the same labels and tokenizer. No page runs it; see \
-[Strategies](../strategies.md) |
-| *direction 4*: zero-shot, no update | a baseline in step 2, its score in step 5 |
+teacher's answers; measured both ways in [chapter 7](07_a_gpt_of_your_own.ipynb) |
+| *direction 4*: zero-shot, no update | a baseline in step 2, its score in step 5; \
+`zero_shot` in [chapter 7](07_a_gpt_of_your_own.ipynb) |
 | *direction 5*: theory, stability, consistency | `compare` and `trial` over seeds; \
 the line from θ₀ to θ_T above |
 | *challenge 1*: little data | the learning curve in [The data](../data.md) |
